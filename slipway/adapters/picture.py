@@ -1,0 +1,130 @@
+"""The picture of before and after: one SVG, one panel a target, the shares of requests that were faster than a time.
+
+matplotlib is imported inside, being slow; its object API draws without any global figure. The settings of the SVG
+writer exist only as rcParams and are set for the one call. Colours are mid-tones on a transparent ground, so that the
+same picture reads on a light page and on a dark one; before and after differ in dashes as well as in colour.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+from statistics import median
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from slipway.measurement import MeasuredWindow, TargetVerdict, Verdict
+from slipway.rules.bursts import side
+from slipway.rules.sentences import interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK = "#767676"  # as dark on white as it is light on black, 4.5 to 1
+BEFORE = "#c96a1b"
+AFTER = "#2a82c9"
+POINTS = 150  # a curve; more cannot be seen at this size
+WIDE_SPREAD = 8.0  # slowest over fastest, beyond which a linear axis shows nothing but its tail
+SETTINGS: Any = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "slipway",  # the same ids every time
+    "font.size": 10.0,
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
+}
+LEAKING_STYLE = re.compile(r"<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>")  # would style the whole page around it
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def before_after_svg(before: MeasuredWindow, after: MeasuredWindow, verdict: Verdict) -> str:
+    """Return an `<svg>` element of its own, ready to stand in a page or in a file: same input, same bytes.
+
+    It has a `<title>` and a `<desc>` (the verdict's sentences) for those who cannot see it, no script and nothing
+    that is fetched from elsewhere. Latencies are in ms, of the judged cache class, without errors.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(SETTINGS):
+        panels = max(1, len(verdict.targets))
+        figure = Figure(figsize=(7.2, 2.9 * panels), layout="constrained")
+        all_axes = figure.subplots(panels, squeeze=False)[:, 0]
+        for axes, target in zip(all_axes, verdict.targets, strict=False):
+            _draw(axes, target, before, after)
+        written = StringIO()
+        figure.savefig(written, format="svg", transparent=True, metadata=NO_METADATA)
+    return _described(written.getvalue(), verdict)
+
+
+def _draw(axes: Axes, target: TargetVerdict, before: MeasuredWindow, after: MeasuredWindow) -> None:
+    curves = [_latencies(window, target) for window in (before, after)]
+    axes.set_title(_heading(target), loc="left", color=INK, fontsize=10, parse_math=False)
+    axes.set_xlabel("latency (ms)", color=INK, loc="right")
+    axes.set_ylabel("requests (%)", color=INK)
+    _scale(axes, sorted(curves[0] + curves[1]))
+    for latencies, name, colour, dashes in zip(curves, ("before", "after"), (BEFORE, AFTER), ("--", "-"), strict=True):
+        if latencies:
+            _curve(axes, latencies, name, colour, dashes)
+    if any(curves):
+        below = (0.0, -0.14)
+        axes.legend(loc="upper left", bbox_to_anchor=below, borderaxespad=0, ncols=2, frameon=False, labelcolor=INK)
+    else:
+        axes.text(0.5, 0.5, "no samples", color=INK, ha="center", va="center", transform=axes.transAxes)
+
+
+def _latencies(window: MeasuredWindow, target: TargetVerdict) -> list[float]:
+    return side(window, target.route, target.identity).latencies(target.cache) if target.cache else []
+
+
+def _heading(target: TargetVerdict) -> str:
+    cache = f" ({target.cache})" if target.cache else ""
+    ratio = f"\n{interval(target.median)} at the median" if target.median else ""
+    return f"{_short(f'{target.route} as {target.identity}')}{cache}: {target.verdict}{ratio}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:59]}…"
+
+
+def _curve(axes: Axes, latencies: Sequence[float], name: str, colour: str, dashes: str) -> None:
+    """Draw the empirical distribution, thinned out evenly over the shares, and mark its median."""
+    ranked = sorted(latencies)
+    points = min(POINTS, len(ranked))
+    ranks = [round(number * (len(ranked) - 1) / max(1, points - 1)) for number in range(points)]
+    middle = median(ranked)
+    axes.plot(
+        [ranked[0]] + [ranked[rank] for rank in ranks],
+        [0.0] + [100 * (rank + 1) / len(ranked) for rank in ranks],
+        color=colour,
+        linestyle=dashes,
+        linewidth=1.8,
+        label=f"{name}, median {middle:.3g} ms",
+    )
+    axes.plot([middle, middle], [0, 50], color=colour, linestyle=":", linewidth=1.2)
+    axes.plot([middle], [50], color=colour, marker="o", markersize=5)
+
+
+def _scale(axes: Axes, ranked: Sequence[float]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_ylim(0, 100)
+    axes.tick_params(colors=INK, which="both")
+    axes.grid(color=INK, alpha=0.25, linewidth=0.6)
+    for spine in axes.spines.values():
+        spine.set_color(INK)
+    if ranked and ranked[-1] > WIDE_SPREAD * ranked[0]:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _described(svg: str, verdict: Verdict) -> str:
+    """Return only the `<svg>` element, with the text alternative where a reader looks for it (SVG 2, section 5.8)."""
+    opening = re.search(r"<svg [^>]*>", svg)
+    assert opening is not None
+    title = f"<title>Latency before and after: {escape(verdict.verdict)}</title>"
+    sentences = " ".join(target.sentence for target in verdict.targets) or verdict.sentence
+    labelled = opening.group()[:-1] + ' role="img" stroke-linejoin="round">'
+    drawing = LEAKING_STYLE.sub("", svg[opening.end() :])
+    return f"{labelled}\n{title}\n<desc>{escape(sentences)}</desc>{drawing}"

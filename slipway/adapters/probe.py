@@ -1,0 +1,207 @@
+"""The probe: open loop, latency counted from the due time, routes interleaved request by request.
+
+A schedule is fixed before the first request. A slow answer delays nobody else's request, and the wait that it
+causes is counted (coordinated omission). What the cap on requests in flight drops is an error, never silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import aiohttp
+import uvloop
+
+from slipway.errors import SlipwayError, Unavailable
+from slipway.measurement import CacheClass, MeasuredWindow, Measurement, Sample
+from slipway.rules.caching import cache_class
+from slipway.service import ANONYMOUS, Identity, Probe, RouteAs, Service
+from slipway.settings import resolve
+
+WARM_UP = 20  # requests a route before the first sample: connections, caches, the service's own warm-up
+TIMER_GRAIN_S = 0.0015
+Progress = Callable[[float], None]
+Key = tuple[str, str, CacheClass]
+
+
+def measure(service: Service, routes: Sequence[RouteAs], *, progress: Progress | None = None) -> MeasuredWindow:
+    """Measure `routes`, as gently as the service's owner set it, and return every sample.
+
+    Raises SlipwayError when a sign-in fails or the service does not answer the warm-up.
+    """
+    wanted = tuple(dict.fromkeys(RouteAs(route=item.route, identity=item.identity) for item in routes))
+    return uvloop.run(_measure(service, wanted, progress or _untold))
+
+
+def _untold(share: float) -> None:
+    """Progress that nobody follows."""
+
+
+def window_seconds(probe: Probe, routes: int) -> float:
+    """The length of a window in seconds: as set, or longer where the owner's rate asks for it."""
+    return max(probe.seconds, probe.bursts * probe.requests * routes / probe.rate)
+
+
+async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progress) -> MeasuredWindow:
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    sessions: dict[str, aiohttp.ClientSession] = {}
+    try:
+        for name in dict.fromkeys(item.identity for item in routes):
+            sessions[name] = _session(service)
+            identity = service.identity(name)
+            if identity is not None:
+                await _sign_in(sessions[name], service, identity)
+        for item in routes:
+            await _warm_up(sessions[item.identity], service, item)
+        window = _Window(service.probe, routes, sessions)
+        await window.run(progress)
+    finally:
+        for session in sessions.values():
+            await session.close()
+    return window.result(started_at)
+
+
+def _session(service: Service) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        base_url=resolve(service.url),
+        cookie_jar=aiohttp.CookieJar(unsafe=True),  # cookies also for hosts that are addresses
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+        timeout=aiohttp.ClientTimeout(total=service.probe.timeout_s),
+        headers={"User-Agent": "slipway"},
+        raise_for_status=False,
+        auto_decompress=False,
+    )
+
+
+async def _sign_in(session: aiohttp.ClientSession, service: Service, identity: Identity) -> None:
+    form = {field: resolve(value) for field, value in identity.sign_in.form.items()}
+    try:
+        async with session.post(identity.sign_in.path, data=form, allow_redirects=False) as answer:
+            await answer.read()
+        async with session.get(identity.marker_route, headers={"Accept-Encoding": "identity"}) as page:
+            signed_in = identity.marker in await page.text()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise _away(service, identity.sign_in.path, error) from None
+    if not signed_in:
+        raise SlipwayError(
+            f"Signing in to {service.name} as {identity.name} failed: {identity.marker_route} does not show "
+            f"{identity.marker!r}.",
+            expected="The identity's marker on that page; check the test user and its secret.",
+            retry_is_safe=True,
+        )
+
+
+async def _warm_up(session: aiohttp.ClientSession, service: Service, item: RouteAs) -> None:
+    try:
+        for _ in range(WARM_UP):
+            async with session.get(item.route, allow_redirects=False) as answer:
+                await answer.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise _away(service, item.route, error) from None
+
+
+def _away(service: Service, route: str, error: BaseException) -> Unavailable:
+    return Unavailable(
+        f"Service {service.name} does not answer {route}: {type(error).__name__}.",
+        expected=f"An answer within {service.probe.timeout_s:g} s.",
+    )
+
+
+async def _until(due: float) -> None:
+    """Wait for a moment of `perf_counter` to some 20 µs. The event loop's timers have a grain of 1 ms, early or late."""
+    rest = due - time.perf_counter()
+    if rest > 2 * TIMER_GRAIN_S:
+        await asyncio.sleep(rest - TIMER_GRAIN_S)
+    while time.perf_counter() < due:
+        await asyncio.sleep(0)
+
+
+class _Window:
+    """One window under way: the schedule, what is in flight, and the samples so far."""
+
+    def __init__(self, probe: Probe, routes: Sequence[RouteAs], sessions: dict[str, aiohttp.ClientSession]) -> None:
+        self.probe = probe
+        self.routes = routes
+        self.sessions = sessions
+        self.seconds = window_seconds(probe, len(routes))
+        self.samples: dict[Key, list[Sample]] = defaultdict(list)
+        self.failed: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+        self.in_flight: set[asyncio.Task[None]] = set()
+
+    async def run(self, progress: Progress) -> None:
+        """Send every request when it is due; the garbage collector waits, as its pauses would be counted."""
+        gc.collect()
+        gc.disable()
+        try:
+            await self._send_all(progress)
+        finally:
+            gc.enable()
+
+    async def _send_all(self, progress: Progress) -> None:
+        total = self.probe.bursts * self.probe.requests * len(self.routes)
+        gap = self.seconds / total
+        start = time.perf_counter() + 0.05
+        for number in range(total):
+            due = start + number * gap
+            burst = number // (self.probe.requests * len(self.routes))
+            item = self.routes[number % len(self.routes)]
+            await _until(due)
+            self._launch(item, burst, due, due - start)
+            if number % (total // self.probe.bursts) == 0:
+                progress(number / total)
+        await asyncio.gather(*self.in_flight)
+        progress(1.0)
+
+    def _launch(self, item: RouteAs, burst: int, due: float, due_s: float) -> None:
+        if len(self.in_flight) >= self.probe.in_flight:
+            self._fail(item, Sample(burst, round(due_s, 4), 0.0, "dropped"))
+            return
+        task = asyncio.create_task(self._request(item, burst, due, due_s))
+        self.in_flight.add(task)
+        task.add_done_callback(self.in_flight.discard)
+
+    async def _request(self, item: RouteAs, burst: int, due: float, due_s: float) -> None:
+        error, found = "", None
+        try:
+            async with self.sessions[item.identity].get(item.route, allow_redirects=False) as answer:
+                await answer.read()
+                found = cache_class(answer.headers)
+                error = f"status {answer.status}" if answer.status >= 400 else ""
+        except TimeoutError:
+            error = "timeout"
+        except aiohttp.ClientError:
+            error = "connection"
+        sample = Sample(burst, round(due_s, 4), round((time.perf_counter() - due) * 1_000, 3), error)
+        if found is None:
+            self._fail(item, sample)
+        else:
+            self.samples[item.route, item.identity, found].append(sample)
+
+    def _fail(self, item: RouteAs, sample: Sample) -> None:
+        self.failed[item.route, item.identity].append(sample)
+
+    def result(self, started_at: str) -> MeasuredWindow:
+        """All samples by route × identity × cache class; what has no class counts towards the route's usual one."""
+        for (route, identity), samples in self.failed.items():
+            self.samples[route, identity, self._usual_class(route, identity)].extend(samples)
+        return MeasuredWindow(
+            started_at=started_at,
+            seconds=round(self.seconds, 3),
+            bursts=self.probe.bursts,
+            requests=self.probe.requests,
+            measurements=tuple(
+                Measurement(route=route, identity=identity, cache=found, samples=tuple(sorted(samples)))
+                for (route, identity, found), samples in sorted(self.samples.items())
+            ),
+        )
+
+    def _usual_class(self, route: str, identity: str) -> CacheClass:
+        counts: dict[CacheClass, int] = {
+            found: len(samples) for (r, i, found), samples in self.samples.items() if (r, i) == (route, identity)
+        }
+        usual: CacheClass = "miss" if identity == ANONYMOUS else "pass"
+        return max(counts, key=lambda found: counts[found], default=usual)

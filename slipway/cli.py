@@ -1,0 +1,124 @@
+"""The command `slipway`. What starts a job starts it through the admin service, as every other door does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slipway.adapters.admin_client import AdminClient, admin_url
+from slipway.errors import SlipwayError
+from slipway.progress import Progress, ending, succeeded
+from slipway.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+Name = Annotated[str, typer.Argument(help="the change's folder below changes/")]
+ServiceArgument = Annotated[str, typer.Argument(help="a service of slipway.toml")]
+
+
+def main() -> None:
+    """Run the command; a SlipwayError is three plain lines and exit code 1, never a traceback."""
+    try:
+        app()
+    except SlipwayError as error:
+        safe = "yes" if error.retry_is_safe else "no, a person has to look first"
+        typer.echo(f"failed:   {error.failed}\nexpected: {error.expected}\nretry is safe: {safe}", err=True)
+        raise SystemExit(1) from None
+
+
+@app.command()
+def ship(name: Name) -> None:
+    """Ship a change: rehearse, migrate, purge, measure, judge; exits 0 only when it was kept."""
+    _start("ship-change", {"change": name})
+
+
+@app.command()
+def rollback(name: Name) -> None:
+    """Roll a shipped change back; repeating it finds nothing left to do."""
+    _start("roll-back-change", {"change": name})
+
+
+@app.command()
+def measure(service: ServiceArgument) -> None:
+    """Measure the routes that a service watches."""
+    _start("measure-service", {"service": service})
+
+
+@app.command()
+def purge(
+    service: ServiceArgument,
+    routes: Annotated[list[str] | None, typer.Argument(help="routes such as /products/1")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="a surrogate key; may be given more than once")] = None,
+) -> None:
+    """Purge routes (and tags) from a service's cache and verify by reading."""
+    _start("purge-routes", {"service": service, "routes": routes or [], "tags": tag or []})
+
+
+@app.command()
+def status(run: Annotated[str | None, typer.Argument(help="a run's id; without it the newest runs")] = None) -> None:
+    """Show one run, or the newest runs."""
+    client = _client()
+    if run is None:
+        for line in client.runs(20):
+            typer.echo(f"{line['id']}  {line['created'][:19]}  {line['state']['name']:<12}  {line['name']}")
+        return
+    found = client.run(run)
+    Progress(typer.echo).show(found)
+    _tell_end(found)
+
+
+@app.command()
+def judge(
+    before: Annotated[Path, typer.Argument(help="CSV or CSV.gz: due_s,route,latency_ms")],
+    after: Annotated[Path, typer.Argument(help="the same, after the change")],
+    target: Annotated[str, typer.Option(help="the route that the change may alter")],
+    control: Annotated[str, typer.Option(help="the route that it cannot")],
+    margin: Annotated[float, typer.Option(min=0.01, max=1.0)] = 0.10,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Judge two recordings by the rule that ship-change uses, so that anybody can check a verdict."""
+    from slipway.adapters.recordings import read_recording
+    from slipway.measurement import Pair
+    from slipway.rules.bursts import RECORDED, cut
+    from slipway.rules.judging import judge as judge_windows
+
+    windows = [cut(read_recording(path), [target, control]) for path in (before, after)]
+    pair = Pair(route=target, identity=RECORDED, control_route=control, control_identity=RECORDED)
+    verdict = judge_windows(windows[0], windows[1], [pair], margin=margin)
+    typer.echo(json.dumps(verdict.model_dump(), indent=2) if as_json else verdict.sentence)
+
+
+@app.command()
+def doctor() -> None:
+    """Look at what a run needs: the configuration, the admin service, Prefect, and each service."""
+    from slipway.steps.doctor import examine
+
+    lines = examine(Settings.from_environment())
+    for line in lines:
+        typer.echo(f"{'ok  ' if line.ok else 'FAIL'}  {line.what}: {line.told}")
+    raise typer.Exit(0 if all(line.ok for line in lines) else 1)
+
+
+def _start(job: str, parameters: dict[str, Any]) -> None:
+    client = _client()
+    run = client.start(job, parameters)
+    typer.echo(f"{run['name']}: run {run['id']}")
+    progress = Progress(typer.echo)
+    for current in client.follow(run["id"]):
+        progress.show(current)
+        run = current
+    _tell_end(run)
+    raise typer.Exit(0 if succeeded(run) else 1)
+
+
+def _tell_end(run: dict[str, Any]) -> None:
+    for line in ending(run):
+        typer.echo(line)
+    if run["record"]:
+        typer.echo(f"record: {run['record']['path']}")
+
+
+def _client() -> AdminClient:
+    return AdminClient(admin_url(Settings.from_environment()))

@@ -1,0 +1,113 @@
+"""What each step leaves behind. Data flows one way: change → findings → measurements → verdict → decision → record."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from slipway.change import Change, ChangeName
+from slipway.finding import Finding
+from slipway.measurement import CacheClass
+from slipway.service import Noun, RouteAs, Service
+
+DecisionWord = Literal["keep", "roll back", "freeze"]
+Reversibility = Literal["lossless schema", "nothing to migrate"]
+
+
+class CommandRun(Noun):
+    """One command of the service as it was run: no secrets, they stand in its environment."""
+
+    argv: tuple[str, ...]
+    seconds: float
+    exit_code: int
+    output: str  # stdout and stderr, the last lines, secrets replaced
+
+
+class Plan(Noun):
+    """A validated change with the service it is for, frozen for the rest of the run."""
+
+    name: ChangeName
+    digest: str
+    change: Change
+    service: Service
+    commit: str  # the commit that the files came from, or ""
+    files: tuple[str, ...]  # files touched, from git
+    migration_sql: str
+    commands: tuple[CommandRun, ...] = ()
+
+
+class Inspection(Noun):
+    """The findings about the cache headers and the privacy of the routes of a change."""
+
+    findings: tuple[Finding, ...]
+
+
+class Rehearsal(Noun):
+    """The migration as it went on a copy of the live database."""
+
+    reversibility: Reversibility
+    copy_bytes: int = 0
+    copy_seconds: float = 0
+    upgrade_seconds: float = 0
+    downgrade_seconds: float = 0
+    commands: tuple[CommandRun, ...] = ()
+
+
+class Migration(Noun):
+    """A move of the live database; `acted` is false when it already stood where it should."""
+
+    before: str
+    after: str
+    acted: bool
+    commands: tuple[CommandRun, ...] = ()
+
+
+class RouteReading(Noun):
+    """How the cache answered two anonymous reads of a route after a purge."""
+
+    route: str
+    first: CacheClass
+    second: CacheClass
+    age_s: int | None = None
+
+
+class Purged(Noun):
+    """What was asked to leave the cache, and what reading afterwards showed."""
+
+    routes: tuple[str, ...]
+    tags: tuple[str, ...]
+    affected: tuple[RouteReading, ...]
+    controls: tuple[RouteReading, ...]
+    seconds: float
+
+
+class Decision(Noun):
+    """What becomes of the change, and why in words."""
+
+    word: DecisionWord
+    reason: str
+
+
+class Reverted(Noun):
+    """A roll back: the move of the database, if there was one to make, and the purge after it."""
+
+    migration: Migration | None
+    sentence: str
+
+
+class Record(Noun):
+    """The final note of a run, as Markdown, and its picture."""
+
+    markdown: str
+    picture_svg: str = ""
+    path: str
+
+
+class ServiceMeasured(Noun):
+    """One line a watched route of `measure-service` (times in ms)."""
+
+    target: RouteAs
+    cache: CacheClass
+    samples: int
+    errors: int
+    median_ms: float | None
+    p90_ms: float | None

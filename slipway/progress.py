@@ -1,0 +1,55 @@
+"""A run's progress as lines of text: each step when it begins and ends, then what came of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Document = dict[str, Any]
+GOOD = ("COMPLETED",)
+
+
+class Progress:
+    """Tells the news of a run, each once; show it the run as often as you like."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._told: set[str] = set()
+
+    def show(self, run: Document) -> None:
+        """Say what is new."""
+        for step in run["steps"]:
+            self._show_step(step["name"], step["state"]["type"], step["seconds"] or 0.0)
+
+    def _show_step(self, name: str, state: str, seconds: float) -> None:
+        if state == "RUNNING":
+            self._once(f"{name} …", f"begun {name}")
+        elif state == "COMPLETED":
+            self._once(f"{name}: done in {seconds:.1f} s", f"ended {name}")
+        elif state in ("FAILED", "CRASHED", "CANCELLED"):
+            self._once(f"{name}: {state.lower()}", f"ended {name}")
+
+    def _once(self, line: str, key: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            self._say(line)
+
+
+def ending(run: Document) -> list[str]:
+    """What came of a run that has ended: its state, why, and the failure in the words of the step."""
+    state = run["state"]
+    lines = [f"{run['name']}: {state['name']}"]
+    if run["decision"]:
+        lines.append(f"{run['decision']['word']}: {run['decision']['reason']}")
+    for failure in run["failures"]:
+        safe = "A retry is safe." if failure["retry_is_safe"] else "Do not retry before a person has looked."
+        lines.append(f"{failure['step']}: {failure['failed']} Expected: {failure['expected']} {safe}")
+    if not run["decision"] and not run["failures"] and state["message"]:
+        lines.append(str(state["message"]))
+    return lines
+
+
+def succeeded(run: Document) -> bool:
+    """Whether a run did what was asked: it completed, and a change that was to be shipped was kept."""
+    decision = run["decision"]
+    return run["state"]["type"] in GOOD and (decision is None or decision["word"] == "keep")

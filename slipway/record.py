@@ -1,0 +1,217 @@
+"""The record: the final note of a run as Markdown, rendered from what the steps left behind. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from slipway.finding import Finding
+from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict
+from slipway.outcomes import CommandRun, Decision, Migration, Plan, Purged, Rehearsal, Reverted, RouteReading
+from slipway.service import Noun
+
+PICTURE = "before-after.svg"
+DONE = {"keep": "Kept", "roll back": "Rolled back", "freeze": "Frozen: a person has to decide"}
+
+
+class Story(Noun):
+    """Everything that a record of `ship-change` tells; what a run did not come to is None."""
+
+    run_id: str
+    at: datetime
+    plan: Plan
+    findings: tuple[Finding, ...]
+    rehearsal: Rehearsal
+    before: MeasuredWindow
+    after: MeasuredWindow | None = None
+    migration: Migration | None = None
+    purged: Purged | None = None
+    verdict: Verdict | None = None
+    decision: Decision
+    reverted: Reverted | None = None
+    purged_again: Purged | None = None
+    restored: Verdict | None = None
+
+
+def render(story: Story) -> str:
+    """The whole record as Markdown."""
+    return "\n".join([*_head(story), *_result(story), *_steps(story), *_foot(story)]) + "\n"
+
+
+def _head(story: Story) -> list[str]:
+    plan = story.plan
+    return [
+        f"# {plan.name}: {DONE[story.decision.word].lower()}",
+        "",
+        f"{story.decision.reason}",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| service | {plan.service.name} |",
+        f"| owner | {_cell(plan.change.owner)} |",
+        f"| reason | {_cell(plan.change.reason)} |",
+        f"| expected | {_cell(plan.change.expected)} |",
+        f"| measured | {_cell(_measured(story.verdict))} |",
+        f"| verdict | {story.verdict.verdict if story.verdict else 'none: not measured again'} |",
+        f"| decision | {story.decision.word} |",
+        f"| rollback note | {_cell(plan.change.rollback)} |",
+        f"| run | {story.run_id}, {story.at:%Y-%m-%d %H:%M} UTC |",
+        f"| change file | sha256 {plan.digest[:16]}, {_cell(plan.commit) or 'not in a commit yet'} |",
+        "",
+    ]
+
+
+def _measured(verdict: Verdict | None) -> str:
+    return "nothing" if verdict is None else " ".join(target.sentence for target in verdict.targets)
+
+
+def _result(story: Story) -> list[str]:
+    if story.verdict is None:
+        return []
+    return ["## Before and after", "", f"![Latency before and after]({PICTURE})", "", *verdict_table(story.verdict), ""]
+
+
+def verdict_table(verdict: Verdict) -> list[str]:
+    """The numbers behind a verdict as a Markdown table, one line a target."""
+    rows = [
+        "| target | cache | median before → after | ratio (interval) | p90 before → after | samples lost | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    return rows + [_target_row(target) for target in verdict.targets]
+
+
+def _target_row(target: TargetVerdict) -> str:
+    cells = [
+        f"{target.route} as {target.identity}",
+        target.cache or "unknown",
+        _times(target.median_before_ms, target.median_after_ms),
+        _interval(target.median),
+        _times(target.p90_before_ms, target.p90_after_ms),
+        f"{target.errors_before} before, {target.errors_after} after",
+        target.verdict,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _times(before: float | None, after: float | None) -> str:
+    return "not enough samples" if before is None or after is None else f"{before:.2f} → {after:.2f} ms"
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return "none"
+    return f"{interval.ratio:.3f} ({interval.low:.3f} to {interval.high:.3f} at {interval.confidence:.0%})"
+
+
+def _steps(story: Story) -> list[str]:
+    lines = ["## What was done", ""]
+    lines += [f"- Inspected: {len(story.findings)} findings, {_worst(story.findings)}."]
+    lines += [f"- Rehearsed: {_rehearsed(story.rehearsal)}"]
+    lines += [f"- Migrated: {_moved(story.migration)}"]
+    lines += purge_lines("Purged", story.purged)
+    if story.reverted is not None:
+        lines += [f"- Rolled back: {story.reverted.sentence}"]
+        lines += purge_lines("Purged again", story.purged_again)
+        lines += [f"- Measured after the roll back, against before the change: {_back(story.restored)}"]
+    return [*lines, "", *_findings(story.findings), *command_table(_commands(story)), ""]
+
+
+def _worst(findings: Sequence[Finding]) -> str:
+    warnings = sum(finding.level == "warning" for finding in findings)
+    return f"{warnings} of them warnings" if warnings else "none of them a warning"
+
+
+def _rehearsed(rehearsal: Rehearsal) -> str:
+    if rehearsal.reversibility == "nothing to migrate":
+        return "nothing, the change has no migration."
+    return (
+        f"on a copy of {rehearsal.copy_bytes / 1e6:.0f} MB made in {rehearsal.copy_seconds:.1f} s; upgrade "
+        f"{rehearsal.upgrade_seconds:.1f} s, downgrade {rehearsal.downgrade_seconds:.1f} s, schema equal to before."
+    )
+
+
+def _moved(migration: Migration | None) -> str:
+    if migration is None:
+        return "nothing, the change has no migration."
+    if not migration.acted:
+        return f"nothing, the database already stood at {migration.after}."
+    return f"from {migration.before} to {migration.after}."
+
+
+def purge_lines(word: str, purged: Purged | None) -> list[str]:
+    """What a purge removed and what reading showed, as Markdown list lines."""
+    if purged is None:
+        return [f"- {word}: nothing."]
+    named = ", ".join([*purged.routes, *(f"tag {tag}" for tag in purged.tags)])
+    lines = [f"- {word}: {named}, twice, in {purged.seconds:.1f} s."]
+    lines += [f"  - affected {_reading(reading)}" for reading in purged.affected]
+    return lines + [f"  - control {_reading(reading)}{_evicted(reading)}" for reading in purged.controls]
+
+
+def _reading(reading: RouteReading) -> str:
+    return f"{reading.route}: first read {reading.first}, second {reading.second}"
+
+
+def _evicted(reading: RouteReading) -> str:
+    return " (was no longer in the cache)" if reading.first == "miss" else ""
+
+
+def _back(verdict: Verdict | None) -> str:
+    return "not measured." if verdict is None else f"{verdict.verdict}. {_measured(verdict)}"
+
+
+def _findings(findings: Sequence[Finding]) -> list[str]:
+    told = [finding for finding in findings if finding.level != "info"]
+    if not told:
+        return []
+    return ["## Findings", "", *(f"- {f.level}: {f.summary} {f.explanation}" for f in told), ""]
+
+
+def _commands(story: Story) -> list[CommandRun]:
+    moved = [story.migration, story.reverted.migration if story.reverted else None]
+    ran = [*story.plan.commands, *story.rehearsal.commands]
+    return ran + [command for migration in moved if migration for command in migration.commands]
+
+
+def command_table(commands: Iterable[CommandRun]) -> list[str]:
+    """The commands that were run, with their times; empty without any."""
+    rows = [f"| `{' '.join(ran.argv)}` | {ran.seconds:.2f} s | {ran.exit_code} |" for ran in commands]
+    return ["## Commands", "", "| command | time | exit code |", "|---|---|---|", *rows] if rows else []
+
+
+def _foot(story: Story) -> list[str]:
+    plan = story.plan
+    return [
+        "## Files touched",
+        "",
+        *(f"- {file}" for file in plan.files or ("unknown: the change is not in a git repository",)),
+        "",
+        "## Assumptions",
+        "",
+        *(f"- {line}" for line in _assumptions(story)),
+        "",
+        "## Way back",
+        "",
+        *_way_back(story),
+    ]
+
+
+def _assumptions(story: Story) -> list[str]:
+    window = story.before
+    controls = ", ".join(dict.fromkeys(f"{p.control_route} as {p.control_identity}" for p in story.plan.change.pairs()))
+    return [
+        f"The change does not touch the control: {controls}.",
+        f"{window.bursts} bursts of {window.requests} requests a route in {window.seconds:.0f} s stand for real traffic.",
+        "The test users see what real users see.",
+        "The rehearsal compared the schema, not the rows.",
+    ]
+
+
+def _way_back(story: Story) -> list[str]:
+    if story.decision.word == "roll back":
+        return ["It was taken; nothing is left to do."]
+    return [f"    slipway rollback {story.plan.name}"]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,33 @@
+"""From a verdict, or from a failure, to a decision. Fail closed: only a verdict that meets the change's own demand keeps it."""
+
+from __future__ import annotations
+
+from slipway.change import Judge
+from slipway.measurement import Verdict
+from slipway.outcomes import Decision, DecisionWord, Rehearsal
+from slipway.rules.judging import meets
+
+
+def decide(verdict: Verdict, judge: Judge, rehearsal: Rehearsal) -> Decision:
+    """Keep when the demand is met, otherwise what the change says for a regression or for an open question."""
+    if meets(verdict, judge.require):
+        return Decision(word="keep", reason=f"Required: {judge.require}. {verdict.sentence}")
+    wanted = judge.on_inconclusive if open_question(verdict) else judge.on_regressed
+    return _possible(wanted, f"Required: {judge.require}. {verdict.sentence}", rehearsal)
+
+
+def open_question(verdict: Verdict) -> bool:
+    """Whether more samples could still change the answer: inconclusive, or the environment moved."""
+    return verdict.verdict in ("inconclusive", "environment-shift")
+
+
+def decide_on_failure(failure: str, rehearsal: Rehearsal) -> Decision:
+    """A step after the migration failed: back when the rehearsal proved the way back, else a person decides."""
+    return _possible("roll back", f"A step after the migration failed. {failure}", rehearsal)
+
+
+def _possible(wanted: DecisionWord, reason: str, rehearsal: Rehearsal) -> Decision:
+    proven = rehearsal.reversibility in ("lossless schema", "nothing to migrate")
+    if wanted == "roll back" and not proven:
+        return Decision(word="freeze", reason=f"{reason} The rehearsal did not prove a way back, so a person decides.")
+    return Decision(word=wanted, reason=reason)

@@ -1,0 +1,33 @@
+"""Numbers as people read them, the same in sentences, pictures and records."""
+
+from __future__ import annotations
+
+from slipway.measurement import Interval
+
+
+def milliseconds(before: float, after: float) -> str:
+    """Return "18.2 → 3.1 ms"."""
+    return f"{_time(before)} → {_time(after)} ms"
+
+
+def times(ratio: float) -> str:
+    """Return a ratio as "0.17×"; three digits below 0.1, where two would say little."""
+    return f"{_ratio(ratio)}×"
+
+
+def interval(shown: Interval) -> str:
+    """Return "0.17× (0.15–0.19 at 95 %)"."""
+    return f"{times(shown.ratio)} ({_ratio(shown.low)}–{_ratio(shown.high)} at {percent(shown.confidence)})"
+
+
+def percent(share: float) -> str:
+    """Return a share as "95 %" or "97.5 %"."""
+    return f"{100 * share:.3g} %"
+
+
+def _time(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"

@@ -1,0 +1,189 @@
+"""A service: a live web service that Slipway looks after, one entry of the array in `slipway.toml`.
+
+Values that differ between places, and every secret, are references into the environment: `{ env = "NAME" }`.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from slipway.documents import parse, read_toml
+from slipway.errors import InvalidInput
+from slipway.settings import EnvironmentReference, Reference
+
+ServiceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Route = Annotated[str, Field(pattern=r"^/[^\s#\\]*$", max_length=500)]
+Tag = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,128}$")]
+IdentityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+Argument = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
+Argv = Annotated[tuple[Argument, ...], Field(min_length=1)]
+
+ANONYMOUS = "anonymous"
+
+
+class Noun(BaseModel):
+    """Frozen, and an unknown key is an error: a typo must never be silent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class RouteAs(Noun):
+    """A route as one identity sees it."""
+
+    route: Route
+    identity: IdentityName = ANONYMOUS
+
+
+class Database(Noun):
+    """The service's database; `variable` is the environment variable by which its own commands learn the URL."""
+
+    url: EnvironmentReference
+    variable: str = Field(default="DATABASE_URL", pattern=r"^[A-Z][A-Z0-9_]*$")
+
+
+class MigrationCommands(Noun):
+    """The service's real deployment commands; `{from}` and `{to}` are replaced by revisions."""
+
+    upgrade: Argv
+    downgrade: Argv
+    current: Argv
+    sql: Argv
+
+
+PRESETS = {
+    "alembic": MigrationCommands(
+        upgrade=("alembic", "upgrade", "{to}"),
+        downgrade=("alembic", "downgrade", "{to}"),
+        current=("alembic", "current"),
+        sql=("alembic", "upgrade", "{from}:{to}", "--sql"),
+    )
+}
+
+
+class Migrations(Noun):
+    """How the service migrates: a preset or plain commands, started in `directory` with `bin` first on the path."""
+
+    preset: Literal["alembic"] | None = None
+    commands: MigrationCommands | None = None
+    bin: str = ".venv/bin"
+    timeout_s: float = Field(default=600, gt=0, le=86_400)
+    environment: dict[str, Reference] = {}
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Migrations:
+        if (self.preset is None) == (self.commands is None):
+            raise ValueError("either preset or commands, not both and not neither")
+        return self
+
+    @property
+    def argv(self) -> MigrationCommands:
+        """The commands in force."""
+        return self.commands if self.commands is not None else PRESETS[self.preset or ""]
+
+
+class Cache(Noun):
+    """The shared cache in front of the service and how a purge reaches it."""
+
+    kind: Reference  # "varnish" or "nginx"
+    url: Reference
+    token: EnvironmentReference
+    token_header: str = Field(default="X-Purge-Token", pattern=r"^[A-Za-z0-9-]+$")
+    origin_timeout_s: float = Field(default=10, ge=0, le=120)
+    controls: tuple[Route, ...] = ()
+
+
+class SignIn(Noun):
+    """A sign-in by form: where the form is posted to, and its fields (secrets by reference)."""
+
+    path: Route
+    form: dict[str, Reference]
+
+
+class Identity(Noun):
+    """A configured test user; `marker` is text that `marker_route` shows only to this user."""
+
+    name: IdentityName
+    sign_in: SignIn
+    marker: str = Field(min_length=3)
+    marker_route: Route
+
+
+class Probe(Noun):
+    """How hard a measurement may press, as the service's owner sets it."""
+
+    rate: float = Field(default=50, gt=0, le=2_000)  # requests a second, over all routes together
+    bursts: int = Field(default=20, ge=20, le=500)
+    requests: int = Field(default=50, ge=20, le=1_000)  # per route and burst
+    seconds: float = Field(default=50, ge=5, le=3_600)  # at least so long, longer where the rate asks for it
+    timeout_s: float = Field(default=5, gt=0, le=60)
+    in_flight: int = Field(default=64, ge=1, le=1_000)
+    watch: tuple[RouteAs, ...] = ()  # what measure-service measures
+
+
+class Service(Noun):
+    """One live web service."""
+
+    name: ServiceName
+    url: Reference
+    directory: Path = Path(".")
+    routes: tuple[Route, ...] = Field(min_length=1)
+    database: Database | None = None
+    migrations: Migrations | None = None
+    cache: Cache | None = None
+    identities: tuple[Identity, ...] = ()
+    probe: Probe = Probe()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Service:
+        names = [identity.name for identity in self.identities]
+        if len(set(names)) != len(names) or ANONYMOUS in names:
+            raise ValueError("identities: each name once, and never 'anonymous'")
+        if self.migrations is not None and self.database is None:
+            raise ValueError("migrations need a database")
+        return self
+
+    def has_route(self, route: str) -> bool:
+        """Whether a concrete route lies inside the service's own patterns (`*` is a wildcard; the query does not count)."""
+        return any(fnmatchcase(route.partition("?")[0], pattern) for pattern in self.routes)
+
+    def identity(self, name: str) -> Identity | None:
+        """The configured identity, or None for the anonymous one. Raises InvalidInput for an unknown name."""
+        if name == ANONYMOUS:
+            return None
+        for identity in self.identities:
+            if identity.name == name:
+                return identity
+        known = ", ".join([ANONYMOUS, *(identity.name for identity in self.identities)])
+        raise InvalidInput(f"Service {self.name} has no identity {name}.", expected=f"One of: {known}.")
+
+
+class Services(Noun):
+    """The file slipway.toml."""
+
+    service: tuple[Service, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unique(self) -> Services:
+        names = [service.name for service in self.service]
+        if len(set(names)) != len(names):
+            raise ValueError("service: each name once")
+        return self
+
+
+def load_services(path: Path) -> dict[str, Service]:
+    """All services by name. Raises InvalidInput for a file that is missing or wrong."""
+    document = parse(Services, read_toml(path), where=str(path))
+    return {service.name: service for service in document.service}
+
+
+def load_service(path: Path, name: str) -> Service:
+    """One service. Raises InvalidInput with the known names when there is none of that name."""
+    services = load_services(path)
+    if name not in services:
+        raise InvalidInput(f"There is no service {name!r}.", expected=f"One of: {', '.join(sorted(services))}.")
+    return services[name]

@@ -1,0 +1,52 @@
+"""Doctor: what a run needs, looked at one by one. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+
+from slipway.adapters.admin_client import admin_url
+from slipway.adapters.databases.postgresql import client_tools
+from slipway.errors import SlipwayError
+from slipway.service import Noun, load_services
+from slipway.settings import Settings
+
+
+class Line(Noun):
+    """One thing looked at."""
+
+    what: str
+    ok: bool
+    told: str
+
+
+def examine(settings: Settings) -> list[Line]:
+    """Each thing with what was found; never raises."""
+    return [
+        _look("services", lambda: ", ".join(load_services(settings.config))),
+        _look("changes", lambda: ", ".join(sorted(p.parent.name for p in settings.changes.glob("*/change.toml")))),
+        _look("PostgreSQL tools", lambda: client_tools().name),
+        _look("admin service", lambda: _ready(admin_url(settings))),
+    ]
+
+
+def _look(what: str, look: Callable[[], str]) -> Line:
+    try:
+        told = look()
+    except SlipwayError as error:
+        return Line(what=what, ok=False, told=str(error))
+    return Line(what=what, ok=bool(told), told=told or "none")
+
+
+def _ready(url: str) -> str:
+    try:
+        answer = httpx.get(f"{url}/ready", timeout=10, trust_env=False)
+    except httpx.HTTPError as error:
+        raise SlipwayError(
+            f"{url} does not answer: {type(error).__name__}.", expected="`make up` running.", retry_is_safe=True
+        ) from None
+    missing = answer.json()["missing"]
+    if missing:
+        raise SlipwayError(" ".join(missing), expected="Prefect and the store to answer.", retry_is_safe=True)
+    return f"ready at {url}"

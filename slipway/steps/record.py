@@ -1,0 +1,42 @@
+"""Write the record beside the change: the same text goes to the Prefect artifact and the admin service."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from slipway.adapters.picture import before_after_svg
+from slipway.outcomes import Record
+from slipway.record import PICTURE, Story, render
+from slipway.settings import Settings
+
+LATER = "## Rolled back later: run "
+
+
+def write_record(story: Story, settings: Settings) -> Record:
+    """Render the record and its picture and put both in the change's folder; a repeat writes the same again."""
+    folder = settings.changes / story.plan.name
+    markdown, picture = render(story), ""
+    if story.verdict is not None and story.after is not None:
+        picture = before_after_svg(story.before, story.after, story.verdict)
+        _replace(folder / PICTURE, picture)
+    _replace(folder / "record.md", markdown)
+    return Record(markdown=markdown, picture_svg=picture, path=f"changes/{story.plan.name}/record.md")
+
+
+def append_to_record(name: str, run_id: str, text: str, settings: Settings) -> Record:
+    """Add what a later run did behind the record; a repeat by the same run replaces its own section."""
+    path = settings.changes / name / "record.md"
+    earlier = path.read_text(encoding="utf-8") if path.exists() else f"# {name}\n"
+    section = re.compile(rf"\n{re.escape(LATER + run_id)}\n.*?(?=\n{re.escape(LATER)}|\Z)", re.DOTALL)
+    markdown = section.sub("", earlier).rstrip("\n") + f"\n\n{LATER}{run_id}\n\n{text.rstrip()}\n"
+    _replace(path, markdown)
+    return Record(markdown=markdown, path=f"changes/{name}/record.md")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all, also when the process dies."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
