@@ -1,0 +1,48 @@
+# The doors of Slipway. A fresh machine needs make, python3 (3.11 or newer) with pip, and nothing else.
+UV_VERSION = 0.13.9
+UV = .boot/bin/uv
+PYTHON = .venv/bin/python
+CHANGE ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test lint deploy rollback
+
+help:            ## show this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: .venv/.ready examples/shop/.venv/.ready   ## install what is needed, into this folder only
+
+demo: setup      ## ship two changes on an embedded stack: one is kept, one rolls itself back
+	@$(PYTHON) -m deployments.demo
+
+up: setup        ## run the whole stack until Ctrl-C
+	@$(PYTHON) -m deployments.up
+
+test: setup      ## run every test (those without their parts are skipped, with the reason)
+	@$(PYTHON) -m pytest
+
+lint: setup      ## formatter, linter, strict types
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy
+
+deploy: setup    ## install the jobs on the Prefect server that PREFECT_API_URL names
+	@$(PYTHON) -m deployments.deploy
+
+rollback: setup  ## roll a shipped change back: make rollback CHANGE=<name>
+	@test -n "$(CHANGE)" || { echo "usage: make rollback CHANGE=<name>" >&2; exit 2; }
+	@.venv/bin/slipway rollback "$(CHANGE)"
+
+$(UV):
+	@echo "setting up: uv $(UV_VERSION)"
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@python3 -m venv .boot
+	@.boot/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: pyproject.toml uv.lock | $(UV)
+	@echo "setting up: Slipway's packages"
+	@$(UV) sync --frozen --quiet
+	@touch $@
+
+examples/shop/.venv/.ready: examples/shop/pyproject.toml examples/shop/uv.lock | $(UV)
+	@echo "setting up: the example shop's packages"
+	@$(UV) sync --frozen --quiet --project examples/shop
+	@touch $@

@@ -1,0 +1,170 @@
+"""The HTTP doors. Until sign-in comes the service answers on 127.0.0.1 only, and refuses other host names."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Body, Depends, FastAPI, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from admin import problems
+from admin.jobs import Jobs, describe
+from admin.prefect_api import Document, Prefect
+from admin.problems import Conflict, NotFound
+from admin.runs import detail, summary
+from slipway.adapters.store import Store
+from slipway.errors import SlipwayError
+from slipway.service import ServiceName
+from slipway.settings import Settings
+
+WINDOW = timedelta(days=7)
+NOTICE = "Without sign-in: this service answers on 127.0.0.1 only. Do not put it behind a public address."
+StateType = Annotated[str, Query(pattern=r"^[A-Z]+$")]
+
+
+class Doors:
+    """What the requests share: Prefect, our store, the jobs."""
+
+    def __init__(self, settings: Settings, prefect_url: str) -> None:
+        self.prefect = Prefect(prefect_url)
+        self.store = Store(settings.database_url)
+        self.jobs = Jobs(self.prefect, settings)
+
+    async def run(self, run_id: UUID) -> Document:
+        """One run. Raises NotFound."""
+        run = await self.prefect.run(str(run_id))
+        if run is None:
+            raise NotFound(f"There is no run {run_id}.", expected="The id of a run, as GET /runs lists them.")
+        return run
+
+
+def create_app() -> FastAPI:
+    """The service, with its settings from the environment; it connects when the first request needs it."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.doors = Doors(Settings.from_environment(), os.environ["PREFECT_API_URL"])
+        yield
+        await app.state.doors.prefect.close()
+
+    app = FastAPI(title="Slipway", description=NOTICE, lifespan=lifespan)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    problems.install(app)
+    _add_health(app)
+    _add_jobs(app)
+    _add_runs(app)
+    return app
+
+
+def doors_of(request: Request) -> Doors:
+    """The doors of the running app."""
+    found: Doors = request.app.state.doors
+    return found
+
+
+TheDoors = Annotated[Doors, Depends(doors_of)]
+
+
+def _add_health(app: FastAPI) -> None:
+    @app.get("/health")
+    async def health() -> dict[str, bool]:
+        """The process lives; asks nobody."""
+        return {"ok": True}
+
+    @app.get("/ready")
+    async def ready(doors: TheDoors) -> Response:
+        """Whether Prefect and the store answer; 503 names what does not."""
+        missing = [told for told in (await _missing(doors)) if told]
+        body = {"ready": not missing, "missing": missing, "notice": NOTICE}
+        return JSONResponse(body, status_code=503 if missing else 200)
+
+
+async def _missing(doors: Doors) -> list[str]:
+    async def told(check: Any) -> str:
+        try:
+            await check
+        except SlipwayError as error:
+            return error.failed
+        return ""
+
+    return list(await asyncio.gather(told(doors.prefect.ready()), told(asyncio.to_thread(doors.store.ping))))
+
+
+def _add_jobs(app: FastAPI) -> None:
+    @app.get("/jobs")
+    async def jobs(doors: TheDoors) -> list[dict[str, Any]]:
+        """Every job: card, parameters, schedules."""
+        return await doors.jobs.all()
+
+    @app.get("/jobs/{job}")
+    async def one_job(job: str, doors: TheDoors) -> dict[str, Any]:
+        """One job."""
+        return describe(await doors.jobs.find(job))
+
+    @app.post("/jobs/{job}/runs", status_code=202)
+    async def start_run(
+        job: str,
+        parameters: Annotated[dict[str, Any], Body()],
+        doors: TheDoors,
+        response: Response,
+        idempotency_key: Annotated[str | None, Header(max_length=200, pattern=r"^[\x21-\x7e]+$")] = None,
+    ) -> dict[str, Any]:
+        """Start a run; the same Idempotency-Key with the same parameters answers with the same run."""
+        return await _started(doors, job, parameters, idempotency_key, response)
+
+
+async def _started(doors: Doors, job: str, parameters: Document, key: str | None, response: Response) -> Document:
+    run = await doors.jobs.start(job, parameters, key)
+    response.headers["Location"] = f"/runs/{run['id']}"
+    return summary(run, await _names(doors))
+
+
+async def _names(doors: Doors) -> dict[str, str]:
+    return {identifier: name for name, identifier in (await doors.jobs.ids()).items()}
+
+
+def _add_runs(app: FastAPI) -> None:
+    @app.get("/runs")
+    async def runs(
+        doors: TheDoors,
+        job: str | None = None,
+        state: StateType | None = None,
+        service: Annotated[ServiceName | None, Query()] = None,
+        since: datetime | None = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> list[dict[str, Any]]:
+        """Runs, the newest first; the last seven days unless `since` says otherwise."""
+        names = await _names(doors)
+        wanted = [(await doors.jobs.find(job))["id"]] if job else list(names)
+        found = await doors.prefect.runs(
+            deployments=wanted,
+            limit=limit,
+            states=[state] if state else None,
+            tags=[f"service:{service}"] if service else None,
+            since=since or datetime.now(UTC) - WINDOW,
+        )
+        return [summary(run, names) for run in found]
+
+    @app.get("/runs/{run_id}")
+    async def one_run(run_id: UUID, doors: TheDoors) -> dict[str, Any]:
+        """One run: its steps, findings, measurements, verdict, decision and record."""
+        run = await doors.run(run_id)
+        steps, left = await asyncio.gather(
+            doors.prefect.steps(str(run_id)), asyncio.to_thread(doors.store.outcomes_of, str(run_id))
+        )
+        return detail(run, steps, left, await _names(doors))
+
+    @app.post("/runs/{run_id}/rollback", status_code=202)
+    async def roll_back(run_id: UUID, doors: TheDoors, response: Response) -> dict[str, Any]:
+        """Roll back the change that a run shipped: starts roll-back-change, as every other door does."""
+        change = (await doors.run(run_id))["parameters"].get("change")
+        if not change:
+            raise Conflict(f"Run {run_id} shipped no change.", expected="A run of ship-change.")
+        return await _started(doors, "roll-back-change", {"change": change}, None, response)

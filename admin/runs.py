@@ -1,0 +1,82 @@
+"""A run as the admin shows it: Prefect's states, and what the steps left behind in Slipway's store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from admin.prefect_api import Document
+from slipway.adapters.store import Outcome
+from slipway.measurement import MeasuredWindow
+from slipway.steps.measure import summarise
+
+JOBS_BY_ID = dict[str, str]
+
+
+def summary(run: Document, jobs: JOBS_BY_ID) -> Document:
+    """One line of a list of runs; `jobs` names the deployments by id."""
+    return {
+        "id": run["id"],
+        "name": run["name"],
+        "job": jobs.get(run.get("deployment_id") or ""),
+        "parameters": run["parameters"],
+        "service": _tagged(run, "service"),
+        "change": _tagged(run, "change"),
+        "state": state_of(run),
+        "created": run["created"],
+        "started": run.get("start_time"),
+        "ended": run.get("end_time"),
+    }
+
+
+def state_of(run: Document) -> Document:
+    """The state: Prefect's type (SCHEDULED … COMPLETED), its name (Kept, RolledBack, Frozen, …) and what it says."""
+    state = run.get("state") or {}
+    return {"type": state.get("type"), "name": state.get("name"), "message": state.get("message")}
+
+
+def detail(run: Document, steps: list[Document], left: list[Outcome], jobs: JOBS_BY_ID) -> Document:
+    """Everything about one run; what it has not come to is null or empty."""
+    return {
+        **summary(run, jobs),
+        "steps": [_step(step) for step in steps],
+        "findings": _latest(left, "Inspection", {"findings": []})["findings"],
+        "measurements": [_window(outcome) for outcome in left if outcome.kind == "MeasuredWindow"],
+        "rehearsal": _latest(left, "Rehearsal", None),
+        "verdict": _verdict(left),
+        "decision": _latest(left, "Decision", None),
+        "failures": [{"step": o.step.removesuffix(" failed"), **o.body} for o in left if o.kind == "Failure"],
+        "record": _latest(left, "Record", None),
+    }
+
+
+def _step(step: Document) -> Document:
+    return {
+        "name": step["name"],
+        "state": state_of(step),
+        "started": step.get("start_time"),
+        "ended": step.get("end_time"),
+        "seconds": step.get("total_run_time"),
+    }
+
+
+def _window(outcome: Outcome) -> Document:
+    """A window without its raw samples, which stay with the run in the store."""
+    window = MeasuredWindow.model_validate(outcome.body)
+    lines = [line.model_dump() for line in summarise(window)]
+    return {"step": outcome.step, "started_at": window.started_at, "seconds": window.seconds, "routes": lines}
+
+
+def _verdict(left: list[Outcome]) -> Any:
+    """The verdict that was decided by: the extended one where there is one; the one after a roll back is told in the record."""
+    verdicts = [outcome for outcome in left if outcome.kind == "Verdict" and outcome.step != "judge restored"]
+    return verdicts[-1].body if verdicts else None
+
+
+def _latest(left: list[Outcome], kind: str, default: Any) -> Any:
+    bodies = [outcome.body for outcome in left if outcome.kind == kind]
+    return bodies[-1] if bodies else default
+
+
+def _tagged(run: Document, what: str) -> str | None:
+    tags: list[str] = run.get("tags") or []
+    return next((tag.removeprefix(f"{what}:") for tag in tags if tag.startswith(f"{what}:")), None)

@@ -1,0 +1,61 @@
+"""`make deploy`: the work pool and every deployment of prefect.yaml. Safe to repeat."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from deployments.jobs_file import read_jobs
+from slipway.errors import SlipwayError, Unavailable
+
+ROOT = Path(__file__).resolve().parent.parent
+POOL = "slipway"
+
+
+def deploy(environment: Mapping[str, str]) -> None:
+    """Install the pool and the jobs on the Prefect server that PREFECT_API_URL names. Raises SlipwayError."""
+    read_jobs(ROOT / "prefect.yaml")
+    _create_pool(environment["PREFECT_API_URL"])
+    argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    ran = subprocess.run(
+        argv, cwd=ROOT, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if ran.returncode != 0:
+        raise SlipwayError(
+            f"`prefect deploy --all` ended with {ran.returncode}: {(ran.stderr or ran.stdout).strip()[-800:]}",
+            expected="Every job of prefect.yaml deployed.",
+            retry_is_safe=True,
+        )
+
+
+def _create_pool(api: str) -> None:
+    try:
+        answer = httpx.post(f"{api}/work_pools/", json={"name": POOL, "type": "process"}, timeout=30, trust_env=False)
+    except httpx.HTTPError as error:
+        raise Unavailable(
+            f"Prefect does not answer at {api}: {type(error).__name__}.", expected="A Prefect server."
+        ) from None
+    if answer.status_code not in (201, 409):  # 409: the pool is there already
+        raise Unavailable(f"Prefect answers {answer.status_code} to a new work pool.", expected="A Prefect server.")
+
+
+def end_orphaned_runs(api: str) -> int:
+    """Mark runs as crashed that no process works on. Only for a server whose workers are all known to be gone."""
+    with httpx.Client(base_url=api, timeout=30, trust_env=False) as client:
+        wanted = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
+        runs = client.post("/flow_runs/filter", json=wanted).raise_for_status().json()
+        state = {"type": "CRASHED", "name": "Crashed", "message": "The stack that ran it was ended."}
+        for run in runs:
+            client.post(f"/flow_runs/{run['id']}/set_state", json={"state": state, "force": True}).raise_for_status()
+    return len(runs)
+
+
+if __name__ == "__main__":
+    if "PREFECT_API_URL" not in os.environ:
+        sys.exit("PREFECT_API_URL is not set. Expected: the address of the Prefect server's API.")
+    deploy(os.environ)

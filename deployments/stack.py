@@ -1,0 +1,256 @@
+"""The embedded stack: everything that Slipway needs on one machine, without root and without Docker.
+
+PostgreSQL, a Prefect server on it, one worker, the admin service, the example shop, and a cache in front of it.
+`make demo`, `make up` and the tests start it here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from sqlalchemy import URL, make_url
+
+from deployments import shop
+from deployments.deploy import POOL, ROOT, deploy, end_orphaned_runs
+from deployments.environment import PREFECT, STORE, read_secrets, slipway_environment
+from deployments.ports import HOST, free_ports
+from deployments.postgres import create_database, database_names, server_part, server_url
+from deployments.processes import Part, end_marked, mark
+from slipway.adapters.store import Store
+from slipway.errors import InvalidInput
+
+PREFERRED = {"postgres": 0, "prefect": 4200, "admin": 8400, "shop": 8500, "origin": 0}
+Say = Callable[[str], None]
+
+
+class Stack:
+    """The parts, started in order, watched while they run, ended in reverse order."""
+
+    def __init__(self, home: Path, *, changes: Path, fresh: bool, say: Say, durable: bool = True) -> None:
+        self.home = home.resolve()
+        self.changes = changes.resolve()
+        self.fresh = fresh  # the shop's database as generated, not as the last run left it
+        self.durable = durable
+        self.say = say
+        self.parts: list[Part] = []
+        self._stopping = threading.Event()
+        self._guard = threading.Lock()  # nothing is started again once the stop has begun
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start every part; returns when all answer. Raises SlipwayError that names the part that does not."""
+        self._take_home()
+        names = list(PREFERRED)
+        self.ports = dict(zip(names, free_ports([PREFERRED[name] for name in names]), strict=True))
+        self.secrets = read_secrets(self.home / "secrets.json")
+        server = self._start_postgres()
+        self.environment = slipway_environment(
+            server, home=self.home, changes=self.changes, ports=self.ports, secrets=self.secrets
+        )
+        self._together(lambda: self._start_prefect(server), lambda: self._start_shop(server))
+        Store(self.environment["SLIPWAY_DATABASE_URL"]).create_tables()
+        self._together(lambda: self._run(self._admin_part()), self._start_worker)
+        self._write_addresses()
+        threading.Thread(target=self._supervise, name="supervisor", daemon=True).start()
+
+    def stop(self) -> None:
+        """End every part, the last one first. Safe to repeat."""
+        self._stopping.set()
+        with self._guard:
+            for part in reversed(self.parts):
+                part.stop()
+            self.parts.clear()
+        if self._lock is not None:
+            for left in ("stack.json", "processes.json"):
+                (self.home / left).unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def admin_url(self) -> str:
+        """Where the admin service answers."""
+        return f"http://{HOST}:{self.ports['admin']}"
+
+    @property
+    def prefect_url(self) -> str:
+        """Where the Prefect UI answers; its API is below /api."""
+        return f"http://{HOST}:{self.ports['prefect']}"
+
+    @property
+    def shop_url(self) -> str:
+        """Where users reach the shop: through the cache."""
+        return f"http://{HOST}:{self.ports['shop']}"
+
+    def part(self, name: str) -> Part:
+        """One part by its name."""
+        return next(part for part in self.parts if part.name == name)
+
+    def _together(self, *starts: Callable[[], None]) -> None:
+        """Start parts side by side; what goes wrong with one ends the wait for the others."""
+        with ThreadPoolExecutor(len(starts)) as pool:
+            try:
+                for begun in as_completed([pool.submit(start) for start in starts]):
+                    begun.result()
+            except BaseException:
+                self._stopping.set()
+                raise
+
+    def _take_home(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.home / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            self._lock = None
+            raise InvalidInput(
+                f"Another stack runs in {self.home}.", expected="One stack at a time; end that one first."
+            ) from None
+        left = self.home / "processes.json"
+        if left.exists():
+            marks = [(int(pid), float(started)) for pid, started in json.loads(left.read_text(encoding="utf-8"))]
+            self.say(f"ended {end_marked(marks)} processes that a killed stack left behind")
+
+    def _start_postgres(self) -> URL:
+        own = os.environ.get("SLIPWAY_POSTGRES_URL")
+        if own:
+            self.say("using the PostgreSQL of SLIPWAY_POSTGRES_URL")
+            return make_url(own)
+        self.say("starting PostgreSQL")
+        port, password = self.ports["postgres"], self.secrets["postgres"]
+        log = self.home / "logs" / "postgresql.log"
+        self._run(server_part(self.home / "postgres", port, password, log=log, durable=self.durable))
+        return server_url(port, password)
+
+    def _start_prefect(self, server: URL) -> None:
+        self.say("starting the Prefect server")
+        for name in (PREFECT, STORE):
+            if name not in database_names(server):
+                create_database(server, name)
+        self._run(self._prefect_part())
+
+    def _start_worker(self) -> None:
+        deploy(self.environment)
+        ended = end_orphaned_runs(self.environment["PREFECT_API_URL"])
+        if ended:
+            self.say(f"{ended} runs of an earlier stack had no process any more; they are marked as crashed")
+        self._run(self._worker_part())
+
+    def _start_shop(self, server: URL) -> None:
+        environment = shop.shop_environment(server, self.secrets)
+        shop.prepare_database(server, environment, fresh=self.fresh, say=self.say)
+        kind = self.environment["SHOP_CACHE"]
+        self.say(f"starting the shop behind {kind}")
+        self._run(shop.shop_part(self.ports["origin"], environment, self._log("shop")))
+        token = self.secrets["purge"]
+        self._run(
+            shop.cache_part(kind, self.home / kind, self.ports["shop"], self.ports["origin"], token, self._log(kind))
+        )
+
+    def _prefect_part(self) -> Part:
+        argv = [
+            sys.executable,
+            "-m",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            HOST,
+            "--port",
+            str(self.ports["prefect"]),
+        ]
+        return Part(
+            name="Prefect server",
+            argv=argv,
+            environment=self.environment,
+            log=self._log("prefect-server"),
+            ready=lambda: shop.answers(f"{self.prefect_url}/api/ready"),
+        )
+
+    def _worker_part(self) -> Part:
+        log = self._log("worker")
+        argv = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+        began = log.stat().st_size if log.exists() else 0
+        return Part(
+            name="worker",
+            argv=[*argv, "--name", "slipway-1"],
+            environment=self.environment,
+            directory=ROOT,
+            log=log,
+            ready=lambda: b"started" in log.read_bytes()[began:],
+        )
+
+    def _admin_part(self) -> Part:
+        argv = [sys.executable, "-m", "uvicorn", "--factory", "admin.app:create_app", "--host", HOST]
+        return Part(
+            name="admin service",
+            argv=[*argv, "--port", str(self.ports["admin"]), "--no-access-log"],
+            environment=self.environment,
+            directory=ROOT,
+            log=self._log("admin"),
+            ready=lambda: shop.answers(f"{self.admin_url}/ready"),
+        )
+
+    def _log(self, name: str) -> Path:
+        return self.home / "logs" / f"{name}.log"
+
+    def _run(self, part: Part) -> None:
+        self.parts.append(part)
+        part.start()
+        self._write_processes()
+        part.wait_until_ready(self._stopping)
+
+    def _write_processes(self) -> None:
+        marks = [mark(part.process.pid) for part in list(self.parts) if part.process is not None]
+        (self.home / "processes.json").write_text(json.dumps([found for found in marks if found]), encoding="utf-8")
+
+    def _write_addresses(self) -> None:
+        """Tell the `slipway` command where this stack is; addresses only, no secrets."""
+        found = {"admin": self.admin_url, "prefect": self.prefect_url, "shop": self.shop_url}
+        (self.home / "stack.json").write_text(json.dumps(found), encoding="utf-8")
+
+    def _supervise(self) -> None:
+        while not self._stopping.wait(0.5):
+            for part in list(self.parts):
+                if not part.alive():
+                    self._start_again(part)
+
+    def _start_again(self, part: Part) -> None:
+        """Start a dead part again and say so; slower each time, so that a part that cannot run does not spin."""
+        code = part.process.returncode if part.process else None
+        pause = min(30.0, 0.5 * 2**part.restarts)
+        self.say(f"{part.name} died (exit code {code}); starting it again in {pause:.1f} s")
+        self._stopping.wait(pause)
+        with self._guard:
+            if not self._stopping.is_set():
+                part.restarts += 1
+                part.start()
+                self._write_processes()
+
+
+def say_with_time(began: float) -> Say:
+    """A `say` that prints each line with the seconds since `began`."""
+    return lambda line: print(f"[{time.monotonic() - began:6.1f} s] {line}", flush=True)

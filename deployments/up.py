@@ -1,0 +1,49 @@
+"""`make up`: the whole stack until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from deployments.deploy import ROOT
+from deployments.stack import Stack, say_with_time
+from slipway.errors import SlipwayError
+from slipway.settings import Settings
+
+HOME = Path(".slipway") / "up"
+
+
+def main() -> int:
+    """Start, print the addresses, wait for Ctrl-C or SIGTERM, end everything."""
+    say = say_with_time(time.monotonic())
+    over = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if over.is_set():
+            return
+        over.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    try:
+        with Stack(ROOT / HOME, changes=Settings.from_environment().changes, fresh=False, say=say) as stack:
+            say(f"admin service  {stack.admin_url}   (no sign-in yet: 127.0.0.1 only)")
+            say(f"Prefect UI     {stack.prefect_url}")
+            say(f"shop           {stack.shop_url}")
+            say("running; Ctrl-C ends everything")
+            over.wait()
+    except KeyboardInterrupt:
+        say("ended")
+    except SlipwayError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

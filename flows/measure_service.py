@@ -1,0 +1,26 @@
+"""Measure the routes that a service watches, without changing anything."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.cards import card
+from slipway.service import ServiceName
+from tasks.measure import measure_service as measure
+from tasks.service import read_service
+
+CARD = card(
+    "Measures the watched routes of a service, anonymous and signed in, at the rate that its owner set.",
+    owner="the owner of the service",
+    expected="A table of medians and p90 a route, identity and cache class.",
+    rollback="Nothing to undo: it only reads.",
+)
+
+
+@flow(name="measure-service", flow_run_name="measure {service}", description=CARD)
+def measure_service(service: ServiceName) -> State[str]:
+    """Read the service's entry, measure its watched routes."""
+    window = measure(read_service(service))
+    return Completed(message=f"{len(window.measurements)} measurements in {window.seconds:.0f} s", data="measured")

@@ -1,0 +1,58 @@
+"""What engineers see of a step in the Prefect UI: findings and times as tables, verdict and record as Markdown."""
+
+from __future__ import annotations
+
+import base64
+from functools import singledispatch
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from slipway.measurement import MeasuredWindow, Verdict
+from slipway.outcomes import Inspection, Record
+from slipway.record import PICTURE, verdict_table
+from slipway.steps.measure import summarise
+
+
+def publish(step: str, outcome: object) -> None:
+    """Show an outcome as an artifact of the task run; most outcomes have none. A repeat shows the newer one."""
+    _publish(outcome, step.replace(" ", "-"))
+
+
+@singledispatch
+def _publish(outcome: object, key: str) -> None:
+    return None
+
+
+@_publish.register
+def _(outcome: Inspection, key: str) -> None:
+    rows = [finding.model_dump() for finding in outcome.findings]
+    create_table_artifact(key=f"findings-{key}", table=rows, description="What was noticed on the routes of the change")
+
+
+@_publish.register
+def _(outcome: MeasuredWindow, key: str) -> None:
+    rows = [
+        {"route": line.target.route, "identity": line.target.identity} | line.model_dump(exclude={"target"})
+        for line in summarise(outcome)
+    ]
+    create_table_artifact(
+        key=key, table=rows, description=f"{outcome.seconds:.0f} s of open-loop requests, times in ms"
+    )
+
+
+@_publish.register
+def _(outcome: Verdict, key: str) -> None:
+    create_markdown_artifact(
+        key=key, markdown="\n".join([f"# {outcome.verdict}", "", outcome.sentence, "", *verdict_table(outcome)])
+    )
+
+
+@_publish.register
+def _(outcome: Record, key: str) -> None:
+    create_markdown_artifact(key=key, markdown=with_picture(outcome), description=outcome.path)
+
+
+def with_picture(record: Record) -> str:
+    """The record's Markdown with its picture inside, for readers that cannot open the file beside it."""
+    data = base64.b64encode(record.picture_svg.encode()).decode()
+    return record.markdown.replace(f"({PICTURE})", f"(data:image/svg+xml;base64,{data})")

@@ -1,0 +1,102 @@
+"""What makes a step durable on Prefect: an explicit cache key, a JSON result on shared storage, and a retry policy.
+
+A step that has finished is not run again when its run goes on after a crash; the step in flight is repeated, so
+every step looks before it acts. `RUN_ID + INPUTS` is no key for this: it has no task identity, and two steps with
+equal arguments would collide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.runtime import flow_run, task_run
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from slipway.adapters.store import Store
+from slipway.errors import SlipwayError, Unavailable
+from slipway.settings import Settings
+from tasks.artifacts import publish
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RETRY_DELAYS_S: list[float] = [1, 4]
+
+
+def durable(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a step of a run: durable, named `name` (and its `label`, for a step that a run takes more than once).
+
+    What it returns is kept in Slipway's store under that name and shown as Prefect artifacts; a SlipwayError is
+    kept too, before it goes up. Only `Unavailable` is retried: everything else fails the same way again.
+    """
+
+    def make(step: Callable[P, R]) -> Task[P, R]:
+        @wraps(step)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            here = step_name(name, kwargs)
+            try:
+                outcome = step(*args, **kwargs)
+            except SlipwayError as error:
+                keep_failure(here, error)
+                raise
+            keep(here, outcome)
+            publish(here, outcome)
+            return outcome
+
+        return task(
+            name=name,
+            task_run_name=_shown_name,
+            cache_key_fn=_key,
+            persist_result=True,
+            result_serializer="json",
+            retries=len(RETRY_DELAYS_S),
+            retry_delay_seconds=RETRY_DELAYS_S,
+            retry_condition_fn=_may_pass_by_itself,
+        )(run)
+
+    return make
+
+
+def step_name(name: str, parameters: dict[str, Any]) -> str:
+    """`measure before`: a step's name, and its label where it has one."""
+    return f"{name} {parameters['label']}" if parameters.get("label") else name
+
+
+def run_id() -> str:
+    """The id of the flow run in which we are."""
+    return str(flow_run.id)
+
+
+def keep(step: str, outcome: object) -> None:
+    """Keep what a step left behind where the admin service reads it."""
+    kind = type(outcome).__name__ if isinstance(outcome, BaseModel) else "note"
+    own_store().keep(run_id(), step, kind, to_jsonable_python(outcome))
+
+
+def keep_failure(step: str, error: SlipwayError) -> None:
+    """Keep a failure in the words that a person reads."""
+    body = {"failed": error.failed, "expected": error.expected, "retry_is_safe": error.retry_is_safe}
+    own_store().keep(run_id(), f"{step} failed", "Failure", body)
+
+
+def own_store() -> Store:
+    """Slipway's store, as the environment names it."""
+    return Store(Settings.from_environment().database_url)
+
+
+def _shown_name() -> str:
+    return step_name(task_run.task_name, task_run.parameters)
+
+
+def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return f"{context.task_run.flow_run_id}-{step_name(context.task.name, parameters).replace(' ', '-')}"
+
+
+def _may_pass_by_itself(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), Unavailable)

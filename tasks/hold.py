@@ -1,0 +1,52 @@
+from uuid import UUID
+
+from prefect import get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+
+from slipway.errors import SlipwayError
+from slipway.outcomes import Plan
+from tasks.durable import durable, own_store, run_id
+
+
+@durable("hold the service")
+def hold_service(plan: Plan) -> str:
+    """Take the one hold of a service for this run, and tag the run. Repeated, it finds the hold to be its own already."""
+    store, service = own_store(), plan.service.name
+    _tag_run(f"service:{service}", f"change:{plan.name}")
+    hold = store.acquire(service, run_id(), plan.name)
+    if hold.run_id != run_id() and _is_over(hold.run_id):
+        get_run_logger().warning("released the hold of %s: run %s has ended", service, hold.run_id)
+        store.release(service, hold.run_id)
+        hold = store.acquire(service, run_id(), plan.name)
+    if hold.run_id != run_id():
+        raise SlipwayError(
+            f"Service {service} is held by run {hold.run_id} for {hold.change} since {hold.since:%H:%M:%S} UTC.",
+            expected="One change at a time; wait until that run has ended.",
+            retry_is_safe=True,
+        )
+    return f"{service} is held by this run"
+
+
+@durable("release the service")
+def release_service(plan: Plan) -> str:
+    """Give up the hold. Repeated, it finds that it has none and does nothing."""
+    had = own_store().release(plan.service.name, run_id())
+    return f"{plan.service.name} is free" if had else f"{plan.service.name} was not held by this run"
+
+
+def _is_over(holder: str) -> bool:
+    """Whether the run that has the hold has ended, or is unknown to Prefect."""
+    with get_client(sync_client=True) as client:
+        try:
+            state = client.read_flow_run(UUID(holder)).state
+        except ObjectNotFound:
+            return True
+    return state is not None and state.is_final()
+
+
+def _tag_run(*new: str) -> None:
+    """Add tags to the run; one that was started in the Prefect UI has none yet."""
+    with get_client(sync_client=True) as client:
+        known = client.read_flow_run(UUID(run_id())).tags
+        client.update_flow_run(UUID(run_id()), tags=sorted({*known, *new}))

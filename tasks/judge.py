@@ -1,0 +1,24 @@
+from slipway.measurement import MeasuredWindow, Verdict
+from slipway.outcomes import Decision, Plan, Rehearsal
+from slipway.rules import deciding, judging
+from tasks.durable import durable
+
+ALPHA = 0.05
+
+
+@durable("judge")
+def judge(
+    plan: Plan, before: MeasuredWindow, after: MeasuredWindow, extension: MeasuredWindow | None = None, *, label: str
+) -> Verdict:
+    """Judge after against before, by half the alpha once extended. Repeated, it says the same of the same numbers."""
+    whole = after if extension is None else judging.joined(after, extension)
+    alpha = ALPHA if extension is None else ALPHA / 2
+    return judging.judge(before, whole, plan.change.pairs(), margin=plan.change.judge.margin, alpha=alpha)
+
+
+@durable("decide")
+def decide(plan: Plan, verdict: Verdict | None, failure: str, rehearsal: Rehearsal) -> Decision:
+    """Decide by the verdict, or by the failure that came instead. Repeated, it decides the same."""
+    if verdict is None:
+        return deciding.decide_on_failure(failure, rehearsal)
+    return deciding.decide(verdict, plan.change.judge, rehearsal)

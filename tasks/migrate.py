@@ -1,0 +1,10 @@
+from slipway.outcomes import Migration, Plan
+from slipway.settings import Settings
+from slipway.steps import migrate as steps
+from tasks.durable import durable
+
+
+@durable("migrate")
+def migrate(plan: Plan) -> Migration | None:
+    """Move the live database to the wanted revision. Repeated, it sees that it already stands there and does nothing."""
+    return steps.migrate(plan, Settings.from_environment().config.parent)

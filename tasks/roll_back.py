@@ -1,0 +1,10 @@
+from slipway.outcomes import Plan, Reverted
+from slipway.settings import Settings
+from slipway.steps import roll_back as steps
+from tasks.durable import durable
+
+
+@durable("roll back")
+def roll_back(plan: Plan) -> Reverted:
+    """Move the live database back. Repeated, it sees that it already stands there and says that nothing was left to do."""
+    return steps.roll_back(plan, Settings.from_environment().config.parent)

@@ -1,0 +1,18 @@
+from slipway.service import Service, load_service
+from slipway.settings import Settings
+from slipway.steps import purge as steps
+from tasks.durable import durable
+
+
+@durable("read service")
+def read_service(service: str) -> Service:
+    """Read a service's entry in slipway.toml. Repeated, it only reads again: it changes nothing."""
+    return load_service(Settings.from_environment().config, service)
+
+
+@durable("read service to purge")
+def read_service_to_purge(service: str, routes: list[str], tags: list[str]) -> Service:
+    """Read a service's entry and see that the purge fits it. Repeated, it only reads again: it changes nothing."""
+    entry = load_service(Settings.from_environment().config, service)
+    steps.check_purge(entry, routes, tags)
+    return entry
