@@ -1,0 +1,30 @@
+"""What the shop reads from its environment."""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a running shop."""
+
+    database_url: str
+    session_secret: str
+    release: str
+
+
+def read_settings() -> Settings:
+    """Read the settings; raises RuntimeError that names a missing variable."""
+    return Settings(
+        database_url=require_variable("DATABASE_URL"),
+        session_secret=require_variable("SHOP_SESSION_SECRET"),
+        release=os.environ.get("SHOP_RELEASE", "dev"),
+    )
+
+
+def require_variable(name: str) -> str:
+    """Return a variable of the environment; raises RuntimeError when it is missing or empty."""
+    value = os.environ.get(name)
+    if not value:
+        raise RuntimeError(f"{name} is not set; the shop expects it in the environment")
+    return value
