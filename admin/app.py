@@ -53,6 +53,7 @@ def create_app() -> FastAPI:
         app.state.doors = Doors(Settings.from_environment(), os.environ["PREFECT_API_URL"])
         yield
         await app.state.doors.prefect.close()
+        app.state.doors.store.close()
 
     app = FastAPI(title="Slipway", description=NOTICE, lifespan=lifespan)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])

@@ -55,13 +55,20 @@ class Jobs:
             known = await self._prefect.runs(deployments=[job["id"]], limit=1, key=full_key) if key else []
             if not known and "change" in parameters:
                 await self._refuse_second(tags[0])
-            run = known[0] if known else await self._prefect.create_run(job["id"], parameters, tags, full_key)
+            run = known[0] if known else await self._create(job, parameters, tags, full_key)
         if key and _explicit(run["parameters"], parameters) != parameters:
             raise Conflict(
                 f"The key {key!r} was used for run {run['id']} with other parameters.",
                 expected="A new Idempotency-Key for another request.",
             )
         return run
+
+    async def _create(self, job: Document, parameters: Document, tags: list[str], key: str) -> Document:
+        about = parameters.get("change") or parameters.get("service") or ""
+        name = f"{job['name']} {about}".strip()  # as the flow itself will call it
+        return await self._prefect.create_run(
+            job["id"], name=name, parameters=parameters, tags=tags, idempotency_key=key
+        )
 
     async def _refuse_second(self, service_tag: str) -> None:
         changing = [job["id"] for job in await self._prefect.jobs() if "change" in _properties(job)]

@@ -35,10 +35,11 @@ class Prefect:
         return sorted(found, key=lambda job: str(job["name"]))
 
     async def create_run(
-        self, deployment_id: str, parameters: Document, tags: list[str], idempotency_key: str
+        self, deployment_id: str, *, name: str, parameters: Document, tags: list[str], idempotency_key: str
     ) -> Document:
         """A new flow run; the same key answers with the run that it made first, whatever the parameters."""
         body = {
+            "name": name,
             "parameters": parameters,
             "tags": tags,
             "idempotency_key": idempotency_key,

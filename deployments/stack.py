@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -71,7 +72,8 @@ class Stack:
             server, home=self.home, changes=self.changes, ports=self.ports, secrets=self.secrets
         )
         self._together(lambda: self._start_prefect(server), lambda: self._start_shop(server))
-        Store(self.environment["SLIPWAY_DATABASE_URL"]).create_tables()
+        with closing(Store(self.environment["SLIPWAY_DATABASE_URL"])) as store:
+            store.create_tables()
         self._together(lambda: self._run(self._admin_part()), self._start_worker)
         self._write_addresses()
         threading.Thread(target=self._supervise, name="supervisor", daemon=True).start()

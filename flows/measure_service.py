@@ -19,7 +19,7 @@ CARD = card(
 )
 
 
-@flow(name="measure-service", flow_run_name="measure {service}", description=CARD)
+@flow(name="measure-service", flow_run_name="measure-service {service}", description=CARD)
 def measure_service(service: ServiceName) -> State[str]:
     """Read the service's entry, measure its watched routes."""
     window = measure(read_service(service))

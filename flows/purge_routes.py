@@ -22,7 +22,7 @@ CARD = card(
 )
 
 
-@flow(name="purge-routes", flow_run_name="purge {service}", description=CARD)
+@flow(name="purge-routes", flow_run_name="purge-routes {service}", description=CARD)
 def purge_routes(
     service: ServiceName,
     routes: Annotated[list[Route], Field(max_length=1_000)] = [],  # noqa: B006 - a schema's default, never changed

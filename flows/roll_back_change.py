@@ -23,7 +23,7 @@ CARD = card(
 )
 
 
-@flow(name="roll-back-change", flow_run_name="roll back {change}", description=CARD)
+@flow(name="roll-back-change", flow_run_name="roll-back-change {change}", description=CARD)
 def roll_back_change(change: ChangeName) -> State[str]:
     """Look where the database stands, move it back, purge, record."""
     plan = read_plan(change)

@@ -35,7 +35,7 @@ CARD = card(
 )
 
 
-@flow(name="ship-change", flow_run_name="ship {change}", description=CARD)
+@flow(name="ship-change", flow_run_name="ship-change {change}", description=CARD)
 def ship_change(change: ChangeName) -> State[str]:
     """Validate, inspect, measure, rehearse, migrate, purge, measure again, judge, decide, record."""
     plan = validate(change)

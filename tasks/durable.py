@@ -8,7 +8,7 @@ equal arguments would collide.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
@@ -85,8 +85,9 @@ def keep_failure(step: str, error: SlipwayError) -> None:
     own_store().keep(run_id(), f"{step} failed", "Failure", body)
 
 
+@cache
 def own_store() -> Store:
-    """Slipway's store, as the environment names it."""
+    """Slipway's store, as the environment names it; one a process."""
     return Store(Settings.from_environment().database_url)
 
 

@@ -1,10 +1,10 @@
 from slipway.outcomes import Plan, Rehearsal
 from slipway.settings import Settings
 from slipway.steps import rehearse as steps
-from tasks.durable import durable, run_id
+from tasks.durable import durable
 
 
 @durable("rehearse")
 def rehearse(plan: Plan) -> Rehearsal:
     """Upgrade and downgrade a copy of the live database. Repeated, it drops what a dead try left and copies anew."""
-    return steps.rehearse(plan, run_id(), Settings.from_environment().config.parent)
+    return steps.rehearse(plan, Settings.from_environment().config.parent)

@@ -66,6 +66,10 @@ class Store:
             )
         self._engine = create_engine(url, pool_pre_ping=True, pool_size=2)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
     def create_tables(self) -> None:
         """Make what is missing; safe to repeat."""
         metadata.create_all(self._engine)

@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from slipway.measurement import CacheClass, MeasuredWindow, Measurement, Sample
@@ -88,7 +87,7 @@ def cut(rows: Sequence[Row], routes: Sequence[str], *, bursts: int = 20, request
         if requests is None or len(cells[route, burst]) < requests:
             cells[route, burst].append(Sample(burst, due_s, latency_ms))
     return MeasuredWindow(
-        started_at=datetime.fromtimestamp(0, UTC).isoformat(),
+        started_at="1970-01-01T00:00:00+00:00",
         seconds=chosen[-1].due_s - chosen[0].due_s if chosen else 0.0,
         bursts=len(edges) + 1 if chosen else 0,
         requests=min((len(samples) for samples in cells.values()), default=0),

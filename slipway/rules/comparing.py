@@ -75,6 +75,8 @@ class Seen:
 
 
 def look(before: MeasuredWindow, after: MeasuredWindow, pair: Pair) -> Seen:
+    """Return what was seen of a target and of its control, before and after."""
+
     def both(route: str, identity: str) -> tuple[Side, Side]:
         return side(before, route, identity), side(after, route, identity)
 

@@ -13,7 +13,7 @@ from slipway.outcomes import CommandRun, Plan, Rehearsal
 from slipway.settings import resolve
 
 
-def rehearse(plan: Plan, run_id: str, config_folder: Path) -> Rehearsal:
+def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
     """Copy the live database, upgrade and downgrade the copy, and compare its schema with before.
 
     Raises SlipwayError when the copy cannot be made, a move fails, or the downgrade does not bring the schema
@@ -23,7 +23,7 @@ def rehearse(plan: Plan, run_id: str, config_folder: Path) -> Rehearsal:
         return Rehearsal(reversibility="nothing to migrate")
     live = PostgreSQL(resolve(plan.service.database.url))
     began = time.monotonic()
-    with live.copied(run_id) as copy:
+    with live.copied(plan.service.name) as copy:  # one change at a time per service, so the name is free
         copied = time.monotonic() - began
         tool = MigrationTool(plan.service, copy.connection_url(), config_folder)
         before = copy.schema()

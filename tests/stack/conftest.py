@@ -1,0 +1,93 @@
+"""The whole embedded stack once a session, and the three example changes shipped through it in their order."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.stack import Stack
+from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.databases.postgresql import PostgreSQL
+from tests.stack.runs import Run, finished
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the example changes in a git repository of their own, so that records are not written into ours."""
+    folder = tmp_path_factory.mktemp("repository") / "changes"
+    shutil.copytree(ROOT / "changes", folder, ignore=shutil.ignore_patterns("record.md", "*.svg"))
+    git = ["git", "-C", str(folder.parent), "-c", "user.name=test", "-c", "user.email=test@example.com"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "the example changes"]):
+        subprocess.run([*git, *arguments], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def said() -> list[str]:
+    """What the stack's supervisor said."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, changes: Path, said: list[str]) -> Iterator[Stack]:
+    """PostgreSQL, Prefect, worker, admin service, shop and cache, as `make demo` starts them."""
+    home = tmp_path_factory.mktemp("stack")
+    with Stack(home, changes=changes, fresh=True, say=said.append, durable=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(stack: Stack) -> AdminClient:
+    """A client of the running admin service."""
+    return AdminClient(stack.admin_url)
+
+
+@pytest.fixture(scope="session")
+def ship(client: AdminClient) -> Callable[[str], Run]:
+    """Ship a change and wait for its end."""
+    return lambda name: finished(client, client.start("ship-change", {"change": name}))
+
+
+@pytest.fixture(scope="session")
+def shop_database(stack: Stack) -> PostgreSQL:
+    """The shop's live database."""
+    return PostgreSQL(stack.environment["SHOP_DATABASE_URL"])
+
+
+@pytest.fixture(scope="session")
+def kept(ship: Callable[[str], Run]) -> Run:
+    """The run that shipped the index for the order history."""
+    return ship("order-history-index")
+
+
+@pytest.fixture(scope="session")
+def schema_before_the_drop(kept: Run, shop_database: PostgreSQL) -> str:
+    """The shop's schema before the second change."""
+    return shop_database.schema()
+
+
+@pytest.fixture(scope="session")
+def rolled_back(schema_before_the_drop: str, ship: Callable[[str], Run]) -> Run:
+    """The run that dropped an index in use."""
+    return ship("drop-open-orders-index")
+
+
+@pytest.fixture(scope="session")
+def refused() -> list[httpx.Response]:
+    """How the door answered the requests for a second change while the third example was in flight."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def refreshed(rolled_back: Run, stack: Stack, client: AdminClient, refused: list[httpx.Response]) -> Run:
+    """The run that refreshed a page without a migration; meanwhile two more changes were asked for."""
+    run = client.start("ship-change", {"change": "refresh-catalogue"})
+    for name in ("refresh-catalogue", "order-history-index"):
+        url = f"{stack.admin_url}/jobs/ship-change/runs"
+        refused.append(httpx.post(url, json={"change": name}, trust_env=False))
+    return finished(client, run)

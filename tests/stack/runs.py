@@ -1,0 +1,32 @@
+"""What the tests ask of runs and of the shop's database."""
+
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.databases.postgresql import PostgreSQL
+
+Run = dict[str, Any]
+
+
+def finished(client: AdminClient, run: Run) -> Run:
+    """The run once it has ended."""
+    for current in client.follow(run["id"]):
+        run = current
+    return run
+
+
+def scalar(database: PostgreSQL, query: str) -> Any:
+    """One value from a database."""
+    engine = create_engine(database.url)
+    try:
+        with engine.connect() as connection:
+            return connection.execute(text(query)).scalar()
+    finally:
+        engine.dispose()
+
+
+def step_names(run: Run) -> list[str]:
+    """The names of a run's steps, in order."""
+    return [step["name"] for step in run["steps"]]

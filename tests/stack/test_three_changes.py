@@ -1,0 +1,210 @@
+"""The main job on real parts, from request to record: kept, rolled back by itself, and without a migration."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.stack import Stack
+from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.databases.postgresql import PostgreSQL
+from tests.stack.runs import Run, finished, scalar, step_names
+
+pytestmark = pytest.mark.timeout(400)
+INDEX = "SELECT indexdef FROM pg_indexes WHERE indexname = '{}'"
+
+
+def artifacts(stack: Stack, run: Run) -> dict[str, Any]:
+    """The Prefect artifacts of a run, by key."""
+    wanted = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    answer = httpx.post(f"{stack.prefect_url}/api/artifacts/filter", json=wanted, trust_env=False)
+    return {artifact["key"]: artifact for artifact in answer.raise_for_status().json()}
+
+
+def test_the_index_is_kept(kept: Run, shop_database: PostgreSQL) -> None:
+    """The run ends as Kept, and the live database stands at the new revision with the new index."""
+    assert kept["state"]["name"] == "Kept", kept["failures"] or kept["state"]
+    assert kept["decision"]["word"] == "keep"
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
+    assert "placed_at DESC" in scalar(shop_database, INDEX.format("ix_orders_history"))
+
+
+def test_every_step_is_told(kept: Run) -> None:
+    """The steps of the main job stand in the run in their order, each completed."""
+    names = step_names(kept)
+    assert names[:7] == [
+        "validate",
+        "hold the service",
+        "inspect headers",
+        "measure before",
+        "rehearse",
+        "migrate",
+        "purge and verify after the migration",
+    ]
+    assert names[-3:] == ["decide", "record", "release the service"]
+    assert {step["state"]["type"] for step in kept["steps"]} == {"COMPLETED"}
+
+
+def test_the_verdict_has_its_numbers(kept: Run) -> None:
+    """The signed-in order history is improved beyond the margin, with its interval; the anonymous page is not regressed."""
+    orders, product = sorted(kept["verdict"]["targets"], key=lambda target: target["route"])
+    assert (orders["route"], orders["identity"], orders["cache"], orders["verdict"]) == (
+        "/orders",
+        "customer",
+        "pass",
+        "improved",
+    )
+    assert orders["median"]["low"] < orders["median"]["ratio"] < orders["median"]["high"] < 1 / 1.1
+    assert orders["median_after_ms"] < orders["median_before_ms"]
+    assert (product["identity"], product["cache"]) == ("anonymous", "hit")
+    assert product["verdict"] in ("same", "improved")
+    assert {(line["identity"], line["errors"]) for window in kept["measurements"] for line in flat(window)} == {
+        ("anonymous", 0),
+        ("customer", 0),
+    }
+
+
+def flat(window: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of a measured window with their route and identity."""
+    return [line | line["target"] for line in window["routes"]]
+
+
+def test_the_rehearsal_was_on_a_copy_of_the_real_size(kept: Run, shop_database: PostgreSQL) -> None:
+    """The copy had the live database's rows, both moves were timed, and no copy is left behind."""
+    rehearsal = kept["rehearsal"]
+    assert rehearsal["copy_bytes"] > 100e6
+    assert rehearsal["upgrade_seconds"] > 0
+    assert rehearsal["downgrade_seconds"] > 0
+    assert scalar(shop_database, "SELECT count(*) FROM pg_database WHERE datname LIKE 'slipway_copy_%'") == 0
+
+
+def test_the_record_is_one_text_in_three_places(kept: Run, changes: Path, stack: Stack) -> None:
+    """The record stands beside the change, in the admin service, and as a Prefect artifact with its picture inside."""
+    text = (changes / "order-history-index" / "record.md").read_text(encoding="utf-8")
+    shown = artifacts(stack, kept)["record"]["data"]
+    assert text == kept["record"]["markdown"]
+    assert shown.replace(shown[shown.index("(data:image") : shown.index(")", shown.index("(data:image"))], "(x") == (
+        text.replace("(before-after.svg", "(x")
+    )
+    picture = (changes / "order-history-index" / "before-after.svg").read_text(encoding="utf-8")
+    assert picture.startswith(("<?xml", "<svg"))
+    assert "/orders as customer" in picture
+
+
+def test_the_record_says_what_a_reader_asks(kept: Run) -> None:
+    """Owner, reason, expectation, numbers, files from git, commands with times, assumptions and the way back are there."""
+    text = kept["record"]["markdown"]
+    for wanted in (
+        "# order-history-index: kept",
+        "| owner | orders team <orders@example.com> |",
+        "| expected | signed-in GET /orders at least 30 % faster at the median |",
+        "| measured | /orders as customer: median ",
+        "| verdict | improved |",
+        "the example changes",
+        "- changes/order-history-index/change.toml",
+        "| `alembic upgrade 0008` |",
+        "The change does not touch the control: /products/1 as customer, /products/2 as anonymous.",
+        "    slipway rollback order-history-index",
+    ):
+        assert wanted in text
+
+
+def test_the_run_is_found_by_service_and_change(kept: Run, stack: Stack) -> None:
+    """The run is tagged in Prefect, and its steps are shown by name."""
+    run = httpx.get(f"{stack.prefect_url}/api/flow_runs/{kept['id']}", trust_env=False).json()
+    assert {"service:shop", "change:order-history-index"} <= set(run["tags"])
+    assert run["name"] == "ship-change order-history-index"
+    assert {"findings-inspect-headers", "measure-before", "measure-after", "judge-once", "record"} <= set(
+        artifacts(stack, kept)
+    )
+
+
+def test_no_secret_is_anywhere(kept: Run, rolled_back: Run, stack: Stack, changes: Path) -> None:
+    """No secret of the stack stands in a run, an artifact, a parameter, a record or a log."""
+    places = {str(path): path.read_text(errors="replace") for path in (stack.home / "logs").glob("*.log")}
+    places |= {str(path): path.read_text() for path in changes.glob("*/record.md")}
+    places |= {
+        str(path): path.read_text(errors="replace") for path in (stack.home / "results").rglob("*") if path.is_file()
+    }
+    for run in (kept, rolled_back):
+        places[run["id"]] = str(run)
+        places[f"artifacts of {run['id']}"] = str(artifacts(stack, run))
+        places[f"logs of {run['id']}"] = logs(stack, run)
+    assert len(places) > 12
+    for name, secret in stack.secrets.items():
+        assert [place for place, text in places.items() if secret in text] == [], f"the secret {name!r} is out"
+
+
+def logs(stack: Stack, run: Run) -> str:
+    """All log lines of a run."""
+    wanted = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200}
+    return httpx.post(f"{stack.prefect_url}/api/logs/filter", json=wanted, trust_env=False).raise_for_status().text
+
+
+def test_the_drop_is_rolled_back_by_itself(
+    rolled_back: Run, schema_before_the_drop: str, shop_database: PostgreSQL
+) -> None:
+    """A regression is found, and the database is exactly where it was: the same revision and the same schema."""
+    assert rolled_back["state"]["name"] == "RolledBack", rolled_back["failures"] or rolled_back["state"]
+    assert rolled_back["verdict"]["verdict"] == "regressed"
+    assert rolled_back["verdict"]["targets"][0]["median"]["low"] > 1.1
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
+    assert shop_database.schema() == schema_before_the_drop
+    assert "'open'" in scalar(shop_database, INDEX.format("ix_orders_open"))
+
+
+def test_the_times_are_back(rolled_back: Run, stack: Stack) -> None:
+    """After the roll back the route is measured again: not regressed, and clearly below what the change had made of it."""
+    restored = artifacts(stack, rolled_back)["judge-restored"]["data"]
+    assert not restored.startswith("# regressed")
+    before, after, again = (window_median(rolled_back, f"measure {label}") for label in ("before", "after", "restored"))
+    assert after > 2 * before
+    assert again < after / 2
+
+
+def window_median(run: Run, step: str) -> float:
+    """The median of /account in one window of a run."""
+    window = next(window for window in run["measurements"] if window["step"] == step)
+    return next(line["median_ms"] for line in flat(window) if line["route"] == "/account")
+
+
+def test_the_cache_is_back(rolled_back: Run) -> None:
+    """The route is purged again after the roll back, and the pages that had to stay in the cache stayed."""
+    record = rolled_back["record"]["markdown"]
+    again = record[record.index("- Purged again: /account, twice") :]
+    assert "  - control /products: first read hit, second hit" in again
+    assert "was no longer in the cache" not in record
+    assert "It was taken; nothing is left to do." in record
+
+
+def test_a_change_without_migration_only_purges(refreshed: Run, shop_database: PostgreSQL) -> None:
+    """The named page, a hit before, leaves the cache and comes back; its neighbours stay; the database is not touched."""
+    assert refreshed["state"]["name"] == "Kept", refreshed["failures"] or refreshed["decision"]
+    record = refreshed["record"]["markdown"]
+    assert "- Migrated: nothing, the change has no migration." in record
+    assert "  - affected /products: first read miss, second hit" in record
+    assert "  - control /products/2: first read hit, second hit" in record
+    assert refreshed["rehearsal"]["reversibility"] == "nothing to migrate"
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
+
+
+def test_rolling_back_by_hand_and_again(
+    refreshed: Run, kept: Run, stack: Stack, client: AdminClient, shop_database: PostgreSQL, changes: Path
+) -> None:
+    """`make rollback` moves the database back; the HTTP door then says that nothing was left to do, and records both."""
+    command = ["make", "rollback", "CHANGE=order-history-index"]
+    ran = subprocess.run(command, env=stack.environment, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "roll-back-change order-history-index: RolledBack" in ran.stdout
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0007"
+    assert scalar(shop_database, INDEX.format("ix_orders_history")) is None
+
+    again = finished(client, client.roll_back(kept["id"]))
+    assert again["job"] == "roll-back-change"
+    assert again["state"]["name"] == "RolledBack"
+    assert again["state"]["message"] == "nothing was left to do, the database already stands at 0007."
+    record = (changes / "order-history-index" / "record.md").read_text(encoding="utf-8")
+    assert record.count("## Rolled back later: run ") == 2
+    assert "- Rolled back: the database went from 0008 to 0007." in record

@@ -1,0 +1,119 @@
+"""The direction rules of the house, held by reading the code."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("slipway", "tasks", "flows", "admin", "deployments")
+NOUNS = {"change", "documents", "errors", "finding", "measurement", "outcomes", "record", "service", "settings"}
+
+
+def modules(package: str) -> list[Path]:
+    """The source files of a package."""
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """The dotted names that a file imports, also inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def tops(path: Path) -> set[str]:
+    """The packages that a file imports from."""
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize(
+    ("package", "never"),
+    [
+        ("slipway", {"prefect", "fastapi", "starlette", "tasks", "flows", "admin", "deployments"}),
+        ("tasks", {"flows", "admin", "deployments", "fastapi"}),
+        ("flows", {"admin", "deployments", "fastapi"}),
+        ("admin", {"flows", "tasks", "deployments", "prefect"}),
+    ],
+)
+def test_directions(package: str, never: set[str]) -> None:
+    """Each package imports only what lies below it."""
+    for path in modules(package):
+        assert tops(path) & never == set(), path
+
+
+def test_rules_import_only_the_nouns() -> None:
+    """Rules are pure: the nouns and each other, and of the standard library nothing that reads or asks the time."""
+    impure = {"os", "time", "datetime", "pathlib", "subprocess", "socket", "random", "httpx", "sqlalchemy", "logging"}
+    for path in modules("slipway/rules"):
+        assert tops(path) & impure == set(), path
+        own = {name.split(".")[1] for name in imports(path) if name.startswith("slipway.")}
+        assert own <= NOUNS | {"rules"}, path
+
+
+def test_flows_import_tasks_nouns_and_rules() -> None:
+    """A flow reads like a runbook: it does no I/O of its own."""
+    for path in modules("flows"):
+        own = {name.split(".")[1] for name in imports(path) if name.startswith("slipway.")}
+        assert own & {"adapters", "steps"} == set(), path
+
+
+def test_the_core_runs_without_prefect_and_fastapi() -> None:
+    """Importing every module of the core loads neither Prefect nor FastAPI, and connects to nothing."""
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules("slipway")]
+    code = (
+        "import importlib, socket, sys\n"
+        "def refuse(*a, **k): raise SystemExit('connected at import time')\n"
+        "socket.socket.connect = refuse\n"
+        f"for name in {names!r}: importlib.import_module(name.removesuffix('.__init__'))\n"
+        "print(sorted({'prefect', 'fastapi'} & {name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function of a file, methods and inner ones too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "examples/shop/shop"])
+def test_no_function_over_40_lines_and_no_module_over_300(package: str) -> None:
+    """What is longer wants to be two."""
+    for path in modules(package):
+        assert path.read_text(encoding="utf-8").count("\n") <= 300, path
+        for node in functions(path):
+            assert (node.end_lineno or 0) - node.lineno + 1 <= 40, f"{path}: {node.name}"
+
+
+def test_every_step_says_what_a_repeat_does() -> None:
+    """The docstring of a durable step tells in its second sentence what happens when it is repeated."""
+    steps = 0
+    for path in modules("tasks"):
+        for node in functions(path):
+            if any(ast.unparse(mark).startswith("durable(") for mark in node.decorator_list):
+                steps += 1
+                sentences = (ast.get_docstring(node) or "").split(". ")
+                assert len(sentences) >= 2, f"{path}: {node.name}"
+                assert sentences[1].startswith("Repeated, "), f"{path}: {node.name}"
+    assert steps >= 12
+
+
+def test_every_public_function_of_the_core_has_a_docstring() -> None:
+    """Who reads a name from outside finds what it does."""
+    for package in PACKAGES:
+        for path in modules(package):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in tree.body:
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
+                    assert ast.get_docstring(node), f"{path}: {node.name}"
