@@ -14,13 +14,18 @@ from deployments.jobs_file import read_jobs
 from slipway.errors import SlipwayError, Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
-POOL = "slipway"
+POOL, POOL_TYPE = "slipway", "slipway"
 
 
 def deploy(environment: Mapping[str, str]) -> None:
     """Install the pool and the jobs on the Prefect server that PREFECT_API_URL names. Raises SlipwayError."""
+    create_pool(environment["PREFECT_API_URL"])
+    deploy_jobs(environment)
+
+
+def deploy_jobs(environment: Mapping[str, str]) -> None:
+    """Install every job of prefect.yaml, once it has been read strictly. Raises SlipwayError."""
     read_jobs(ROOT / "prefect.yaml")
-    _create_pool(environment["PREFECT_API_URL"])
     argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     ran = subprocess.run(
         argv, cwd=ROOT, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, text=True
@@ -33,9 +38,10 @@ def deploy(environment: Mapping[str, str]) -> None:
         )
 
 
-def _create_pool(api: str) -> None:
+def create_pool(api: str) -> None:
+    """Install the work pool; one that is there already stays as it is. Raises Unavailable."""
     try:
-        answer = httpx.post(f"{api}/work_pools/", json={"name": POOL, "type": "process"}, timeout=30, trust_env=False)
+        answer = httpx.post(f"{api}/work_pools/", json={"name": POOL, "type": POOL_TYPE}, timeout=30, trust_env=False)
     except httpx.HTTPError as error:
         raise Unavailable(
             f"Prefect does not answer at {api}: {type(error).__name__}.", expected="A Prefect server."

@@ -43,7 +43,7 @@ def slipway_environment(
         "PREFECT_API_DATABASE_CONNECTION_URL": url_on(server, PREFECT, "postgresql+asyncpg"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "results"),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "0.2",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "slipway",
         "SLIPWAY_HOME": str(home),
         "SLIPWAY_CONFIG": str(ROOT / "slipway.toml"),

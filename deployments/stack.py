@@ -22,7 +22,7 @@ from typing import IO, Self
 from sqlalchemy import URL, make_url
 
 from deployments import shop
-from deployments.deploy import POOL, ROOT, deploy, end_orphaned_runs
+from deployments.deploy import POOL, POOL_TYPE, ROOT, create_pool, deploy_jobs, end_orphaned_runs
 from deployments.environment import PREFECT, STORE, read_secrets, slipway_environment
 from deployments.ports import HOST, free_ports
 from deployments.postgres import create_database, database_names, server_part, server_url
@@ -155,11 +155,11 @@ class Stack:
         self._run(self._prefect_part())
 
     def _start_worker(self) -> None:
-        deploy(self.environment)
+        create_pool(self.environment["PREFECT_API_URL"])
         ended = end_orphaned_runs(self.environment["PREFECT_API_URL"])
         if ended:
             self.say(f"{ended} runs of an earlier stack had no process any more; they are marked as crashed")
-        self._run(self._worker_part())
+        self._together(lambda: deploy_jobs(self.environment), lambda: self._run(self._worker_part()))
 
     def _start_shop(self, server: URL) -> None:
         environment = shop.shop_environment(server, self.secrets)
@@ -194,7 +194,7 @@ class Stack:
 
     def _worker_part(self) -> Part:
         log = self._log("worker")
-        argv = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+        argv = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", POOL_TYPE]
         began = log.stat().st_size if log.exists() else 0
         return Part(
             name="worker",
