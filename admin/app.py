@@ -14,11 +14,13 @@ from fastapi import Body, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from admin import problems
+from admin import actions, problems
+from admin.actions import Said
 from admin.jobs import Jobs, describe
 from admin.prefect_api import Document, Prefect
 from admin.problems import Conflict, NotFound
 from admin.runs import detail, summary
+from slipway.adapters.attempts import Attempts
 from slipway.adapters.store import Store
 from slipway.errors import SlipwayError
 from slipway.service import ServiceName
@@ -35,6 +37,7 @@ class Doors:
     def __init__(self, settings: Settings, prefect_url: str) -> None:
         self.prefect = Prefect(prefect_url)
         self.store = Store(settings.database_url)
+        self.attempts = Attempts(self.store)
         self.jobs = Jobs(self.prefect, settings)
 
     async def run(self, run_id: UUID) -> Document:
@@ -61,6 +64,7 @@ def create_app() -> FastAPI:
     _add_health(app)
     _add_jobs(app)
     _add_runs(app)
+    _add_actions(app)
     return app
 
 
@@ -162,6 +166,8 @@ def _add_runs(app: FastAPI) -> None:
         )
         return detail(run, steps, left, await _names(doors))
 
+
+def _add_actions(app: FastAPI) -> None:
     @app.post("/runs/{run_id}/rollback", status_code=202)
     async def roll_back(run_id: UUID, doors: TheDoors, response: Response) -> dict[str, Any]:
         """Roll back the change that a run shipped: starts roll-back-change, as every other door does."""
@@ -169,3 +175,21 @@ def _add_runs(app: FastAPI) -> None:
         if not change:
             raise Conflict(f"Run {run_id} shipped no change.", expected="A run of ship-change.")
         return await _started(doors, "roll-back-change", {"change": change}, None, response)
+
+    @app.post("/runs/{run_id}/cancel", status_code=202)
+    async def cancel(run_id: UUID, said: Said, doors: TheDoors) -> dict[str, Any]:
+        """Cancel a run: before the migration it stops, after it it goes all the way back."""
+        await actions.cancel(doors.prefect, doors.attempts, await doors.run(run_id), said)
+        return summary(await doors.run(run_id), await _names(doors))
+
+    @app.post("/runs/{run_id}/approve", status_code=202)
+    async def approve(run_id: UUID, said: Said, doors: TheDoors) -> dict[str, Any]:
+        """Say yes to a change that waits for approval after its rehearsal."""
+        await actions.answer(doors.prefect, await doors.run(run_id), said, approved=True)
+        return summary(await doors.run(run_id), await _names(doors))
+
+    @app.post("/runs/{run_id}/reject", status_code=202)
+    async def reject(run_id: UUID, said: Said, doors: TheDoors) -> dict[str, Any]:
+        """Say no to a change that waits for approval; nothing is changed."""
+        await actions.answer(doors.prefect, await doors.run(run_id), said, approved=False)
+        return summary(await doors.run(run_id), await _names(doors))

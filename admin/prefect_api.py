@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 
 class Prefect:
-    """One Prefect server. Read-only but for `create_run`."""
+    """One Prefect server."""
 
     def __init__(self, api_url: str) -> None:
         self._client = httpx.AsyncClient(base_url=api_url, timeout=TIMEOUT_S, trust_env=False)
@@ -82,6 +82,17 @@ class Prefect:
         }
         found: list[Document] = (await self._send("POST", "/flow_runs/filter", body)).json()
         return found
+
+    async def set_state(self, run_id: str, state: str, message: str) -> None:
+        """Propose a state for a run, by its type."""
+        body = {"state": {"type": state, "message": message}}
+        await self._send("POST", f"/flow_runs/{run_id}/set_state", body)
+
+    async def resume(self, run_id: str, run_input: Document) -> str:
+        """Resume a suspended run with an input; the answer is ACCEPT, REJECT or ABORT with the reason."""
+        answer = (await self._send("POST", f"/flow_runs/{run_id}/resume", {"run_input": run_input})).json()
+        reason = (answer.get("details") or {}).get("reason") or ""
+        return f"{answer['status']} {reason}".strip()
 
     async def steps(self, run_id: str) -> list[Document]:
         """The task runs of a flow run, in the order in which they began."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from deployments import automations
 from deployments.jobs_file import read_jobs
 from slipway.errors import SlipwayError, Unavailable
 
@@ -18,8 +19,9 @@ POOL, POOL_TYPE = "slipway", "slipway"
 
 
 def deploy(environment: Mapping[str, str]) -> None:
-    """Install the pool and the jobs on the Prefect server that PREFECT_API_URL names. Raises SlipwayError."""
+    """Install pool, automations and jobs on the Prefect server that PREFECT_API_URL names. Raises SlipwayError."""
     create_pool(environment["PREFECT_API_URL"])
+    automations.install(environment["PREFECT_API_URL"])
     deploy_jobs(environment)
 
 
@@ -50,15 +52,21 @@ def create_pool(api: str) -> None:
         raise Unavailable(f"Prefect answers {answer.status_code} to a new work pool.", expected="A Prefect server.")
 
 
-def end_orphaned_runs(api: str) -> int:
-    """Mark runs as crashed that no process works on. Only for a server whose workers are all known to be gone."""
+def forget_runs(api: str) -> int:
+    """Cancel every run that is not over, so that a worker does not go on with it; the answer is how many there were."""
+    on_the_way = {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING", "PAUSED", "CRASHED"]}}
+    again = {"name": {"any_": ["AwaitingRetry", "Resuming"]}}
+    state = {"type": "CANCELLED", "name": "Cancelled", "message": "The service that it changed was made anew."}
+    count = 0
     with httpx.Client(base_url=api, timeout=30, trust_env=False) as client:
-        wanted = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
-        runs = client.post("/flow_runs/filter", json=wanted).raise_for_status().json()
-        state = {"type": "CRASHED", "name": "Crashed", "message": "The stack that ran it was ended."}
-        for run in runs:
-            client.post(f"/flow_runs/{run['id']}/set_state", json={"state": state, "force": True}).raise_for_status()
-    return len(runs)
+        for wanted in (on_the_way, again):
+            runs = client.post("/flow_runs/filter", json={"flow_runs": {"state": wanted}}).raise_for_status().json()
+            for run in runs:
+                client.post(
+                    f"/flow_runs/{run['id']}/set_state", json={"state": state, "force": True}
+                ).raise_for_status()
+            count += len(runs)
+    return count
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from deployments import shop
-from deployments.deploy import ROOT
 from deployments.ports import HOST
 from deployments.postgres import url_on
 
@@ -31,7 +30,7 @@ def read_secrets(file: Path) -> dict[str, str]:
 
 
 def slipway_environment(
-    server: URL, *, home: Path, changes: Path, ports: Mapping[str, int], secrets: Mapping[str, str]
+    server: URL, *, home: Path, changes: Path, config: Path, ports: Mapping[str, int], secrets: Mapping[str, str]
 ) -> dict[str, str]:
     """What Slipway's own parts read: Prefect's settings, our own, and the references of slipway.toml."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SLIPWAY_"))}
@@ -43,10 +42,11 @@ def slipway_environment(
         "PREFECT_API_DATABASE_CONNECTION_URL": url_on(server, PREFECT, "postgresql+asyncpg"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "results"),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_WORKER_QUERY_SECONDS": "0.2",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "slipway",
         "SLIPWAY_HOME": str(home),
-        "SLIPWAY_CONFIG": str(ROOT / "slipway.toml"),
+        "SLIPWAY_CONFIG": str(config),
         "SLIPWAY_CHANGES": str(changes),
         "SLIPWAY_DATABASE_URL": url_on(server, STORE),
         "SLIPWAY_ADMIN_URL": f"http://{HOST}:{ports['admin']}",

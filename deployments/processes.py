@@ -17,6 +17,7 @@ import psutil
 from slipway.errors import SlipwayError
 
 READY_WITHIN_S = 120.0
+STEADY_AFTER_S = 30.0  # a part that ran so long was well
 END_WITHIN_S = 10.0
 
 
@@ -31,12 +32,14 @@ class Part:
     ready: Callable[[], bool]
     directory: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    restarts: int = 0
+    restarts: int = 0  # in a row, each soon after the one before
+    began: float = 0.0
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Start the process in a session of its own, so that a Ctrl-C in the terminal reaches only its supervisor."""
         self._end_orphans()
+        self.began = time.monotonic()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -48,6 +51,12 @@ class Part:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def pause_before_restart(self) -> float:
+        """Seconds to wait before the next start: none at first, then longer, so that what cannot run does not spin."""
+        steady = time.monotonic() - self.began > STEADY_AFTER_S
+        self.restarts = 0 if steady else self.restarts + 1
+        return min(30.0, 0.25 * float(2**self.restarts - 1))
 
     def _end_orphans(self) -> None:
         """Kill what a dead process left of its group: it would hold the port that the next one wants."""

@@ -21,8 +21,8 @@ from typing import IO, Self
 
 from sqlalchemy import URL, make_url
 
-from deployments import shop
-from deployments.deploy import POOL, POOL_TYPE, ROOT, create_pool, deploy_jobs, end_orphaned_runs
+from deployments import automations, shop
+from deployments.deploy import POOL, POOL_TYPE, ROOT, create_pool, deploy_jobs, forget_runs
 from deployments.environment import PREFECT, STORE, read_secrets, slipway_environment
 from deployments.ports import HOST, free_ports
 from deployments.postgres import create_database, database_names, server_part, server_url
@@ -37,9 +37,19 @@ Say = Callable[[str], None]
 class Stack:
     """The parts, started in order, watched while they run, ended in reverse order."""
 
-    def __init__(self, home: Path, *, changes: Path, fresh: bool, say: Say, durable: bool = True) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        changes: Path,
+        fresh: bool,
+        say: Say,
+        durable: bool = True,
+        config: Path = ROOT / "slipway.toml",
+    ) -> None:
         self.home = home.resolve()
         self.changes = changes.resolve()
+        self.config = config
         self.fresh = fresh  # the shop's database as generated, not as the last run left it
         self.durable = durable
         self.say = say
@@ -69,7 +79,7 @@ class Stack:
         self.secrets = read_secrets(self.home / "secrets.json")
         server = self._start_postgres()
         self.environment = slipway_environment(
-            server, home=self.home, changes=self.changes, ports=self.ports, secrets=self.secrets
+            server, home=self.home, changes=self.changes, config=self.config, ports=self.ports, secrets=self.secrets
         )
         self._together(lambda: self._start_prefect(server), lambda: self._start_shop(server))
         with closing(Store(self.environment["SLIPWAY_DATABASE_URL"])) as store:
@@ -155,10 +165,11 @@ class Stack:
         self._run(self._prefect_part())
 
     def _start_worker(self) -> None:
-        create_pool(self.environment["PREFECT_API_URL"])
-        ended = end_orphaned_runs(self.environment["PREFECT_API_URL"])
-        if ended:
-            self.say(f"{ended} runs of an earlier stack had no process any more; they are marked as crashed")
+        api = self.environment["PREFECT_API_URL"]
+        create_pool(api)
+        automations.install(api)
+        if self.fresh and (forgotten := forget_runs(api)):
+            self.say(f"cancelled {forgotten} runs of an earlier stack, as the shop is made anew")
         self._together(lambda: deploy_jobs(self.environment), lambda: self._run(self._worker_part()))
 
     def _start_shop(self, server: URL) -> None:
@@ -235,7 +246,7 @@ class Stack:
         (self.home / "stack.json").write_text(json.dumps(found), encoding="utf-8")
 
     def _supervise(self) -> None:
-        while not self._stopping.wait(0.5):
+        while not self._stopping.wait(0.2):
             for part in list(self.parts):
                 if not part.alive():
                     self._start_again(part)
@@ -243,12 +254,11 @@ class Stack:
     def _start_again(self, part: Part) -> None:
         """Start a dead part again and say so; slower each time, so that a part that cannot run does not spin."""
         code = part.process.returncode if part.process else None
-        pause = min(30.0, 0.5 * 2**part.restarts)
+        pause = part.pause_before_restart()
         self.say(f"{part.name} died (exit code {code}); starting it again in {pause:.1f} s")
         self._stopping.wait(pause)
         with self._guard:
             if not self._stopping.is_set():
-                part.restarts += 1
                 part.start()
                 self._write_processes()
 

@@ -7,9 +7,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.cards import card
+from flows.endings import failed_on_the_way_back, gave_up, stopped_before_anything
 from slipway.change import ChangeName
-from slipway.record import command_table, purge_lines
-from tasks.hold import hold_service, release_service
+from slipway.errors import SlipwayError
+from slipway.outcomes import Plan
+from slipway.record import rolled_back_later
+from tasks.attempts import Cancelled, attempt, shield
+from tasks.hold import held
+from tasks.look import look_where_it_stands, out_of_resumes
 from tasks.purge import purge
 from tasks.record import append_to_record
 from tasks.roll_back import roll_back
@@ -26,14 +31,26 @@ CARD = card(
 @flow(name="roll-back-change", flow_run_name="roll-back-change {change}", description=CARD)
 def roll_back_change(change: ChangeName) -> State[str]:
     """Look where the database stands, move it back, purge, record."""
-    plan = read_plan(change)
-    hold_service(plan)
+    with attempt() as current:
+        if out_of_resumes(current):
+            return gave_up(current.resumes, look_where_it_stands(change), change)
+        try:
+            plan = read_plan(change)
+            with held(plan):
+                return go_back(plan)
+        except Cancelled as cancelled:
+            return stopped_before_anything(cancelled)
+
+
+def go_back(plan: Plan) -> State[str]:
+    """The way back while the service is held; once begun it is gone to its end."""
     try:
         reverted = roll_back(plan)
-        purged = purge(plan, label="after the roll back")
-        commands = reverted.migration.commands if reverted.migration else ()
-        lines = [f"- Rolled back: {reverted.sentence}", *purge_lines("Purged", purged), "", *command_table(commands)]
-        append_to_record(change, "\n".join(lines))
-    finally:
-        release_service(plan)
+        with shield():
+            purged = purge(plan, label="after the roll back")
+            append_to_record(plan.name, rolled_back_later(reverted, purged))
+    except Cancelled:
+        raise
+    except SlipwayError as error:
+        return failed_on_the_way_back(plan, error)
     return Completed(name="RolledBack", message=reverted.sentence, data=reverted.sentence)

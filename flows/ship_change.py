@@ -6,19 +6,21 @@ from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 
 from flows.cards import card
+from flows.endings import failed_on_the_way_back, final_state, gave_up, stopped_before_anything, without_record
 from slipway.change import ChangeName
 from slipway.errors import SlipwayError
 from slipway.measurement import MeasuredWindow, Verdict
-from slipway.outcomes import Decision, Inspection, Plan, Rehearsal
+from slipway.outcomes import Migration, Plan
 from slipway.record import Story
-from slipway.rules.deciding import open_question
-from tasks.durable import run_id
-from tasks.hold import hold_service, release_service
+from slipway.rules.deciding import decide_on_rejection, open_question
+from tasks.approval import wait_for_approval
+from tasks.attempts import Cancelled, StoppedBefore, attempt, cancelled_by, run_id, shield
+from tasks.hold import held
 from tasks.inspect_headers import inspect_headers
 from tasks.judge import decide, judge
+from tasks.look import has_begun, look_where_it_stands, out_of_resumes
 from tasks.measure import measure
 from tasks.migrate import migrate
 from tasks.purge import purge
@@ -38,53 +40,89 @@ CARD = card(
 @flow(name="ship-change", flow_run_name="ship-change {change}", description=CARD)
 def ship_change(change: ChangeName) -> State[str]:
     """Validate, inspect, measure, rehearse, migrate, purge, measure again, judge, decide, record."""
-    plan = validate(change)
-    hold_service(plan)
-    try:
-        inspection = inspect_headers(plan)
-        before = measure(plan, label="before")
-        rehearsal = rehearse(plan)
-        story = apply(plan, inspection, before, rehearsal)
-        story = undo(story) if story.decision.word == "roll back" else story
-        write_record(story)
-    finally:
-        release_service(plan)
-    return final_state(story.decision)
+    with attempt() as current:
+        if out_of_resumes(current):
+            return gave_up(current.resumes, look_where_it_stands(change), change)
+        try:
+            plan = validate(change)
+            with held(plan):
+                return ship(plan)
+        except Cancelled as cancelled:
+            return stopped_before_anything(cancelled)
 
 
-def apply(plan: Plan, inspection: Inspection, before: MeasuredWindow, rehearsal: Rehearsal) -> Story:
-    """From the migration to the decision; whatever fails after the migration began leads to a decision, too."""
-    migration = purged = after = verdict = None
-    failure = ""
-    try:
-        migration = migrate(plan)
-        purged = purge(plan, label="after the migration")
-        after = measure(plan, label="after")
-        verdict, after = judged(plan, before, after)
-    except SlipwayError as error:
-        failure = str(error)
-    return Story(
+def ship(plan: Plan) -> State[str]:
+    """The change while its service is held."""
+    inspection = inspect_headers(plan)
+    before = measure(plan, label="before")
+    rehearsal = rehearse(plan)
+    approval = wait_for_approval(plan)
+    told = Story(
         run_id=run_id(),
         at=datetime.now(UTC),
         plan=plan,
         findings=inspection.findings,
         rehearsal=rehearsal,
         before=before,
-        migration=migration,
-        purged=purged,
-        after=after,
-        verdict=verdict,
-        decision=decide(plan, verdict, failure, rehearsal),
+        approval=approval,
     )
+    if approval is not None and not approval.approved:
+        return settle(told.model_copy(update={"decision": decide_on_rejection(approval)}))
+    return settle(apply(told))
 
 
-def judged(plan: Plan, before: MeasuredWindow, after: MeasuredWindow) -> tuple[Verdict, MeasuredWindow]:
+def apply(told: Story) -> Story:
+    """From the migration to the decision; whatever goes wrong from here on leads to a decision, a cancel too."""
+    plan = told.plan
+    migration = purged = after = verdict = None
+    failure = ""
+    try:
+        migration = migrate_unless_cancelled(plan)
+        purged = purge(plan, label="after the migration")
+        after = measure(plan, label="after")
+        verdict = judged(plan, told.before, after)
+    except StoppedBefore:
+        raise
+    except Exception as error:
+        failure = str(error)
+    with shield():
+        decision = decide(plan, verdict, failure, told.rehearsal)
+    done = {"migration": migration, "purged": purged, "after": after, "verdict": verdict, "decision": decision}
+    return told.model_copy(update=done)
+
+
+def migrate_unless_cancelled(plan: Plan) -> Migration | None:
+    """The migration. A cancel that comes just before it stops the run, if no earlier attempt has begun to migrate."""
+    try:
+        return migrate(plan)
+    except Cancelled as cancelled:
+        if has_begun(plan):
+            raise
+        raise StoppedBefore(cancelled.by) from None
+
+
+def judged(plan: Plan, before: MeasuredWindow, after: MeasuredWindow) -> Verdict:
     """The verdict; an open question is measured once more and judged at half the alpha, and then it stands."""
     verdict = judge(plan, before, after, label="once")
     if not open_question(verdict):
-        return verdict, after
+        return verdict
     extension = measure(plan, label="extension")
-    return judge(plan, before, after, extension, label="extended"), after
+    return judge(plan, before, after, extension, label="extended")
+
+
+def settle(story: Story) -> State[str]:
+    """Do what was decided, to its end, and write the record."""
+    with shield():
+        if story.decided.word == "roll back":
+            try:
+                story = undo(story)
+            except SlipwayError as error:
+                return failed_on_the_way_back(story.plan, error)
+        try:
+            write_record(story)
+        except SlipwayError as error:
+            return without_record(story.decided, error)
+    return final_state(story.decided, cancelled_by())
 
 
 def undo(story: Story) -> Story:
@@ -94,12 +132,3 @@ def undo(story: Story) -> Story:
     window = measure(story.plan, label="restored")
     restored = judge(story.plan, story.before, window, label="restored")
     return story.model_copy(update={"reverted": reverted, "purged_again": purged, "restored": restored})
-
-
-def final_state(decision: Decision) -> State[str]:
-    """How the run ends in Prefect: a frozen change needs a person, so it counts as failed."""
-    if decision.word == "freeze":
-        return Failed(name="Frozen", message=decision.reason)
-    return Completed(
-        name="Kept" if decision.word == "keep" else "RolledBack", message=decision.reason, data=decision.word
-    )

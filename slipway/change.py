@@ -76,6 +76,8 @@ class Change(Noun):
     reason: Sentence
     expected: Sentence
     rollback: Sentence
+    approval: Literal["none", "required"] = "none"
+    approval_within_h: float = Field(default=24, gt=0, le=24 * 30)
     migrate: Migrate | None = None
     purge: Purge | None = None
     measure: Measure

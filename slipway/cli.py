@@ -15,6 +15,9 @@ from slipway.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Name = Annotated[str, typer.Argument(help="the change's folder below changes/")]
+RunArgument = Annotated[str, typer.Argument(help="a run's id, as `slipway status` lists them")]
+By = Annotated[str, typer.Option(help="who says so; it stands in the record")]
+Why = Annotated[str, typer.Option(help="the reason; it stands in the record")]
 ServiceArgument = Annotated[str, typer.Argument(help="a service of slipway.toml")]
 
 
@@ -70,6 +73,24 @@ def status(run: Annotated[str | None, typer.Argument(help="a run's id; without i
 
 
 @app.command()
+def approve(run: RunArgument, by: By, why: Why) -> None:
+    """Approve a change that waits after its rehearsal."""
+    _say(run, "approve", by, why)
+
+
+@app.command()
+def reject(run: RunArgument, by: By, why: Why) -> None:
+    """Reject a change that waits after its rehearsal; nothing is changed."""
+    _say(run, "reject", by, why)
+
+
+@app.command()
+def cancel(run: RunArgument, by: By, why: Why) -> None:
+    """Cancel a run: before the migration it stops, after it it goes all the way back."""
+    _say(run, "cancel", by, why)
+
+
+@app.command()
 def judge(
     before: Annotated[Path, typer.Argument(help="CSV or CSV.gz: due_s,route,latency_ms")],
     after: Annotated[Path, typer.Argument(help="the same, after the change")],
@@ -99,6 +120,11 @@ def doctor() -> None:
     for line in lines:
         typer.echo(f"{'ok  ' if line.ok else 'FAIL'}  {line.what}: {line.told}")
     raise typer.Exit(0 if all(line.ok for line in lines) else 1)
+
+
+def _say(run: str, action: str, by: str, why: str) -> None:
+    told = _client().say(run, action, by, why)
+    typer.echo(f"{told['name']}: {told['state']['name']}")
 
 
 def _start(job: str, parameters: dict[str, Any]) -> None:

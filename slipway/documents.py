@@ -42,4 +42,10 @@ def describe(error: ValidationError) -> str:
 
 
 def _reason(kind: str, message: str) -> str:
-    return {"extra_forbidden": "unknown key", "missing": "missing"}.get(kind, message[:1].lower() + message[1:])
+    return {"extra_forbidden": "unknown key", "missing": "missing"}.get(kind, _plain(message))
+
+
+def _plain(message: str) -> str:
+    """Pydantic puts "Value error, " before the sentences of our own validators."""
+    said = message.removeprefix("Value error, ")
+    return said[:1].lower() + said[1:]

@@ -9,7 +9,7 @@ from slipway.finding import Finding
 from slipway.measurement import CacheClass
 from slipway.service import Noun, RouteAs, Service
 
-DecisionWord = Literal["keep", "roll back", "freeze"]
+DecisionWord = Literal["keep", "roll back", "freeze", "reject"]
 Reversibility = Literal["lossless schema", "nothing to migrate"]
 
 
@@ -50,6 +50,14 @@ class Rehearsal(Noun):
     upgrade_seconds: float = 0
     downgrade_seconds: float = 0
     commands: tuple[CommandRun, ...] = ()
+
+
+class Approval(Noun):
+    """What a person said of a change after its rehearsal."""
+
+    approved: bool
+    by: str
+    why: str
 
 
 class Migration(Noun):

@@ -27,7 +27,7 @@ class Progress:
         elif state == "COMPLETED":
             self._once(f"{name}: done in {seconds:.1f} s", f"ended {name}")
         elif state in ("FAILED", "CRASHED", "CANCELLED"):
-            self._once(f"{name}: {state.lower()}", f"ended {name}")
+            self._once(f"{name}: {state.lower()}", f"{state} {name}")  # and told again when a repeat ends well
 
     def _once(self, line: str, key: str) -> None:
         if key not in self._told:

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from slipway.finding import Finding
 from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict
-from slipway.outcomes import CommandRun, Decision, Migration, Plan, Purged, Rehearsal, Reverted, RouteReading
+from slipway.outcomes import Approval, CommandRun, Decision, Migration, Plan, Purged, Rehearsal, Reverted, RouteReading
 from slipway.service import Noun
 
 PICTURE = "before-after.svg"
-DONE = {"keep": "Kept", "roll back": "Rolled back", "freeze": "Frozen: a person has to decide"}
+DONE = {"keep": "Kept", "roll back": "Rolled back", "freeze": "Frozen: a person has to decide", "reject": "Rejected"}
 
 
 class Story(Noun):
@@ -23,14 +23,21 @@ class Story(Noun):
     findings: tuple[Finding, ...]
     rehearsal: Rehearsal
     before: MeasuredWindow
+    approval: Approval | None = None
     after: MeasuredWindow | None = None
     migration: Migration | None = None
     purged: Purged | None = None
     verdict: Verdict | None = None
-    decision: Decision
+    decision: Decision | None = None  # while the run is on its way
     reverted: Reverted | None = None
     purged_again: Purged | None = None
     restored: Verdict | None = None
+
+    @property
+    def decided(self) -> Decision:
+        """The decision of a run that has come to one."""
+        assert self.decision is not None, "a record is written once a decision has been made"
+        return self.decision
 
 
 def render(story: Story) -> str:
@@ -41,9 +48,9 @@ def render(story: Story) -> str:
 def _head(story: Story) -> list[str]:
     plan = story.plan
     return [
-        f"# {plan.name}: {DONE[story.decision.word].lower()}",
+        f"# {plan.name}: {DONE[story.decided.word].lower()}",
         "",
-        f"{story.decision.reason}",
+        f"{story.decided.reason}",
         "",
         "| | |",
         "|---|---|",
@@ -53,12 +60,20 @@ def _head(story: Story) -> list[str]:
         f"| expected | {_cell(plan.change.expected)} |",
         f"| measured | {_cell(_measured(story.verdict))} |",
         f"| verdict | {story.verdict.verdict if story.verdict else 'none: not measured again'} |",
-        f"| decision | {story.decision.word} |",
+        f"| decision | {story.decided.word} |",
+        *_approval_row(story.approval),
         f"| rollback note | {_cell(plan.change.rollback)} |",
         f"| run | {story.run_id}, {story.at:%Y-%m-%d %H:%M} UTC |",
         f"| change file | sha256 {plan.digest[:16]}, {_cell(plan.commit) or 'not in a commit yet'} |",
         "",
     ]
+
+
+def _approval_row(approval: Approval | None) -> list[str]:
+    if approval is None:
+        return []
+    word = "approved" if approval.approved else "rejected"
+    return [f"| approval | {word} by {_cell(approval.by)}: {_cell(approval.why)} |"]
 
 
 def _measured(verdict: Verdict | None) -> str:
@@ -90,7 +105,7 @@ def _target_row(target: TargetVerdict) -> str:
         f"{target.errors_before} before, {target.errors_after} after",
         target.verdict,
     ]
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 
 
 def _times(before: float | None, after: float | None) -> str:
@@ -175,8 +190,15 @@ def _commands(story: Story) -> list[CommandRun]:
 
 def command_table(commands: Iterable[CommandRun]) -> list[str]:
     """The commands that were run, with their times; empty without any."""
-    rows = [f"| `{' '.join(ran.argv)}` | {ran.seconds:.2f} s | {ran.exit_code} |" for ran in commands]
+    rows = [f"| `{_cell(' '.join(ran.argv))}` | {ran.seconds:.2f} s | {ran.exit_code} |" for ran in commands]
     return ["## Commands", "", "| command | time | exit code |", "|---|---|---|", *rows] if rows else []
+
+
+def rolled_back_later(reverted: Reverted, purged: Purged | None) -> str:
+    """What a roll back by hand did, to stand behind the record."""
+    commands = reverted.migration.commands if reverted.migration else ()
+    lines = [f"- Rolled back: {reverted.sentence}", *purge_lines("Purged", purged), "", *command_table(commands)]
+    return "\n".join(lines)
 
 
 def _foot(story: Story) -> list[str]:
@@ -208,8 +230,10 @@ def _assumptions(story: Story) -> list[str]:
 
 
 def _way_back(story: Story) -> list[str]:
-    if story.decision.word == "roll back":
+    if story.decided.word == "roll back":
         return ["It was taken; nothing is left to do."]
+    if story.decided.word == "reject":
+        return ["Nothing was changed; nothing is left to do."]
     return [f"    slipway rollback {story.plan.name}"]
 
 

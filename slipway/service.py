@@ -16,7 +16,7 @@ from slipway.errors import InvalidInput
 from slipway.settings import EnvironmentReference, Reference
 
 ServiceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-Route = Annotated[str, Field(pattern=r"^/[^\s#\\]*$", max_length=500)]
+Route = Annotated[str, Field(pattern=r"^/([^\s#\\/][^\s#\\]*)?$", max_length=500)]  # "//x" would be another host
 Tag = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,128}$")]
 IdentityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
@@ -148,8 +148,13 @@ class Service(Noun):
         return self
 
     def has_route(self, route: str) -> bool:
-        """Whether a concrete route lies inside the service's own patterns (`*` is a wildcard; the query does not count)."""
-        return any(fnmatchcase(route.partition("?")[0], pattern) for pattern in self.routes)
+        """Whether a concrete route lies inside the service's own patterns (`*` is a wildcard; the query does not count).
+
+        A route with dot segments never does: clients resolve them (RFC 3986, section 5.2.4) and would ask for another.
+        """
+        path = route.partition("?")[0]
+        dotted = not {".", ".."}.isdisjoint(path.lower().replace("%2e", ".").split("/"))
+        return not dotted and any(fnmatchcase(path, pattern) for pattern in self.routes)
 
     def identity(self, name: str) -> Identity | None:
         """The configured identity, or None for the anonymous one. Raises InvalidInput for an unknown name."""

@@ -8,32 +8,34 @@ equal arguments would collide.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
-from prefect.runtime import flow_run, task_run
+from prefect.logging import get_run_logger
+from prefect.runtime import task_run
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from slipway.adapters.store import Store
 from slipway.errors import SlipwayError, Unavailable
-from slipway.settings import Settings
+from slipway.interruption import interruptible
 from tasks.artifacts import publish
+from tasks.attempts import check_cancelled, effect, own_store, run_id
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RETRY_DELAYS_S: list[float] = [1, 4]
+RETRY_DELAYS_S: list[float] = [1, 3, 9, 20]
 
 
-def durable(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+def durable(name: str, *, acts_on: Callable[[Any], str] | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a step of a run: durable, named `name` (and its `label`, for a step that a run takes more than once).
 
     What it returns is kept in Slipway's store under that name and shown as Prefect artifacts; a SlipwayError is
-    kept too, before it goes up. Only `Unavailable` is retried: everything else fails the same way again.
+    kept too, before it goes up. Only `Unavailable` is retried: everything else fails the same way again. A step with
+    `acts_on` (the service, from its first argument) changes something: it is fenced, and never interrupted half-way.
     """
 
     def make(step: Callable[P, R]) -> Task[P, R]:
@@ -41,12 +43,12 @@ def durable(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             here = step_name(name, kwargs)
             try:
-                outcome = step(*args, **kwargs)
+                outcome = _run(step, acts_on, *args, **kwargs)
             except SlipwayError as error:
                 keep_failure(here, error)
                 raise
             keep(here, outcome)
-            publish(here, outcome)
+            show(here, outcome)
             return outcome
 
         return task(
@@ -63,14 +65,18 @@ def durable(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     return make
 
 
+def _run(step: Callable[..., R], acts_on: Callable[[Any], str] | None, *args: Any, **kwargs: Any) -> R:
+    check_cancelled()
+    if acts_on is None:
+        with interruptible(check_cancelled):
+            return step(*args, **kwargs)
+    with effect(acts_on(args[0])):
+        return step(*args, **kwargs)
+
+
 def step_name(name: str, parameters: dict[str, Any]) -> str:
     """`measure before`: a step's name, and its label where it has one."""
     return f"{name} {parameters['label']}" if parameters.get("label") else name
-
-
-def run_id() -> str:
-    """The id of the flow run in which we are."""
-    return str(flow_run.id)
 
 
 def keep(step: str, outcome: object) -> None:
@@ -79,16 +85,18 @@ def keep(step: str, outcome: object) -> None:
     own_store().keep(run_id(), step, kind, to_jsonable_python(outcome))
 
 
+def show(step: str, outcome: object) -> None:
+    """Show what a step left behind in the Prefect UI; a picture that cannot be hung up is no reason to roll back."""
+    try:
+        publish(step, outcome)
+    except Exception:
+        get_run_logger().warning("the outcome of %s could not be shown as an artifact", step, exc_info=True)
+
+
 def keep_failure(step: str, error: SlipwayError) -> None:
     """Keep a failure in the words that a person reads."""
     body = {"failed": error.failed, "expected": error.expected, "retry_is_safe": error.retry_is_safe}
     own_store().keep(run_id(), f"{step} failed", "Failure", body)
-
-
-@cache
-def own_store() -> Store:
-    """Slipway's store, as the environment names it; one a process."""
-    return Store(Settings.from_environment().database_url)
 
 
 def _shown_name() -> str:

@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prefect import get_client
@@ -6,7 +9,24 @@ from prefect.logging import get_run_logger
 
 from slipway.errors import SlipwayError
 from slipway.outcomes import Plan
-from tasks.durable import durable, own_store, run_id
+from tasks.attempts import own_store, run_id, shield
+from tasks.durable import durable
+
+CRASHED_FOR_GOOD = timedelta(minutes=10)  # a crashed run is resumed long before
+
+
+@contextmanager
+def held(plan: Plan) -> Iterator[None]:
+    """Hold the service while a change is on its way; a run that pauses, is killed or crashes keeps the hold."""
+    hold_service(plan)
+    try:
+        yield
+    except Exception:
+        with shield():
+            release_service(plan)
+        raise
+    with shield():
+        release_service(plan)
 
 
 @durable("hold the service")
@@ -36,13 +56,15 @@ def release_service(plan: Plan) -> str:
 
 
 def _is_over(holder: str) -> bool:
-    """Whether the run that has the hold has ended, or is unknown to Prefect."""
+    """Whether the run that has the hold has ended and will not be resumed, or is unknown to Prefect."""
     with get_client(sync_client=True) as client:
         try:
             state = client.read_flow_run(UUID(holder)).state
         except ObjectNotFound:
             return True
-    return state is not None and state.is_final()
+    if state is None or not state.is_final():
+        return False
+    return not state.is_crashed() or datetime.now(UTC) - state.timestamp > CRASHED_FOR_GOOD
 
 
 def _tag_run(*new: str) -> None:

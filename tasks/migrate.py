@@ -4,7 +4,7 @@ from slipway.steps import migrate as steps
 from tasks.durable import durable
 
 
-@durable("migrate")
+@durable("migrate", acts_on=lambda plan: plan.service.name)
 def migrate(plan: Plan) -> Migration | None:
     """Move the live database to the wanted revision. Repeated, it sees that it already stands there and does nothing."""
     return steps.migrate(plan, Settings.from_environment().config.parent)

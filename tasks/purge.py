@@ -4,7 +4,7 @@ from slipway.steps import purge as steps
 from tasks.durable import durable
 
 
-@durable("purge and verify")
+@durable("purge and verify", acts_on=lambda plan: plan.service.name)
 def purge(plan: Plan, *, label: str) -> Purged | None:
     """Purge what the change names and verify by reading. Repeated, it purges again, which costs the origin one read."""
     return steps.purge_change(plan)

@@ -2,10 +2,11 @@ from slipway.outcomes import Record
 from slipway.record import Story
 from slipway.settings import Settings
 from slipway.steps import record as steps
-from tasks.durable import durable, run_id
+from tasks.attempts import run_id
+from tasks.durable import durable
 
 
-@durable("record")
+@durable("record", acts_on=lambda story: story.plan.service.name)
 def write_record(story: Story) -> Record:
     """Write the record beside the change. Repeated, it writes the same text over itself."""
     return steps.write_record(story, Settings.from_environment())

@@ -4,7 +4,7 @@ from slipway.steps import roll_back as steps
 from tasks.durable import durable
 
 
-@durable("roll back")
+@durable("roll back", acts_on=lambda plan: plan.service.name)
 def roll_back(plan: Plan) -> Reverted:
     """Move the live database back. Repeated, it sees that it already stands there and says that nothing was left to do."""
     return steps.roll_back(plan, Settings.from_environment().config.parent)

@@ -19,27 +19,28 @@ import selectors
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deployments.jobs_file import read_jobs
 
-ALSO = ("prefect.engine", "prefect.flow_engine", "uvloop", "aiohttp", "slipway.adapters.picture", "matplotlib.figure")
+FIRST = ("prefect.engine", "prefect.flow_engine")
+LATER = ("slipway.adapters.picture", "matplotlib.figure")  # what only the last step imports, when nobody waits for us
+IDLE_S = 2.0
 KEPT_BY_PREFECT = "PREFECT__"  # variables of the run itself; every other PREFECT_ variable is a setting
 
 
 def main() -> None:
     """Import, fork on request, tell what ended, until the standard input closes or the last child of a retired parent ends."""
-    preload()
+    flows = [job.entrypoint.rpartition(".")[0] for job in read_jobs(Path("prefect.yaml")).deployments]
+    preload([*FIRST, *flows])
     Parent().serve()
 
 
-def preload() -> None:
-    """Import every flow of prefect.yaml and what the steps import late; then keep the garbage collector off it all."""
-    for job in read_jobs(Path("prefect.yaml")).deployments:
-        importlib.import_module(job.entrypoint.rpartition(".")[0])
-    for name in ALSO:
+def preload(modules: Sequence[str]) -> None:
+    """Import, and keep the garbage collector off what was imported."""
+    for name in modules:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that a child's collector does not copy the pages that it shares with us
@@ -66,8 +67,13 @@ class Parent:
         with selectors.DefaultSelector() as selector:
             selector.register(0, selectors.EVENT_READ)
             selector.register(self.woken, selectors.EVENT_READ)
+            idle_s: float | None = IDLE_S
             while not (self.retired and not self.children):
-                for key, _ in selector.select():
+                ready = selector.select(idle_s)
+                if not ready:
+                    preload(LATER)
+                    idle_s = None
+                for key, _ in ready:
                     if key.fd == 0 and not self._read_requests():
                         return self._kill_children()
                     if key.fd == self.woken:
@@ -123,6 +129,7 @@ def _run_in_child(run: str, environment: dict[str, str], *, cold: bool) -> int:
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["prefect.engine", run]
+    sys.modules.pop("prefect.engine", None)  # it is run as the main module now
     try:
         runpy.run_module("prefect.engine", run_name="__main__", alter_sys=False)
     except SystemExit as end:

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from typing import Any
+from uuid import UUID
 
 import anyio
 import anyio.abc
@@ -19,9 +20,15 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from deployments.processes import mark
+from deployments.warm.identity import infrastructure_id, is_alive, parse_infrastructure_id
 from deployments.warm.nursery import Nursery, ParentDied
+from deployments.warm.resuming import Resumer
+from slipway.adapters.attempts import Attempts
+from slipway.adapters.store import Store
+from slipway.settings import Settings
 
 KILLED = -signal.SIGKILL
+LOOK_EVERY_S = 1.5
 
 
 class WarmResult(BaseWorkerResult):
@@ -38,19 +45,37 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
     _description = "Starts flow runs in processes forked from a warm parent, within a second."
 
     _nursery: Nursery
-    _warming: asyncio.Task[None]
+    _store: Store
+    _in_flight: set[UUID]
+    _background: list[asyncio.Task[None]]
 
     async def setup(self) -> None:
-        """Begin to warm a parent; a run that comes earlier waits for it."""
+        """Begin to warm a parent, and to look after runs that crash; a run that comes earlier waits for the parent."""
         self._nursery = Nursery()
-        self._warming = asyncio.create_task(self._nursery.keep_warm())
+        self._in_flight = set()
+        self._store = Store(Settings.from_environment().database_url)
         await super().setup()
+        self._background = [
+            asyncio.create_task(self._nursery.keep_warm()),
+            asyncio.create_task(self._keep_resuming()),
+        ]
 
     async def teardown(self, *exc_info: Any) -> None:
         """End the parents; their runs die with them and go on elsewhere or later."""
-        self._warming.cancel()
+        for task in self._background:
+            task.cancel()
         await self._nursery.close()
+        self._store.close()
         await super().teardown(*exc_info)
+
+    async def _keep_resuming(self) -> None:
+        resumer = Resumer(self.client, self._work_pool_name, Attempts(self._store), lambda: self._in_flight)
+        while True:
+            try:
+                await resumer.look()
+            except Exception as error:  # the server or our store is away: the next look may succeed
+                self._logger.warning("could not look for crashed runs: %s", error)
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def run(
         self,
@@ -59,6 +84,18 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
         task_status: anyio.abc.TaskStatus[Any] | None = None,  # the base says int, its workers pass text
     ) -> WarmResult:
         """Start the run's process and wait for its end; the base class proposes Crashed for an exit code other than 0."""
+        self._in_flight.add(flow_run.id)
+        try:
+            return await self._run(flow_run, configuration, task_status)
+        finally:
+            self._in_flight.discard(flow_run.id)
+
+    async def _run(
+        self,
+        flow_run: FlowRun,
+        configuration: BaseJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None,
+    ) -> WarmResult:
         environment = {name: value for name, value in {**os.environ, **configuration.env}.items() if value is not None}
         pid, ended = await self._nursery.start(str(flow_run.id), environment)
         identifier = infrastructure_id(pid)
@@ -86,21 +123,3 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
                     await asyncio.sleep(0.1)
                 return
         os.kill(pid, signal.SIGKILL)
-
-
-def infrastructure_id(pid: int) -> str:
-    """A process as `host:pid:start`, which no later process can be mistaken for."""
-    found = mark(pid)
-    return f"{socket.gethostname()}:{pid}:{found[1] if found else 0.0}"
-
-
-def parse_infrastructure_id(identifier: str) -> tuple[str, int, float]:
-    """(host, pid, time of its start). Raises ValueError for what is not one of ours."""
-    host, pid, started = identifier.rsplit(":", 2)
-    return host, int(pid), float(started)
-
-
-def is_alive(identifier: str) -> bool:
-    """Whether the process of an identifier of this host still runs."""
-    _, pid, started = parse_infrastructure_id(identifier)
-    return mark(pid) == (pid, started)

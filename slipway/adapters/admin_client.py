@@ -48,6 +48,10 @@ class AdminClient:
         """Roll back what a run shipped."""
         return self._one("POST", f"/runs/{run_id}/rollback")
 
+    def say(self, run_id: str, action: str, by: str, why: str) -> Document:
+        """`approve`, `reject` or `cancel` a run, with who and why."""
+        return self._one("POST", f"/runs/{run_id}/{action}", json={"by": by, "why": why})
+
     def run(self, run_id: str) -> Document:
         """Everything about a run."""
         return self._one("GET", f"/runs/{run_id}")

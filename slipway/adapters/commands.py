@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from slipway import interruption
 from slipway.errors import SlipwayError
 from slipway.outcomes import CommandRun
 
@@ -53,22 +56,48 @@ def run_command(
 
 
 def _run(argv: list[str], cwd: Path, environment: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
-    process = subprocess.Popen(
-        argv, cwd=cwd, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        output, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise SlipwayError(
-            f"{Path(argv[0]).name} did not end within {timeout_s:g} s and was killed.",
-            expected="It to end in time; look at what the database waits for.",
-            retry_is_safe=False,
-        ) from None
-    finally:
-        if process.poll() is None:
-            process.kill()
+    with subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # a group of its own, so that it can be killed with its children
+    ) as process:
+        try:
+            output, _ = outputs(process, timeout_s)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise _too_slow(argv[0], timeout_s) from None
+            raise
     return process.returncode, output.decode("utf-8", "replace")
+
+
+def outputs(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[bytes, bytes]:
+    """(stdout, stderr) once the process has ended; asks now and then whether the step is interrupted.
+
+    Raises subprocess.TimeoutExpired after `timeout_s` seconds, or what interrupts; the process is the caller's to end.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return process.communicate(timeout=min(interruption.EVERY_S, max(0.0, deadline - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            interruption.check()
+            if time.monotonic() >= deadline:
+                raise
+
+
+def _too_slow(program: str, timeout_s: float) -> SlipwayError:
+    return SlipwayError(
+        f"{Path(program).name} did not end within {timeout_s:g} s and was killed.",
+        expected="It to end in time; look at what the database waits for.",
+        retry_is_safe=False,
+    )
 
 
 def _without_secrets(output: str, environment: Mapping[str, str]) -> str:
@@ -77,4 +106,4 @@ def _without_secrets(output: str, environment: Mapping[str, str]) -> str:
     for value in sorted(environment.values(), key=len, reverse=True):
         if len(value) >= 6:
             text = text.replace(value, "***")
-    return re.sub(r"(://[^:/@\s]+:)[^@\s]+@", r"\1***@", text)
+    return re.sub(r"(://[^:/@\s]*:)[^/@\s]+@", r"\1***@", text)

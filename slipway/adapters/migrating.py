@@ -14,6 +14,7 @@ from slipway.settings import resolve
 
 BASE = "base"  # what the tool says of a database without any revision
 LOG_LINES = ("INFO", "WARN", "DEBUG")  # as logging's usual formats begin; migration tools log to stderr
+RAISED = re.compile(r"(\w+\.)+[A-Z]\w+: |\w*(Error|Exception): ")
 WHOLE_SQL = 10_000
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
@@ -28,6 +29,7 @@ class MigrationTool:
         self.directory = (config_folder / service.directory).resolve()
         self.environment = {name: resolve(value) for name, value in self.migrations.environment.items()}
         self.environment[service.database.variable] = database_url
+        self.environment["PGAPPNAME"] = application_name(service)  # libpq's; so that a later attempt finds its sessions
         self.ran: list[CommandRun] = []
 
     def current(self) -> str:
@@ -42,7 +44,7 @@ class MigrationTool:
         ran = self._run(self.migrations.argv.sql, start=start, to=to, last_lines=WHOLE_SQL)
         if ran.exit_code != 0:
             raise InvalidInput(
-                f"The service's tool knows no migration from {start} to {to}: {_last_line(ran)}",
+                f"The service's tool knows no migration from {start} to {to}: {_last_words(ran)}",
                 expected="Two revisions of the service's own history.",
             )
         return "\n".join(line for line in ran.output.splitlines() if not line.startswith(LOG_LINES))
@@ -71,6 +73,11 @@ class MigrationTool:
         return ran
 
 
+def application_name(service: Service) -> str:
+    """How the sessions of a service's commands call themselves in its database."""
+    return f"slipway {service.name}"
+
+
 def move_failed(ran: CommandRun, *, was: str, stands: str) -> SlipwayError:
     """The error for a move of the database that went wrong: where it was, where it stands, whether a retry is safe."""
     unchanged = stands == was
@@ -78,7 +85,7 @@ def move_failed(ran: CommandRun, *, was: str, stands: str) -> SlipwayError:
         f"The database still stands at {was}." if unchanged else f"The database was at {was} and stands at {stands}."
     )
     return SlipwayError(
-        f"`{' '.join(ran.argv)}` ended with {ran.exit_code}: {_last_line(ran)} {place}",
+        f"`{' '.join(ran.argv)}` ended with {ran.exit_code}: {_last_words(ran)} {place}",
         expected="It to end with 0 at the wanted revision.",
         retry_is_safe=unchanged,
     )
@@ -86,7 +93,7 @@ def move_failed(ran: CommandRun, *, was: str, stands: str) -> SlipwayError:
 
 def _failure(ran: CommandRun, *, expected: str, retry_is_safe: bool) -> SlipwayError:
     return SlipwayError(
-        f"`{' '.join(ran.argv)}` ended with {ran.exit_code}: {_last_line(ran)}",
+        f"`{' '.join(ran.argv)}` ended with {ran.exit_code}: {_last_words(ran)}",
         expected=expected,
         retry_is_safe=retry_is_safe,
     )
@@ -106,7 +113,8 @@ def _only_revision(ran: CommandRun) -> str:
     return found.pop()
 
 
-def _last_line(ran: CommandRun) -> str:
+def _last_words(ran: CommandRun) -> str:
+    """The last exception of a traceback (what SQLAlchemy prints behind it is the SQL and a link), else the last line."""
     lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
-    line = lines[-1] if lines else "it printed nothing."
+    line = [*(lines or ["it printed nothing."])[-1:], *(line for line in lines if RAISED.match(line))][-1]
     return (line if line.endswith((".", "!", "?")) else f"{line}.")[:500]

@@ -14,8 +14,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import aiohttp
+import httpx
 import uvloop
+from yarl import URL
 
+from slipway import interruption
 from slipway.errors import SlipwayError, Unavailable
 from slipway.measurement import CacheClass, MeasuredWindow, Measurement, Sample
 from slipway.rules.caching import cache_class
@@ -98,10 +101,15 @@ async def _sign_in(session: aiohttp.ClientSession, service: Service, identity: I
 async def _warm_up(session: aiohttp.ClientSession, service: Service, item: RouteAs) -> None:
     try:
         for _ in range(WARM_UP):
-            async with session.get(item.route, allow_redirects=False) as answer:
+            async with session.get(_target(item.route), allow_redirects=False) as answer:
                 await answer.read()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise _away(service, item.route, error) from None
+
+
+def _target(route: str) -> URL:
+    """The route as httpx sends it to inspect and purge; aiohttp by itself unquotes some escapes and asks for another."""
+    return URL(httpx.URL(route).raw_path.decode("ascii"), encoded=True)
 
 
 def _away(service: Service, route: str, error: BaseException) -> Unavailable:
@@ -127,6 +135,7 @@ class _Window:
         self.probe = probe
         self.routes = routes
         self.sessions = sessions
+        self.targets = {item.route: _target(item.route) for item in routes}
         self.seconds = window_seconds(probe, len(routes))
         self.samples: dict[Key, list[Sample]] = defaultdict(list)
         self.failed: dict[tuple[str, str], list[Sample]] = defaultdict(list)
@@ -152,6 +161,7 @@ class _Window:
             await _until(due)
             self._launch(item, burst, due, due - start)
             if number % (total // self.probe.bursts) == 0:
+                interruption.check()
                 progress(number / total)
         await asyncio.gather(*self.in_flight)
         progress(1.0)
@@ -167,7 +177,7 @@ class _Window:
     async def _request(self, item: RouteAs, burst: int, due: float, due_s: float) -> None:
         error, found = "", None
         try:
-            async with self.sessions[item.identity].get(item.route, allow_redirects=False) as answer:
+            async with self.sessions[item.identity].get(self.targets[item.route], allow_redirects=False) as answer:
                 await answer.read()
                 found = cache_class(answer.headers)
                 error = f"status {answer.status}" if answer.status >= 400 else ""

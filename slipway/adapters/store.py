@@ -5,37 +5,18 @@ One small database beside Prefect's own. Every method is one transaction.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column as Col
-from sqlalchemy import DateTime, MetaData, String, Table, create_engine, delete, func, select
-from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, create_engine, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import InterfaceError, OperationalError
 
+from slipway.adapters.tables import holds, metadata, outcomes
 from slipway.errors import InvalidInput, Unavailable
 from slipway.service import Noun
-
-metadata = MetaData()
-
-holds = Table(
-    "hold",
-    metadata,
-    Col("service", String, primary_key=True),
-    Col("run_id", String, nullable=False),
-    Col("change", String, nullable=False),
-    Col("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
-)
-
-outcomes = Table(
-    "outcome",
-    metadata,
-    Col("run_id", String, primary_key=True),
-    Col("step", String, primary_key=True),
-    Col("kind", String, nullable=False),
-    Col("body", JSONB, nullable=False),
-    Col("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-)
 
 
 class Hold(Noun):
@@ -57,7 +38,10 @@ class Outcome(Noun):
 
 
 class Store:
-    """The store at one URL (SQLAlchemy form, with the driver). Connects on first use."""
+    """The store at one URL (SQLAlchemy form, with the driver). Connects on first use.
+
+    Every method raises Unavailable when the database does not answer.
+    """
 
     def __init__(self, url: str) -> None:
         if not url:
@@ -72,36 +56,33 @@ class Store:
 
     def create_tables(self) -> None:
         """Make what is missing; safe to repeat."""
-        metadata.create_all(self._engine)
+        with self.transaction() as connection:
+            metadata.create_all(connection)
 
     def ping(self) -> None:
-        """Raise SlipwayError when the store does not answer."""
-        try:
-            with self._engine.connect() as connection:
-                connection.execute(select(1))
-        except SQLAlchemyError as error:
-            raise Unavailable(
-                f"Slipway's own database does not answer: {type(error).__name__}.", expected="A database that answers."
-            ) from None
+        """Raise Unavailable when the store does not answer."""
+        with self.transaction() as connection:
+            connection.execute(select(1))
 
     def acquire(self, service: str, run_id: str, change: str) -> Hold:
         """Take the hold of a service unless another run has it; the answer is the hold in force, ours or the other's."""
-        take = insert(holds).values(service=service, run_id=run_id, change=change).on_conflict_do_nothing()
-        with self._engine.begin() as connection:
-            connection.execute(take)
-            row = connection.execute(select(holds).where(holds.c.service == service)).mappings().one()
-        return Hold.model_validate(dict(row))
+        row = insert(holds).values(service=service, run_id=run_id, change=change)
+        # An update that changes nothing, as only a touched row is returned: a second look could find it gone.
+        take = row.on_conflict_do_update(index_elements=["service"], set_={"service": row.excluded.service})
+        with self.transaction() as connection:
+            taken = connection.execute(take.returning(holds)).mappings().one()
+        return Hold.model_validate(dict(taken))
 
     def hold_of(self, service: str) -> Hold | None:
         """The hold of a service, or None."""
-        with self._engine.connect() as connection:
+        with self.transaction() as connection:
             row = connection.execute(select(holds).where(holds.c.service == service)).mappings().one_or_none()
         return None if row is None else Hold.model_validate(dict(row))
 
     def release(self, service: str, run_id: str) -> bool:
         """Give up the hold of a service if `run_id` has it; false when it did not. Safe to repeat."""
         gone = delete(holds).where(holds.c.service == service, holds.c.run_id == run_id)
-        with self._engine.begin() as connection:
+        with self.transaction() as connection:
             return connection.execute(gone).rowcount == 1
 
     def keep(self, run_id: str, step: str, kind: str, body: Any) -> None:
@@ -111,12 +92,45 @@ class Store:
             index_elements=["run_id", "step"],
             set_={"kind": row.excluded.kind, "body": row.excluded.body, "at": func.now()},
         )
-        with self._engine.begin() as connection:
+        with self.transaction() as connection:
             connection.execute(put)
 
     def outcomes_of(self, run_id: str) -> list[Outcome]:
         """All that a run left behind, oldest first."""
         columns = (outcomes.c.step, outcomes.c.kind, outcomes.c.body, outcomes.c.at)
-        with self._engine.connect() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(select(*columns).where(outcomes.c.run_id == run_id).order_by(outcomes.c.at))
             return [Outcome.model_validate(dict(row)) for row in rows.mappings()]
+
+    @contextmanager
+    def locked(self, name: str, within_s: float) -> Iterator[Connection]:
+        """A connection that has the advisory lock `name` as long as it lives. Raises Unavailable when it is not got in time.
+
+        Whoever dies gives it up, as its connection ends.
+        """
+        key = func.hashtextextended(name, 0)
+        try:
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql(f"SET lock_timeout = '{int(within_s * 1_000)}ms'")
+                connection.execute(select(func.pg_advisory_lock(key)))
+                try:
+                    yield connection
+                finally:
+                    with suppress(OperationalError, InterfaceError):  # the connection is gone, and the lock with it
+                        connection.execute(select(func.pg_advisory_unlock(key)))
+        except (OperationalError, InterfaceError) as error:
+            raise Unavailable(
+                f"The lock {name!r} of Slipway's own database was not to be had: {type(error).__name__}.",
+                expected=f"It within {within_s:g} s; an earlier attempt may still be at work.",
+            ) from None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction of this store. Raises Unavailable when the database does not answer."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise Unavailable(
+                f"Slipway's own database does not answer: {type(error).__name__}.", expected="A database that answers."
+            ) from None

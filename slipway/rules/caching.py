@@ -9,6 +9,10 @@ from slipway.finding import Finding, Level
 from slipway.measurement import CacheClass
 
 PRIVATE = ("private", "no-store")
+# Varnish, nginx, Fastly and Cloudflare say HIT and MISS, Squid and Akamai put TCP_ before it. A page that was
+# revalidated came from the cache, but only after the origin was asked: its time is that of a miss.
+HIT_WORD = re.compile(r"(tcp_(mem_|ims_)?)?hit(?!-for-)|stale|updating")
+MISS_WORD = re.compile(r"(tcp_)?(refresh_?)?(miss|hit(?!-for-))|expired|revalidated")
 
 
 def cache_class(headers: Mapping[str, str]) -> CacheClass:
@@ -21,7 +25,7 @@ def cache_class(headers: Mapping[str, str]) -> CacheClass:
     if "cache-status" in lower:
         return _of_cache_status(lower["cache-status"])
     told = lower.get("x-cache") or lower.get("cf-cache-status") or ""
-    return _of_word(told.strip().lower())
+    return _of_word(told.split(",")[-1].strip().lower())
 
 
 def _of_cache_status(value: str) -> CacheClass:
@@ -33,9 +37,9 @@ def _of_cache_status(value: str) -> CacheClass:
 
 
 def _of_word(word: str) -> CacheClass:
-    if word.startswith("hit") or word in ("stale", "updating", "revalidated"):
+    if HIT_WORD.match(word):
         return "hit"
-    return "miss" if word.startswith(("miss", "expired")) else "pass"
+    return "miss" if MISS_WORD.match(word) else "pass"
 
 
 def directives(cache_control: str) -> dict[str, str]:

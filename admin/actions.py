@@ -1,0 +1,45 @@
+"""What a person can do to a run: cancel it, or answer when it asks for approval."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from admin.prefect_api import Document, Prefect
+from admin.problems import Conflict
+from slipway.adapters.attempts import Attempts
+
+OVER = ("COMPLETED", "FAILED", "CANCELLED")
+NOT_STARTED = ("SCHEDULED", "PAUSED")  # no process is there to stop by itself
+
+
+class Said(BaseModel):
+    """Who says it, and why; both stand in the record. (Until sign-in comes, who is what they say.)"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: str = Field(min_length=2, max_length=200)
+    why: str = Field(min_length=2, max_length=2_000)
+
+
+async def cancel(prefect: Prefect, attempts: Attempts, run: Document, said: Said) -> None:
+    """Ask a run to stop; it does so within 2 s, or goes all the way back. Raises Conflict for a run that is over."""
+    state = run["state"]["type"]
+    if state in OVER:
+        raise Conflict(f"Run {run['id']} is over: {run['state']['name']}.", expected="A run that is on its way.")
+    await asyncio.to_thread(attempts.request_cancel, run["id"], f"{said.by}: {said.why}")
+    if state != "CRASHED":  # a crashed run is resumed, and sees then that it is to be cancelled
+        await prefect.set_state(run["id"], "CANCELLED" if state in NOT_STARTED else "CANCELLING", said.why)
+
+
+async def answer(prefect: Prefect, run: Document, said: Said, *, approved: bool) -> None:
+    """Resume a run that waits for approval. Raises Conflict for one that does not wait (any more)."""
+    if run["state"]["name"] != "Suspended":
+        raise Conflict(
+            f"Run {run['id']} does not wait for approval: it is {run['state']['name']}.",
+            expected="A run that is Suspended; each is answered once.",
+        )
+    told = await prefect.resume(run["id"], {"approved": approved, "by": said.by, "why": said.why})
+    if told != "ACCEPT":  # Prefect answers 200 also when it does not resume
+        raise Conflict(f"Prefect did not resume run {run['id']}: {told}.", expected="A run that still waits.")

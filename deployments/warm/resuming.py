@@ -1,0 +1,108 @@
+"""Resuming: a run whose process is gone is marked as crashed, and a crashed run goes on from its last finished step.
+
+Every worker does this for all runs of its pool. A run of a lost host is marked as crashed by an automation of the
+Prefect server (deployments/automations.py), as its heartbeats stop; whichever worker lives then resumes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import anyio.to_thread
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import AwaitingRetry, Crashed, Failed
+from prefect.types import DateTime
+
+from deployments.warm.identity import is_alive, parse_infrastructure_id
+from slipway.adapters.attempts import MAX_RESUMES, Attempts
+
+WITH_A_PROCESS = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+NOT_STARTED_AFTER = timedelta(seconds=20)  # a pending run without a process, of a worker that died just then
+RESUMED_WITHIN = timedelta(days=1)  # an older crash is history
+logger = logging.getLogger("slipway.resuming")
+
+
+class Resumer:
+    """Looks after the runs of one pool; `ours` are those that this worker is starting or waiting for."""
+
+    def __init__(self, client: PrefectClient, pool: str, attempts: Attempts, ours: Callable[[], set[UUID]]) -> None:
+        self._client = client
+        self._pool = pool
+        self._attempts = attempts
+        self._ours = ours
+
+    async def look(self) -> None:
+        """One look at all runs of the pool."""
+        for run in await self._runs(WITH_A_PROCESS):
+            if run.id not in self._ours() and has_no_process(run):
+                await self._mark_crashed(run)
+        for run in await self._runs([StateType.CRASHED]):
+            await self._resume(run)
+
+    async def _runs(self, states: list[StateType]) -> list[FlowRun]:
+        since = DateTime.now(UTC) - RESUMED_WITHIN
+        wanted = FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
+            expected_start_time=FlowRunFilterExpectedStartTime(after_=since),
+        )
+        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool]))
+        return await self._client.read_flow_runs(flow_run_filter=wanted, work_pool_filter=pool)
+
+    async def _mark_crashed(self, run: FlowRun) -> None:
+        logger.warning("run %s (%s) has no process any more", run.id, run.name)
+        if run.state is not None and run.state.type == StateType.CANCELLING:
+            await anyio.to_thread.run_sync(self._attempts.request_cancel, str(run.id), "somebody in Prefect")
+        state: State[None] = Crashed(message=f"Its process {run.infrastructure_pid or ''} is gone.")
+        await self._client.set_flow_run_state(run.id, state, force=True)
+
+    async def _resume(self, run: FlowRun) -> None:
+        assert run.state is not None
+        resumes = await anyio.to_thread.run_sync(self._attempts.claim_resume, str(run.id), str(run.state.id))
+        if resumes is None:
+            return  # another worker has claimed this crash
+        kill_if_here(run)
+        if resumes > MAX_RESUMES:
+            message = (
+                f"The run crashed {resumes} times and could not even look where the service stands. A person has to."
+            )
+            await self._client.set_flow_run_state(run.id, Failed(name="GaveUp", message=message), force=True)
+            return
+        logger.warning("resuming run %s (%s), for the %d. time", run.id, run.name, resumes)
+        scheduled: State[None] = AwaitingRetry(message=f"Resumed after a crash, for the {resumes}. time.")
+        await self._client.set_flow_run_state(run.id, scheduled, force=True)
+
+
+def has_no_process(run: FlowRun) -> bool:
+    """Whether a run that should have a process on this host has none; of another host's runs nothing is known here."""
+    if not run.infrastructure_pid:
+        since = run.state.timestamp if run.state is not None else datetime.now(UTC)
+        return datetime.now(UTC) - since > NOT_STARTED_AFTER
+    try:
+        host, _, _ = parse_infrastructure_id(run.infrastructure_pid)
+    except ValueError:
+        return False  # another worker type's
+    return host == socket.gethostname() and not is_alive(run.infrastructure_pid)
+
+
+def kill_if_here(run: FlowRun) -> None:
+    """End a process of this host that was taken for dead, so that two do not measure at once; elsewhere the fence holds."""
+    with contextlib.suppress(ValueError, ProcessLookupError):
+        host, pid, _ = parse_infrastructure_id(run.infrastructure_pid or "")
+        if host == socket.gethostname() and is_alive(run.infrastructure_pid or ""):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,40 @@
+"""The tables of Slipway's own store."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column as Col
+from sqlalchemy import DateTime, Integer, MetaData, String, Table, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+holds = Table(
+    "hold",
+    metadata,
+    Col("service", String, primary_key=True),
+    Col("run_id", String, nullable=False),
+    Col("change", String, nullable=False),
+    Col("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+outcomes = Table(
+    "outcome",
+    metadata,
+    Col("run_id", String, primary_key=True),
+    Col("step", String, primary_key=True),
+    Col("kind", String, nullable=False),
+    Col("body", JSONB, nullable=False),
+    Col("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+attempts = Table(
+    "attempt",
+    metadata,
+    Col("run_id", String, primary_key=True),
+    Col("number", Integer, nullable=False, server_default="0"),
+    Col("token", String, nullable=False, server_default=""),
+    Col("resumes", Integer, nullable=False, server_default="0"),
+    Col("crash", String, nullable=False, server_default=""),
+    Col("cancelled_by", String, nullable=False, server_default=""),
+    Col("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)

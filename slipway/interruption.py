@@ -1,0 +1,34 @@
+"""Where a long step can be interrupted: it asks `check` now and then; whoever runs the step says what that does.
+
+The core knows no cancel button. By default nothing interrupts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+EVERY_S = 0.5  # how often a step that waits should ask
+
+
+def _never() -> None:
+    """Nothing interrupts."""
+
+
+_check: ContextVar[Callable[[], None]] = ContextVar("interruption", default=_never)
+
+
+def check() -> None:
+    """Raise what interrupts us, if anything does."""
+    _check.get()()
+
+
+@contextmanager
+def interruptible(by: Callable[[], None]) -> Iterator[None]:
+    """Within this block `check` calls `by`, which raises to interrupt."""
+    before = _check.set(by)
+    try:
+        yield
+    finally:
+        _check.reset(before)

@@ -1,0 +1,121 @@
+"""The attempt that this process is at, and whether somebody wants its run cancelled."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.runtime import flow_run
+
+from slipway.adapters.attempts import Attempt, Attempts, Fenced
+from slipway.adapters.store import Store
+from slipway.errors import SlipwayError
+from slipway.settings import Settings
+
+LOOK_EVERY_S = 0.7
+logger = logging.getLogger("slipway.attempts")
+
+
+class Cancelled(SlipwayError):
+    """Somebody wants the run cancelled."""
+
+    def __init__(self, by: str) -> None:
+        self.by = by
+        super().__init__(f"Cancelled by {by}.", expected="The run to go on.", retry_is_safe=True)
+
+
+class StoppedBefore(Cancelled):
+    """The run was cancelled before anything was changed."""
+
+
+class _Here:
+    """What this process knows of its run."""
+
+    attempt: Attempt | None = None
+    cancelled_by = ""
+    shielded = False
+
+
+@cache
+def own_store() -> Store:
+    """Slipway's store, as the environment names it; one a process."""
+    return Store(Settings.from_environment().database_url)
+
+
+def own_attempts() -> Attempts:
+    """The attempts in our store."""
+    return Attempts(own_store())
+
+
+def run_id() -> str:
+    """The id of the flow run in which we are."""
+    return str(flow_run.id)
+
+
+@contextmanager
+def attempt() -> Iterator[Attempt]:
+    """Begin an attempt at this run, which fences every earlier one, and watch for a cancel while it lasts."""
+    current = own_attempts().begin(run_id())
+    _Here.attempt, _Here.cancelled_by, _Here.shielded = current, current.cancelled_by, False
+    over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(current.run_id, over), name="cancel-watch", daemon=True)
+    watch.start()
+    try:
+        yield current
+    finally:
+        over.set()
+        watch.join()
+        _Here.attempt = None
+
+
+def cancelled_by() -> str:
+    """Who wants this run cancelled; empty when nobody does."""
+    return _Here.cancelled_by
+
+
+def check_cancelled() -> None:
+    """Raise Cancelled when somebody wants that, unless we are on the way back already."""
+    if _Here.cancelled_by and not _Here.shielded:
+        raise Cancelled(_Here.cancelled_by)
+
+
+@contextmanager
+def shield() -> Iterator[None]:
+    """Within this block nothing is cancelled: the way back is gone to its end."""
+    before, _Here.shielded = _Here.shielded, True
+    try:
+        yield
+    finally:
+        _Here.shielded = before
+
+
+@contextmanager
+def effect(service: str) -> Iterator[None]:
+    """Within this block this attempt may act on the service. A fenced process ends here, and tells Prefect nothing."""
+    assert _Here.attempt is not None, "an effect needs an attempt"
+    try:
+        with own_attempts().effect(_Here.attempt, service):
+            yield
+    except Fenced as fenced:
+        logger.warning("%s; this process ends without acting", fenced)
+        os._exit(0)  # an exception would report a state for the run that the later attempt is at
+
+
+def _watch(run: str, over: threading.Event) -> None:
+    """Look for a cancel in Prefect, and remember it in our store, where it outlives a crash."""
+    with get_client(sync_client=True) as client:
+        while not over.wait(LOOK_EVERY_S):
+            try:
+                state = client.read_flow_run(UUID(run)).state
+                if state is not None and state.type == StateType.CANCELLING and not _Here.cancelled_by:
+                    own_attempts().request_cancel(run, "somebody in Prefect")
+                _Here.cancelled_by = own_attempts().cancelled_by(run)
+            except Exception as error:  # the server or our store is away: the next look may succeed
+                logger.debug("could not look for a cancel: %s", error)

@@ -1,0 +1,164 @@
+"""Slipway's own store on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import URL
+
+from deployments.ports import free_ports
+from slipway.adapters.store import Store
+from slipway.errors import InvalidInput, Unavailable
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """An empty store."""
+    made = Store(database)
+    made.create_tables()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def away(postgres: URL) -> Iterator[Store]:
+    """A store whose server does not answer."""
+    made = Store(postgres.set(port=free_ports([0])[0]).render_as_string(hide_password=False))
+    yield made
+    made.close()
+
+
+def test_tables_are_made_once(store: Store) -> None:
+    """Making the tables again leaves what they hold."""
+    store.acquire("shop", "run-1", "faster")
+    store.create_tables()
+    hold = store.hold_of("shop")
+    assert hold is not None and (hold.service, hold.run_id, hold.change) == ("shop", "run-1", "faster")
+
+
+def test_a_store_without_a_url() -> None:
+    """Without a URL the variable that is missing is named."""
+    with pytest.raises(InvalidInput) as refused:
+        Store("")
+    assert refused.value.failed == "Slipway's own database is not known."
+    assert refused.value.expected == "SLIPWAY_DATABASE_URL set (`make up` sets it)."
+
+
+def test_one_run_holds_a_service(store: Store) -> None:
+    """The first run gets the hold, repeats find it unchanged, and another run is told whose it is."""
+    first = store.acquire("shop", "run-1", "faster")
+    assert (first.run_id, first.change) == ("run-1", "faster")
+    assert store.acquire("shop", "run-1", "faster") == first
+    assert store.acquire("shop", "run-2", "prettier") == first
+    assert store.hold_of("shop") == first
+    assert store.hold_of("mail") is None
+
+
+def test_services_are_held_apart(store: Store) -> None:
+    """Two services can be held by two runs at once."""
+    assert store.acquire("shop", "run-1", "faster").run_id == "run-1"
+    assert store.acquire("mail", "run-2", "prettier").run_id == "run-2"
+
+
+def test_only_the_holder_releases(store: Store) -> None:
+    """Another run's release does nothing; the holder's frees the service; a repeat finds nothing to do."""
+    store.acquire("shop", "run-1", "faster")
+    assert store.release("shop", "run-2") is False
+    assert store.acquire("shop", "run-2", "prettier").run_id == "run-1"
+    assert store.release("shop", "run-1") is True
+    assert store.release("shop", "run-1") is False
+    assert store.acquire("shop", "run-2", "prettier").run_id == "run-2"
+
+
+def test_of_many_at_once_one_wins(store: Store) -> None:
+    """When runs ask in the same moment, one of them holds the service and all are told the same holder."""
+    runs = [f"run-{number}" for number in range(8)]
+    for service in (f"service-{round}" for round in range(10)):
+        together = Barrier(len(runs))
+
+        def ask(run: str, service: str = service, together: Barrier = together) -> str:
+            together.wait()
+            return store.acquire(service, run, "faster").run_id
+
+        with ThreadPoolExecutor(len(runs)) as pool:
+            holders = set(pool.map(ask, runs))
+        assert len(holders) == 1 and holders <= set(runs)
+
+
+def test_a_hold_that_is_given_up_meanwhile(store: Store) -> None:
+    """Asking for a service while its holder lets go always has an answer: one's own hold or the other's."""
+
+    def come_and_go(run: str) -> list[str]:
+        holders = []
+        for _ in range(150):
+            holders.append(store.acquire("shop", run, "faster").run_id)
+            store.release("shop", run)
+        return holders
+
+    with ThreadPoolExecutor(2) as pool:
+        for holders in pool.map(come_and_go, ["run-1", "run-2"]):
+            assert set(holders) <= {"run-1", "run-2"}
+
+
+def test_what_a_step_left_behind_is_replaced_by_its_repeat(store: Store) -> None:
+    """A repeated step leaves one outcome, its last."""
+    store.keep("run-1", "plan", "Plan", {"n": 1, "text": "ä|'\"", "none": None})
+    store.keep("run-1", "plan", "note", ["again"])
+    assert [(left.step, left.kind, left.body) for left in store.outcomes_of("run-1")] == [("plan", "note", ["again"])]
+
+
+def test_outcomes_come_in_their_order(store: Store) -> None:
+    """What a run left behind comes oldest first, and no other run's among it."""
+    for step in ("validate", "hold", "measure"):
+        store.keep("run-1", step, "note", step)
+    store.keep("run-2", "validate", "note", "other")
+    assert [left.step for left in store.outcomes_of("run-1")] == ["validate", "hold", "measure"]
+    store.keep("run-1", "validate", "note", "again")
+    assert [left.step for left in store.outcomes_of("run-1")] == ["hold", "measure", "validate"]
+    assert store.outcomes_of("run-3") == []
+
+
+CALLS: dict[str, Callable[[Store], Any]] = {
+    "ping": lambda store: store.ping(),
+    "create_tables": lambda store: store.create_tables(),
+    "acquire": lambda store: store.acquire("shop", "run-1", "faster"),
+    "hold_of": lambda store: store.hold_of("shop"),
+    "release": lambda store: store.release("shop", "run-1"),
+    "keep": lambda store: store.keep("run-1", "plan", "note", "x"),
+    "outcomes_of": lambda store: store.outcomes_of("run-1"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_a_store_that_is_away(away: Store, call: Callable[[Store], Any]) -> None:
+    """Whatever is asked of a store that does not answer is a clear error, safe to repeat, without the password."""
+    with pytest.raises(Unavailable) as failed:
+        call(away)
+    assert str(failed.value) == (
+        "Slipway's own database does not answer: OperationalError. Expected: A database that answers. A retry is safe."
+    )
+
+
+def test_a_wrong_password_is_not_shown(postgres: URL) -> None:
+    """A store that refuses us says so without the password."""
+    store = Store(postgres.set(password="hunter2-wrong").render_as_string(hide_password=False))
+    with pytest.raises(Unavailable) as failed:
+        store.ping()
+    store.close()
+    assert "hunter2-wrong" not in str(failed.value)
+    assert failed.value.failed == "Slipway's own database does not answer: OperationalError."
+
+
+def test_a_store_that_cut_its_connections(store: Store, database: str) -> None:
+    """Connections that the server has ended are replaced without an error."""
+    store.ping()
+    with psycopg.connect(database.replace("+psycopg", ""), autocommit=True) as connection:
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        cut = connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}").fetchall()
+    assert cut == [(True,)]
+    store.ping()

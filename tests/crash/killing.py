@@ -1,0 +1,138 @@
+"""Kill -9 at a chosen moment of a run, and watch what becomes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from slipway.adapters.admin_client import OVER
+from tests.crash.world import World
+
+Run = dict[str, Any]
+DEADLINE_S = 600.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill: `into` seconds after a step was seen to begin, or as soon as it was seen to have ended (None)."""
+
+    step: str
+    into: float | None
+
+    def __str__(self) -> str:
+        return f"{self.into:.1f} s into {self.step!r}" if self.into is not None else f"behind {self.step!r}"
+
+
+@dataclass
+class Journey:
+    """One run with its kills: how it ended, and how long each kill kept it from going on (seconds)."""
+
+    run: Run
+    killed: list[str] = field(default_factory=list)
+    resumed_after: list[float] = field(default_factory=list)
+
+
+def travel(world: World, job: str, change: str, moments: list[Moment], kill: Callable[[World, Run], None]) -> Journey:
+    """Start a run, kill at each moment as it comes, and wait for the run's end. Raises AssertionError at the deadline."""
+    journey = Journey(started(world, job, change))
+    seen: dict[str, float] = {}
+    waiting, killed_at = list(moments), 0.0
+    deadline = time.monotonic() + DEADLINE_S
+    while journey.run["state"]["type"] not in OVER or journey.run["state"]["type"] == "CRASHED":
+        assert time.monotonic() < deadline, f"the run did not end: {journey.run['state']}, killed {journey.killed}"
+        time.sleep(POLL_S)
+        with contextlib.suppress(Exception):  # whatever was killed may keep the admin service from answering
+            journey.run = world.client.run(journey.run["id"])
+        now = time.monotonic()
+        if killed_at and goes_on(journey.run):
+            journey.resumed_after.append(now - killed_at)
+            killed_at = 0.0
+        due = next((moment for moment in waiting if is_due(moment, journey.run, seen, now)), None)
+        if due is not None:
+            waiting.remove(due)
+            kill(world, journey.run)
+            journey.killed.append(str(due))
+            killed_at = time.monotonic()
+    return journey
+
+
+def started(world: World, job: str, change: str) -> Run:
+    """A new run, once the door lets it in."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return world.client.start(job, {"change": change}) | {"steps": []}
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def is_due(moment: Moment, run: Run, seen: dict[str, float], now: float) -> bool:
+    """Whether the moment has come."""
+    for step in run["steps"]:
+        if step["name"] != moment.step:
+            continue
+        began = seen.setdefault(step["name"], now)
+        if moment.into is None:
+            return bool(step["state"]["type"] == "COMPLETED")
+        return now - began >= moment.into
+    return False
+
+
+def goes_on(run: Run) -> bool:
+    """Whether the run is at work again: over, or running with a living process."""
+    if run["state"]["type"] in ("COMPLETED", "FAILED", "CANCELLED"):
+        return True
+    return run["state"]["type"] == "RUNNING" and flow_process() is not None
+
+
+def flow_process() -> psutil.Process | None:
+    """The living process of the one run in flight: the child that a warm parent has forked."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if is_warm(process) and is_warm(process.parent()) and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+    return None
+
+
+def is_warm(process: psutil.Process | None) -> bool:
+    """Whether a process is a warm parent, or was forked from one."""
+    return process is not None and "deployments.warm.parent" in process.cmdline()
+
+
+def kill_flow(world: World, run: Run) -> None:
+    """Kill the process of the run alone."""
+    process = flow_process()
+    if process is not None:
+        process.send_signal(signal.SIGKILL)
+
+
+def kill_worker_and_child(world: World, run: Run) -> None:
+    """Kill the worker with its warm parent and the run's process; the supervisor starts a worker again."""
+    part = world.stack.part("worker").process
+    assert part is not None
+    family = [psutil.Process(part.pid), *psutil.Process(part.pid).children(recursive=True)]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+
+
+def kill_part(name: str) -> Callable[[World, Run], None]:
+    """Kill one part of the stack with what it has started; the supervisor starts it again."""
+
+    def kill(world: World, run: Run) -> None:
+        part = world.stack.part(name).process
+        assert part is not None
+        for process in [psutil.Process(part.pid), *psutil.Process(part.pid).children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+
+    return kill

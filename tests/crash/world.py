@@ -1,0 +1,145 @@
+"""A small fast world to crash: the embedded stack over the practice shop, and what is true of it afterwards.
+
+The change that is shipped drops an index in use, so that a run takes every step: it migrates, finds the regression,
+and goes all the way back. Effects are counted where they happen: index commands by an event trigger in the shop's own
+database, never by what Prefect believes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+from deployments.deploy import ROOT
+from deployments.stack import Stack
+from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.databases.postgresql import PostgreSQL
+
+CHANGE = "drop-open-orders-index"
+INDEX = "ix_orders_open"
+QUICK = {
+    "seconds = 16": "seconds = 5",
+    "requests = 25": "requests = 22",
+    "origin_timeout_s = 3": "origin_timeout_s = 1",
+}
+
+COUNTERS = """
+CREATE TABLE effect_log (at timestamptz NOT NULL DEFAULT clock_timestamp(), tag text NOT NULL, object text);
+CREATE FUNCTION log_created() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE done record;
+BEGIN
+  FOR done IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
+    INSERT INTO effect_log (tag, object) VALUES (done.command_tag, done.object_identity);
+  END LOOP;
+END $$;
+CREATE FUNCTION log_dropped() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE done record;
+BEGIN
+  FOR done IN SELECT * FROM pg_event_trigger_dropped_objects() LOOP
+    INSERT INTO effect_log (tag, object) VALUES ('DROP INDEX', done.object_identity);
+  END LOOP;
+END $$;
+CREATE EVENT TRIGGER count_created ON ddl_command_end EXECUTE FUNCTION log_created();
+CREATE EVENT TRIGGER count_dropped ON sql_drop EXECUTE FUNCTION log_dropped();
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What must be the same before and after a run that went all the way back."""
+
+    schema: str
+    revision: str
+    rows: str
+
+
+@dataclass
+class World:
+    """The running stack and its shop."""
+
+    stack: Stack
+    client: AdminClient
+    shop: PostgreSQL
+    store: PostgreSQL
+
+    def facts(self) -> Facts:
+        """Schema, revision and a checksum of all orders."""
+        sums = "SELECT count(*) || ' ' || sum(id) || ' ' || sum(total_cents) || ' ' || sum(customer_id) FROM orders"
+        return Facts(
+            self.shop.schema(),
+            str(scalar(self.shop, "SELECT version_num FROM alembic_version")),
+            str(scalar(self.shop, sums)),
+        )
+
+    def count(self, tag: str) -> int:
+        """How often a command on the index took effect in the live database so far."""
+        query = f"SELECT count(*) FROM effect_log WHERE tag = '{tag}' AND object LIKE '%{INDEX}'"
+        return int(scalar(self.shop, query))
+
+    def holds(self) -> int:
+        """How many services are held."""
+        return int(scalar(self.store, "SELECT count(*) FROM hold"))
+
+    def copies(self) -> int:
+        """How many copies of databases are left."""
+        return int(scalar(self.shop, "SELECT count(*) FROM pg_database WHERE datname LIKE 'slipway_copy_%'"))
+
+
+def scalar(database: PostgreSQL, query: str) -> Any:
+    """One value from a database."""
+    engine = create_engine(database.url)
+    try:
+        with engine.begin() as connection:
+            return connection.execute(text(query)).scalar()
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def world(home: Path, say: Callable[[str], None]) -> Iterator[World]:
+    """The stack with short measurements, the shop at 0008, its index commands counted."""
+    changes = home / "changes"
+    shutil.copytree(ROOT / "changes", changes, dirs_exist_ok=True, ignore=shutil.ignore_patterns("record.md", "*.svg"))
+    config = home / "slipway.toml"
+    config.write_text(quick_config(), encoding="utf-8")
+    with Stack(home / "stack", changes=changes, config=config, fresh=True, say=say, durable=True) as stack:
+        shop = PostgreSQL(stack.environment["SHOP_DATABASE_URL"])
+        store = PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"])
+        made = World(stack, AdminClient(stack.admin_url), shop, store)
+        _upgrade_shop(stack)
+        engine = create_engine(shop.url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(COUNTERS)
+        engine.dispose()
+        yield made
+
+
+def quick_config() -> str:
+    """The project's slipway.toml with short windows and waits, and paths that hold from anywhere."""
+    written = (ROOT / "slipway.toml").read_text(encoding="utf-8")
+    changed = {**QUICK, '"examples/shop"': f'"{ROOT / "examples" / "shop"}"'}
+    for old, new in changed.items():
+        assert old in written, old
+        written = written.replace(old, new)
+    return written
+
+
+def _upgrade_shop(stack: Stack) -> None:
+    from slipway.adapters.migrating import MigrationTool
+    from slipway.service import load_service
+
+    service = load_service(ROOT / "slipway.toml", "shop")
+    environment = service.migrations.environment if service.migrations else {}
+    resolved = {name: stack.environment[value.env] for name, value in environment.items() if not isinstance(value, str)}
+    migrations = service.migrations.model_copy(update={"environment": resolved}) if service.migrations else None
+    tool = MigrationTool(
+        service.model_copy(update={"migrations": migrations}), stack.environment["SHOP_DATABASE_URL"], ROOT
+    )
+    ran = tool.upgrade("0008")
+    assert ran.exit_code == 0, ran.output

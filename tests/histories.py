@@ -1,0 +1,94 @@
+"""A small history of migrations for the real Alembic of the shop's environment, and a plan that uses it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.adapters.migrating import MigrationTool
+from slipway.change import Change, Measure, Migrate, Target
+from slipway.outcomes import Plan
+from slipway.service import Database, Migrations, RouteAs, Service
+from slipway.settings import EnvironmentReference
+
+SHOP = Path(__file__).parents[1] / "examples" / "shop"
+BIN = SHOP / ".venv" / "bin"
+VARIABLE = "TEST_LIVE_DATABASE_URL"
+Move = tuple[str, str]  # the SQL of the upgrade and of the downgrade; "" does nothing
+
+
+class History:
+    """Revisions 0001, 0002, … in a folder of their own, and the live database that they are for."""
+
+    def __init__(self, folder: Path, database_url: str, moves: Sequence[Move]) -> None:
+        self.folder = folder
+        self.live = PostgreSQL(database_url)
+        self.moves = moves
+        (folder / "migrations" / "versions").mkdir(parents=True)
+        (folder / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\npath_separator = os\n")
+        shutil.copy(SHOP / "migrations" / "env.py", folder / "migrations")
+        for number, move in enumerate(moves, start=1):
+            self.add(f"{number:04}", f"{number - 1:04}" if number > 1 else None, move)
+
+    def add(self, revision: str, after: str | None, move: Move) -> None:
+        """Write one revision behind another one."""
+        up, down = (f"op.execute({sql!r})" if sql else "pass" for sql in move)
+        text = (
+            f"from alembic import op\nrevision = {revision!r}\ndown_revision = {after!r}\n"
+            f"def upgrade():\n    {up}\ndef downgrade():\n    {down}\n"
+        )
+        (self.folder / "migrations" / "versions" / f"{revision}.py").write_text(text)
+
+    def stand_at(self, *revisions: str) -> None:
+        """Bring the database to a revision by plain SQL, which is faster than Alembic; several are several heads."""
+        self.run("CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) PRIMARY KEY)")
+        for sql, _ in self.moves[: int(revisions[0])]:
+            self.run(sql)
+        for revision in revisions:
+            self.run(f"INSERT INTO alembic_version VALUES ('{revision}')")
+
+    def run(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a statement on the live database."""
+        with psycopg.connect(self.live.connection_url().replace("+psycopg", ""), autocommit=True) as connection:
+            cursor = connection.execute(sql)
+            return cursor.fetchall() if cursor.description else []
+
+    def version(self) -> str:
+        """Where the live database stands, by its own version table."""
+        return ", ".join(sorted(row[0] for row in self.run("SELECT version_num FROM alembic_version")))
+
+    def databases(self) -> set[str]:
+        """All databases of the server."""
+        return {row[0] for row in self.run("SELECT datname FROM pg_database")}
+
+    def service(self, url: str = "http://127.0.0.1:9") -> Service:
+        """A service with this history."""
+        return Service(
+            name="shop",
+            url=url,
+            directory=self.folder,
+            routes=("/health", "/products/*"),
+            database=Database(url=EnvironmentReference(env=VARIABLE)),
+            migrations=Migrations(preset="alembic", bin=str(BIN)),
+        )
+
+    def tool(self) -> MigrationTool:
+        """The service's migration tool on the live database."""
+        return MigrationTool(self.service(), self.live.connection_url(), self.folder)
+
+    def plan(self, start: str, to: str) -> Plan:
+        """The plan of a change that migrates."""
+        return plan_of(self.service(), Migrate(start=start, to=to))
+
+
+def plan_of(service: Service, migrate: Migrate | None = None) -> Plan:
+    """The plan of a change on a service."""
+    measure = Measure(targets=(Target(route="/products/1"),), control=RouteAs(route="/products/2"))
+    words = {"owner": "shop team", "reason": "it is slow", "expected": "it is faster", "rollback": "nothing is lost"}
+    change = Change(service=service.name, **words, migrate=migrate, measure=measure)
+    return Plan(name="faster", digest="0" * 64, change=change, service=service, commit="", files=(), migration_sql="")

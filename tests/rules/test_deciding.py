@@ -1,0 +1,84 @@
+"""From a verdict, or a failure, to a decision."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from slipway.change import Judge
+from slipway.measurement import Verdict, VerdictWord
+from slipway.outcomes import DecisionWord, Rehearsal
+from slipway.rules.deciding import decide, decide_on_failure, open_question
+
+PROVEN = Rehearsal(reversibility="lossless schema")
+NO_MIGRATION = Rehearsal(reversibility="nothing to migrate")
+UNPROVEN = Rehearsal.model_construct(reversibility="unknown")  # no step says so today; the rule must hold anyway
+
+KEPT = {("improved", "improved"), ("improved", "not-regressed"), ("same", "not-regressed")}
+OPEN = ("inconclusive", "environment-shift")
+WORDS: tuple[VerdictWord, ...] = ("improved", "same", "regressed", "inconclusive", "environment-shift")
+TABLE = list(product(WORDS, ("improved", "not-regressed"), ("roll back", "freeze"), ("roll back", "freeze")))
+
+
+def verdict(word: VerdictWord) -> Verdict:
+    """A verdict of this word."""
+    return Verdict(verdict=word, sentence=f"It is {word}.", margin=0.1, alpha=0.05, targets=())
+
+
+@pytest.mark.parametrize("rehearsal", [PROVEN, NO_MIGRATION], ids=["proven", "no migration"])
+@pytest.mark.parametrize(("word", "require", "on_regressed", "on_inconclusive"), TABLE)
+def test_the_decision_table(
+    word: VerdictWord,
+    require: str,
+    on_regressed: DecisionWord,
+    on_inconclusive: DecisionWord,
+    rehearsal: Rehearsal,
+) -> None:
+    """Only a verdict that meets the demand keeps a change; an open question and a miss go where the change says."""
+    judge = Judge.model_validate({"require": require, "on_regressed": on_regressed, "on_inconclusive": on_inconclusive})
+    decision = decide(verdict(word), judge, rehearsal)
+    missed = on_inconclusive if word in OPEN else on_regressed
+    assert decision.word == ("keep" if (word, require) in KEPT else missed)
+    assert decision.reason == f"Required: {require}. It is {word}."
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_without_a_proven_way_back_a_person_decides(word: VerdictWord) -> None:
+    """A change whose way back was not proven is never rolled back by itself."""
+    decision = decide(verdict(word), Judge(on_regressed="roll back", on_inconclusive="roll back"), UNPROVEN)
+    if word in ("improved", "same"):
+        assert decision.word == "keep"
+    else:
+        assert decision.word == "freeze"
+        assert decision.reason == (
+            f"Required: not-regressed. It is {word}. The rehearsal did not prove a way back, so a person decides."
+        )
+
+
+@pytest.mark.parametrize(("word", "is_open"), [(word, word in OPEN) for word in WORDS])
+def test_open_questions(word: VerdictWord, is_open: bool) -> None:
+    """More samples can change the answer only where there was none yet."""
+    assert open_question(verdict(word)) is is_open
+
+
+def test_the_defaults_fail_closed() -> None:
+    """A change that says nothing is rolled back when slower and waits for a person when nothing can be said."""
+    assert decide(verdict("regressed"), Judge(), PROVEN).word == "roll back"
+    assert decide(verdict("inconclusive"), Judge(), PROVEN).word == "freeze"
+    assert decide(verdict("environment-shift"), Judge(), PROVEN).word == "freeze"
+
+
+@pytest.mark.parametrize(
+    ("rehearsal", "word", "behind"),
+    [
+        (PROVEN, "roll back", ""),
+        (NO_MIGRATION, "roll back", ""),
+        (UNPROVEN, "freeze", " The rehearsal did not prove a way back, so a person decides."),
+    ],
+)
+def test_a_failure_after_the_migration(rehearsal: Rehearsal, word: DecisionWord, behind: str) -> None:
+    """A step that fails after the migration leads back where the way back was proven, and else to a person."""
+    decision = decide_on_failure("The cache refused to purge /a.", rehearsal)
+    assert decision.word == word
+    assert decision.reason == f"A step after the migration failed. The cache refused to purge /a.{behind}"

@@ -1,0 +1,150 @@
+"""Whether a change fits its service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.change import Change
+from slipway.errors import InvalidInput
+from slipway.rules.planning import check_fit, misfits
+from slipway.service import Service
+
+MIGRATE = {"from": "0007", "to": "0008"}
+MEASURE = {"targets": [{"route": "/orders", "identity": "customer"}], "control": {"route": "/products/1"}}
+PARTS: dict[str, Any] = {
+    "database": {"url": {"env": "SHOP_DATABASE_URL"}},
+    "migrations": {"preset": "alembic"},
+    "cache": {"kind": "varnish", "url": "http://127.0.0.1:6081", "token": {"env": "SHOP_PURGE_TOKEN"}},
+}
+
+
+def service(*parts: str) -> Service:
+    """A shop with these of its parts."""
+    customer = {
+        "name": "customer",
+        "sign_in": {"path": "/sign-in", "form": {}},
+        "marker": "Alice",
+        "marker_route": "/account",
+    }
+    entry = {
+        "name": "shop",
+        "url": "http://127.0.0.1:8000",
+        "routes": ["/orders", "/products/*"],
+        "identities": [customer],
+    }
+    return Service.model_validate(entry | {part: PARTS[part] for part in parts})
+
+
+WHOLE = service(*PARTS)
+WITHOUT_MIGRATIONS = service("cache")
+WITHOUT_CACHE = service("database", "migrations")
+
+
+def change(**parts: Any) -> Change:
+    """A change of the shop."""
+    words = {"owner": "orders team", "reason": "it is slow", "expected": "it is faster", "rollback": "nothing is lost"}
+    return Change.model_validate({"service": "shop", **words, "measure": MEASURE} | parts)
+
+
+def measure(route: str, identity: str, control: str, control_identity: str = "anonymous") -> dict[str, Any]:
+    """A measure section with one target."""
+    return {
+        "targets": [{"route": route, "identity": identity}],
+        "control": {"route": control, "identity": control_identity},
+    }
+
+
+CASES = {
+    "it fits": (change(migrate=MIGRATE, purge={"routes": ["/orders"], "tags": ["orders"]}), WHOLE, True, []),
+    "only measured": (change(), WITHOUT_MIGRATIONS, False, []),
+    "a target outside": (
+        change(measure=measure("/admin", "customer", "/products/1")),
+        WHOLE,
+        True,
+        ["The route /admin is outside the service shop."],
+    ),
+    "a control outside": (
+        change(measure=measure("/orders", "customer", "/health")),
+        WHOLE,
+        True,
+        ["The route /health is outside the service shop."],
+    ),
+    "a purge outside, named once": (
+        change(purge={"routes": ["/", "/"]}),
+        WHOLE,
+        True,
+        ["The route / is outside the service shop."],
+    ),
+    "an unknown identity, named once": (
+        change(measure=measure("/orders", "editor", "/products/1", "editor")),
+        WHOLE,
+        True,
+        ["Service shop has no identity editor."],
+    ),
+    "tags on a cache without tags": (
+        change(purge={"tags": ["orders"]}),
+        WHOLE,
+        False,
+        ["The cache of shop cannot purge by tag."],
+    ),
+    "routes on a cache without tags": (change(purge={"routes": ["/orders"]}), WHOLE, False, []),
+    "a purge without a cache": (
+        change(purge={"tags": ["orders"]}),
+        WITHOUT_CACHE,
+        False,
+        ["Service shop has no cache to purge."],
+    ),
+    "a migration without a way": (
+        change(migrate=MIGRATE),
+        WITHOUT_MIGRATIONS,
+        True,
+        ["Service shop does not say how it migrates."],
+    ),
+    "a migration to itself": (
+        change(migrate={"from": "0007", "to": "0007"}),
+        WHOLE,
+        True,
+        ["The migration goes from 0007 to itself."],
+    ),
+    "its own control": (
+        change(measure=measure("/orders", "customer", "/orders", "customer")),
+        WHOLE,
+        True,
+        ["/orders as customer is its own control."],
+    ),
+    "the same route as somebody else is a control": (
+        change(measure=measure("/orders", "customer", "/orders")),
+        WHOLE,
+        True,
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("asked", "of", "tags", "told"), CASES.values(), ids=CASES.keys())
+def test_misfits(asked: Change, of: Service, tags: bool, told: list[str]) -> None:
+    """What a change asks for and its service does not have is told in one sentence each."""
+    assert misfits(asked, of, cache_has_tags=tags) == told
+
+
+def test_a_change_that_fits_passes() -> None:
+    """Nothing is raised for a change that fits."""
+    check_fit(change(), WHOLE, cache_has_tags=True)
+
+
+def test_every_misfit_is_named_at_once() -> None:
+    """One refusal lists all that is wrong."""
+    asked = change(migrate=MIGRATE, purge={"routes": ["/x"]}, measure=measure("/y", "editor", "/y", "editor"))
+    with pytest.raises(InvalidInput) as refused:
+        check_fit(
+            asked, Service.model_validate(WITHOUT_MIGRATIONS.model_dump() | {"cache": None}), cache_has_tags=False
+        )
+    assert refused.value.failed == (
+        "The route /x is outside the service shop. The route /y is outside the service shop. "
+        "Service shop has no identity editor. Service shop does not say how it migrates. "
+        "Service shop has no cache to purge. /y as editor is its own control."
+    )
+    assert refused.value.expected == "A change that fits the entry of shop in slipway.toml."
+    assert refused.value.retry_is_safe

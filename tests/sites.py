@@ -1,0 +1,97 @@
+"""A web server in a thread, with the pages that a test gives it; it remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Self
+from urllib.parse import parse_qsl
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived; `target` is the raw path with its query."""
+
+    method: str
+    target: str
+    headers: Message
+    form: Mapping[str, str]
+
+    @property
+    def cookie(self) -> str:
+        """The cookies that came along."""
+        return str(self.headers.get("Cookie", ""))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a page answers."""
+
+    body: str = "a page"
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Page = Answer | Callable[[Request], Answer]
+
+
+class Site:
+    """`pages` by target, or by "METHOD target"; whatever has no page answers 404."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, Page] = {}
+        self.requests: list[Request] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def answer(self, request: Request) -> Answer:
+        """What the site says to a request."""
+        self.requests.append(request)
+        page = self.pages.get(f"{request.method} {request.target}", self.pages.get(request.target, Answer("", 404)))
+        return page(request) if callable(page) else page
+
+    def asked(self, method: str) -> list[str]:
+        """The targets of all requests of one method, in their order."""
+        return [request.target for request in self.requests if request.method == method]
+
+    def written(self) -> list[str]:
+        """The requests that were no mere reading."""
+        return [f"{request.method} {request.target}" for request in self.requests if request.method != "GET"]
+
+
+def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet
+        disable_nagle_algorithm = True
+
+        def serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            answer = site.answer(Request(self.command, self.path, self.headers, dict(parse_qsl(body))))
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.body.encode())))
+            self.end_headers()
+            self.wfile.write(answer.body.encode())
+
+        do_GET = do_POST = do_PURGE = serve
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output free of access logs."""
+
+    return Handler

@@ -1,0 +1,105 @@
+"""A run's progress as lines of text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.progress import Progress, ending, succeeded
+
+
+def run(state: str, name: str, **more: Any) -> dict[str, Any]:
+    """A run as the admin service shows it."""
+    found: dict[str, Any] = {
+        "name": "ship-change faster",
+        "state": {"type": state, "name": name, "message": None},
+        "steps": [],
+        "decision": None,
+        "failures": [],
+    }
+    return found | more
+
+
+def step(name: str, state: str, seconds: float | None = None) -> dict[str, Any]:
+    """A step as the admin service shows it."""
+    return {"name": name, "state": {"type": state}, "seconds": seconds}
+
+
+KEPT = run("COMPLETED", "Kept", decision={"word": "keep", "reason": "It is faster."})
+ROLLED_BACK = run("COMPLETED", "RolledBack", decision={"word": "roll back", "reason": "It is slower."})
+FROZEN = run("FAILED", "Frozen", decision={"word": "freeze", "reason": "Nothing can be said."})
+FAILED = run(
+    "FAILED",
+    "Failed",
+    failures=[{"step": "validate", "failed": "It is ill.", "expected": "Health.", "retry_is_safe": True}],
+)
+
+
+def test_each_line_is_told_once() -> None:
+    """However often a run is shown, each step's begin and end is one line."""
+    said: list[str] = []
+    progress = Progress(said.append)
+    shown = [
+        [step("validate", "PENDING")],
+        [step("validate", "RUNNING")],
+        [step("validate", "RUNNING"), step("hold", "PENDING")],
+        [step("validate", "COMPLETED", 1.26), step("hold", "RUNNING")],
+        [step("validate", "COMPLETED", 1.26), step("hold", "COMPLETED", None), step("purge", "SCHEDULED")],
+        [step("validate", "COMPLETED", 1.26), step("hold", "COMPLETED", None), step("purge", "FAILED", 0.1)],
+    ]
+    for steps in [each for each in shown for _ in range(2)]:
+        progress.show(run("RUNNING", "Running", steps=steps))
+    assert said == ["validate …", "validate: done in 1.3 s", "hold …", "hold: done in 0.0 s", "purge: failed"]
+
+
+def test_a_step_that_was_over_before_it_was_seen() -> None:
+    """A step that began and ended between two looks is told by its end alone."""
+    said: list[str] = []
+    Progress(said.append).show(run("COMPLETED", "Kept", steps=[step("validate", "COMPLETED", 0.04)]))
+    assert said == ["validate: done in 0.0 s"]
+
+
+def test_a_step_that_crashed_and_then_went_on() -> None:
+    """A step whose worker died, and that was then repeated, tells both."""
+    said: list[str] = []
+    progress = Progress(said.append)
+    for state in ("RUNNING", "CRASHED", "RUNNING", "COMPLETED"):
+        progress.show(run("RUNNING", "Running", steps=[step("measure", state, 2.0)]))
+    assert said == ["measure …", "measure: crashed", "measure: done in 2.0 s"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "lines", "success"),
+    [
+        (KEPT, ["ship-change faster: Kept", "keep: It is faster."], True),
+        (ROLLED_BACK, ["ship-change faster: RolledBack", "roll back: It is slower."], False),
+        (FROZEN, ["ship-change faster: Frozen", "freeze: Nothing can be said."], False),
+        (
+            FAILED,
+            ["ship-change faster: Failed", "validate: It is ill. Expected: Health. A retry is safe."],
+            False,
+        ),
+        (
+            run("CRASHED", "Crashed")
+            | {"state": {"type": "CRASHED", "name": "Crashed", "message": "The worker died."}},
+            ["ship-change faster: Crashed", "The worker died."],
+            False,
+        ),
+        (run("CANCELLED", "Cancelled"), ["ship-change faster: Cancelled"], False),
+        (run("COMPLETED", "Completed"), ["ship-change faster: Completed"], True),
+    ],
+    ids=["kept", "rolled back", "frozen", "failed", "crashed", "cancelled", "a job without a decision"],
+)
+def test_the_ending(ended: dict[str, Any], lines: list[str], success: bool) -> None:
+    """What came of a run is told in the words of its decision or its failure, and only a kept change is a success."""
+    assert ending(ended) == lines
+    assert succeeded(ended) is success
+
+
+def test_a_failure_that_must_not_be_repeated() -> None:
+    """When a retry is not safe, the ending says that a person has to look first."""
+    failure = {"step": "migrate", "failed": "It broke.", "expected": "It whole.", "retry_is_safe": False}
+    assert ending(run("FAILED", "Failed", failures=[failure]))[1:] == [
+        "migrate: It broke. Expected: It whole. Do not retry before a person has looked."
+    ]

@@ -1,0 +1,294 @@
+"""The record: what the final note of a run tells."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from slipway.change import Change
+from slipway.finding import Finding
+from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict, VerdictWord
+from slipway.outcomes import CommandRun, Decision, Migration, Plan, Purged, Rehearsal, Reverted, RouteReading
+from slipway.record import Story, command_table, render, verdict_table
+from slipway.service import Service
+
+SERVICE = Service.model_validate({"name": "shop", "url": "http://127.0.0.1:8000", "routes": ["/orders", "/products/*"]})
+CHANGE = Change.model_validate(
+    {
+        "service": "shop",
+        "owner": "orders team <orders@example.com>",
+        "reason": "Order history is slow",
+        "expected": "GET /orders at least 30 % faster",
+        "rollback": "Drops the index again. No data is lost.",
+        "migrate": {"from": "0007", "to": "0008"},
+        "purge": {"routes": ["/orders"], "tags": ["orders"]},
+        "measure": {
+            "targets": [{"route": "/orders", "identity": "customer"}],
+            "control": {"route": "/products/1", "identity": "customer"},
+        },
+    }
+)
+WINDOW = MeasuredWindow(started_at="2026-03-04T05:00:00+00:00", seconds=16, bursts=20, requests=25, measurements=())
+FINDINGS = (
+    Finding(code="cache-headers", level="info", summary="/orders: 200.", explanation="Seen."),
+    Finding(code="vary-star", level="warning", summary="/orders says Vary: *.", explanation="It never hits."),
+)
+
+
+def command(*argv: str, seconds: float = 0.42, exit_code: int = 0) -> CommandRun:
+    """A command as it was run."""
+    return CommandRun(argv=argv, seconds=seconds, exit_code=exit_code, output="")
+
+
+PLAN = Plan(
+    name="order-history-index",
+    digest="0123456789abcdef" * 4,
+    change=CHANGE,
+    service=SERVICE,
+    commit="abc1234 An index for the order history",
+    files=("migrations/0008.py", "changes/order-history-index/change.toml (not committed)"),
+    migration_sql="CREATE INDEX …",
+    commands=(command("alembic", "current"),),
+)
+REHEARSAL = Rehearsal(
+    reversibility="lossless schema",
+    copy_bytes=123_000_000,
+    copy_seconds=4.2,
+    upgrade_seconds=1.26,
+    downgrade_seconds=0.5,
+    commands=(command("alembic", "upgrade", "0008", seconds=1.26), command("alembic", "downgrade", "0007")),
+)
+MIGRATION = Migration(
+    before="0007", after="0008", acted=True, commands=(command("alembic", "upgrade", "0008", seconds=1.5),)
+)
+BACK = Migration(before="0008", after="0007", acted=True, commands=(command("alembic", "downgrade", "0007"),))
+PURGED = Purged(
+    routes=("/orders",),
+    tags=("orders",),
+    affected=(RouteReading(route="/orders", first="miss", second="hit"),),
+    controls=(
+        RouteReading(route="/products/1", first="hit", second="hit"),
+        RouteReading(route="/products/2", first="miss", second="hit"),
+    ),
+    seconds=3.14,
+)
+
+
+def verdict(word: VerdictWord, **target: Any) -> Verdict:
+    """A verdict on the one target."""
+    numbers: dict[str, Any] = {
+        "route": "/orders",
+        "cache": "pass",
+        "median_before_ms": 18.204,
+        "median_after_ms": 3.1,
+        "p90_before_ms": 30.5,
+        "p90_after_ms": 5.25,
+        "median": Interval(ratio=0.17, low=0.15, high=0.191, confidence=0.95),
+        "errors_after": 2,
+    }
+    told = TargetVerdict(
+        identity="customer",
+        verdict=word,
+        sentence=f"/orders as customer {word}: 18.2 → 3.1 ms.",
+        **numbers | target,
+    )
+    return Verdict(verdict=word, sentence=f"All in all {word}.", margin=0.1, alpha=0.05, targets=(told,))
+
+
+def story(**parts: Any) -> Story:
+    """The story of a run that went as far as its parts say."""
+    begun: dict[str, Any] = {
+        "run_id": "run-1",
+        "at": datetime(2026, 3, 4, 5, 6, tzinfo=UTC),
+        "plan": PLAN,
+        "findings": FINDINGS,
+        "rehearsal": REHEARSAL,
+        "before": WINDOW,
+    }
+    return Story(**begun | parts)
+
+
+SHIPPED: dict[str, Any] = {"migration": MIGRATION, "purged": PURGED, "after": WINDOW}
+KEPT = story(**SHIPPED, verdict=verdict("improved"), decision=Decision(word="keep", reason="It is faster."))
+ROLLED_BACK = story(
+    **SHIPPED,
+    verdict=verdict("regressed"),
+    decision=Decision(word="roll back", reason="It is slower."),
+    reverted=Reverted(migration=BACK, sentence="the database went from 0008 to 0007."),
+    purged_again=PURGED,
+    restored=verdict("same"),
+)
+FROZEN = story(
+    **SHIPPED,
+    verdict=verdict("inconclusive", median=None, median_after_ms=None, p90_after_ms=None, cache=None),
+    decision=Decision(word="freeze", reason="Nothing can be said."),
+)
+FAILED = story(
+    migration=MIGRATION,
+    decision=Decision(word="roll back", reason="A step after the migration failed. The cache refused."),
+    reverted=Reverted(migration=BACK, sentence="the database went from 0008 to 0007."),
+)
+
+
+def field(markdown: str, name: str) -> str:
+    """A field of the table on top."""
+    [line] = [line for line in markdown.splitlines() if line.startswith(f"| {name} |")]
+    return line.removeprefix(f"| {name} | ").removesuffix(" |")
+
+
+def section(markdown: str, title: str) -> list[str]:
+    """The lines of a section, without empty ones."""
+    _, _, rest = markdown.partition(f"## {title}\n")
+    return [line for line in rest.partition("\n## ")[0].splitlines() if line]
+
+
+def cells(row: str) -> int:
+    """How many cells a Markdown table row has (GFM: an escaped pipe divides nothing)."""
+    return row.replace("\\|", "").count("|") - 1
+
+
+@pytest.mark.parametrize(
+    ("told", "title", "word", "decided"),
+    [
+        (KEPT, "order-history-index: kept", "improved", "keep"),
+        (ROLLED_BACK, "order-history-index: rolled back", "regressed", "roll back"),
+        (FROZEN, "order-history-index: frozen: a person has to decide", "inconclusive", "freeze"),
+        (FAILED, "order-history-index: rolled back", "none: not measured again", "roll back"),
+    ],
+    ids=["kept", "rolled back", "frozen", "failed"],
+)
+def test_the_head(told: Story, title: str, word: str, decided: str) -> None:
+    """However a run ended, its record begins with who, why, what was expected, and what came of it."""
+    text = render(told)
+    assert text.startswith(f"# {title}\n\n{told.decision.reason}\n")
+    assert text.endswith("\n") and not text.endswith("\n\n")
+    assert field(text, "service") == "shop"
+    assert field(text, "owner") == "orders team <orders@example.com>"
+    assert field(text, "reason") == "Order history is slow"
+    assert field(text, "expected") == "GET /orders at least 30 % faster"
+    assert field(text, "rollback note") == "Drops the index again. No data is lost."
+    assert field(text, "verdict") == word
+    assert field(text, "decision") == decided
+    assert field(text, "run") == "run-1, 2026-03-04 05:06 UTC"
+    assert field(text, "change file") == "sha256 0123456789abcdef, abc1234 An index for the order history"
+    assert section(text, "Files touched") == [f"- {file}" for file in PLAN.files]
+    assert section(text, "Assumptions") == [
+        "- The change does not touch the control: /products/1 as customer.",
+        "- 20 bursts of 25 requests a route in 16 s stand for real traffic.",
+        "- The test users see what real users see.",
+        "- The rehearsal compared the schema, not the rows.",
+    ]
+
+
+def test_kept() -> None:
+    """A kept change shows its numbers, all that was done, and the command that takes it back."""
+    text = render(KEPT)
+    assert field(text, "measured") == "/orders as customer improved: 18.2 → 3.1 ms."
+    assert section(text, "Before and after")[-1] == (
+        "| /orders as customer | pass | 18.20 → 3.10 ms | 0.170 (0.150 to 0.191 at 95%) | 30.50 → 5.25 ms "
+        "| 0 before, 2 after | improved |"
+    )
+    assert section(text, "What was done") == [
+        "- Inspected: 2 findings, 1 of them warnings.",
+        "- Rehearsed: on a copy of 123 MB made in 4.2 s; upgrade 1.3 s, downgrade 0.5 s, schema equal to before.",
+        "- Migrated: from 0007 to 0008.",
+        "- Purged: /orders, tag orders, twice, in 3.1 s.",
+        "  - affected /orders: first read miss, second hit",
+        "  - control /products/1: first read hit, second hit",
+        "  - control /products/2: first read miss, second hit (was no longer in the cache)",
+    ]
+    assert section(text, "Findings") == ["- warning: /orders says Vary: *. It never hits."]
+    assert section(text, "Commands")[2:] == [
+        "| `alembic current` | 0.42 s | 0 |",
+        "| `alembic upgrade 0008` | 1.26 s | 0 |",
+        "| `alembic downgrade 0007` | 0.42 s | 0 |",
+        "| `alembic upgrade 0008` | 1.50 s | 0 |",
+    ]
+    assert section(text, "Way back") == ["    slipway rollback order-history-index"]
+
+
+def test_rolled_back() -> None:
+    """A change that was taken back tells the way back and its proof, and that nothing is left to do."""
+    text = render(ROLLED_BACK)
+    done = section(text, "What was done")
+    assert "- Rolled back: the database went from 0008 to 0007." in done
+    assert "- Purged again: /orders, tag orders, twice, in 3.1 s." in done
+    assert done[-1] == (
+        "- Measured after the roll back, against before the change: same. /orders as customer same: 18.2 → 3.1 ms."
+    )
+    assert section(text, "Commands")[-1] == "| `alembic downgrade 0007` | 0.42 s | 0 |"
+    assert section(text, "Way back") == ["It was taken; nothing is left to do."]
+
+
+def test_frozen() -> None:
+    """A frozen change says what is missing instead of numbers, and how to take it back."""
+    text = render(FROZEN)
+    assert section(text, "Before and after")[-1] == (
+        "| /orders as customer | unknown | not enough samples | none | not enough samples | 0 before, 2 after "
+        "| inconclusive |"
+    )
+    assert section(text, "Way back") == ["    slipway rollback order-history-index"]
+
+
+def test_failed_before_it_was_measured_again() -> None:
+    """A run that failed half-way has no picture and no numbers, and still tells all that it did."""
+    text = render(FAILED)
+    assert field(text, "measured") == "nothing"
+    assert "## Before and after" not in text
+    assert section(text, "What was done")[2:] == [
+        "- Migrated: from 0007 to 0008.",
+        "- Purged: nothing.",
+        "- Rolled back: the database went from 0008 to 0007.",
+        "- Purged again: nothing.",
+        "- Measured after the roll back, against before the change: not measured.",
+    ]
+
+
+def test_a_repeat_that_found_nothing_to_do() -> None:
+    """A migration that found the database where it should be is told as that."""
+    idle = Migration(before="0008", after="0008", acted=False)
+    text = render(KEPT.model_copy(update={"migration": idle}))
+    assert "- Migrated: nothing, the database already stood at 0008." in text
+
+
+def test_without_a_migration_findings_or_a_repository() -> None:
+    """What a change does not have is told as that, and no empty section stands there."""
+    change = CHANGE.model_copy(update={"migrate": None, "purge": None})
+    plan = PLAN.model_copy(update={"change": change, "commit": "", "files": (), "commands": ()})
+    bare = story(
+        plan=plan,
+        findings=(),
+        rehearsal=Rehearsal(reversibility="nothing to migrate"),
+        after=WINDOW,
+        verdict=verdict("same"),
+        decision=Decision(word="keep", reason="As fast as before."),
+    )
+    text = render(bare)
+    assert section(text, "What was done") == [
+        "- Inspected: 0 findings, none of them a warning.",
+        "- Rehearsed: nothing, the change has no migration.",
+        "- Migrated: nothing, the change has no migration.",
+        "- Purged: nothing.",
+    ]
+    assert "## Findings" not in text and "## Commands" not in text
+    assert section(text, "Files touched") == ["- unknown: the change is not in a git repository"]
+    assert field(text, "change file").endswith("not in a commit yet")
+
+
+def test_pipes_and_line_breaks_do_not_break_a_table() -> None:
+    """Whatever people write into their change, routes and commands, every row keeps its cells."""
+    change = CHANGE.model_copy(update={"owner": "a | b", "reason": "one\ntwo", "expected": "x|y", "rollback": "| |"})
+    plan = PLAN.model_copy(update={"change": change, "commit": "abc1234 a | b"})
+    sentence = verdict("improved", route="/search?q=a|b").targets[0].model_copy(update={"sentence": "a | b\nc"})
+    told = verdict("improved").model_copy(update={"targets": (sentence,)})
+    text = render(KEPT.model_copy(update={"plan": plan, "verdict": told}))
+    head = text.splitlines()[4:16]
+    assert [cells(row) for row in head] == [2] * 12
+    assert (field(text, "owner"), field(text, "reason")) == ("a \\| b", "one two")
+    assert field(text, "measured") == "a \\| b c"
+    table = verdict_table(verdict("improved", route="/search?q=a|b"))
+    assert [cells(row) for row in table] == [7] * 3
+    commands = command_table([command("./migrate", "a|b")])
+    assert [cells(row) for row in commands[2:]] == [3] * 3

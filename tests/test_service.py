@@ -1,0 +1,193 @@
+"""The entries of slipway.toml: services, what they own, and references into the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.errors import InvalidInput
+from slipway.service import Service, load_service, load_services
+from slipway.settings import EnvironmentReference, Settings, resolve
+
+ENTRY = """\
+[[service]]
+name = "shop"
+url = "http://127.0.0.1:8000"
+routes = ["/", "/products/*"]
+"""
+MIGRATIONS = """
+[service.database]
+url = { env = "SHOP_DATABASE_URL" }
+[service.migrations]
+"""
+IDENTITY = """
+[[service.identities]]
+name = "customer"
+sign_in = { path = "/sign-in", form = { password = { env = "SHOP_PASSWORD" } } }
+marker = "Signed in as Alice"
+marker_route = "/account"
+"""
+COMMANDS = 'commands = { upgrade = ["./up", "{to}"], downgrade = ["./down"], current = ["./at"], sql = ["./sql"] }\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    """Put a slipway.toml into a folder."""
+    path = folder / "slipway.toml"
+    path.write_text(text)
+    return path
+
+
+def shop(folder: Path, text: str) -> Service:
+    """The service of a file with one."""
+    return load_service(write(folder, text), "shop")
+
+
+def refusal(path: Path, name: str = "shop") -> tuple[str, str]:
+    """What is said of a file or of a service that cannot be loaded."""
+    with pytest.raises(InvalidInput) as refused:
+        load_service(path, name)
+    return refused.value.failed, refused.value.expected
+
+
+def test_an_unknown_service_lists_the_known(tmp_path: Path) -> None:
+    """Who mistypes a service reads the names that there are."""
+    path = write(tmp_path, ENTRY + ENTRY.replace('"shop"', '"mail"'))
+    assert list(load_services(path)) == ["shop", "mail"]
+    assert refusal(path, "shoop") == ("There is no service 'shoop'.", "One of: mail, shop.")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    """Without the file its path is told."""
+    path = tmp_path / "slipway.toml"
+    assert refusal(path) == (f"There is no file {path}.", "A TOML file of that name.")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(ENTRY + ENTRY, "file: service: each name once", id="one name twice"),
+        pytest.param(ENTRY + 'colour = "red"\n', "service.0.colour: unknown key", id="unknown key"),
+        pytest.param(
+            ENTRY + IDENTITY + IDENTITY,
+            "service.0: identities: each name once, and never 'anonymous'",
+            id="one identity twice",
+        ),
+        pytest.param(
+            ENTRY + IDENTITY.replace('"customer"', '"anonymous"'),
+            "service.0: identities: each name once, and never 'anonymous'",
+            id="an identity called anonymous",
+        ),
+        pytest.param(
+            ENTRY + MIGRATIONS,
+            "service.0.migrations: either preset or commands, not both and not neither",
+            id="neither preset nor commands",
+        ),
+        pytest.param(
+            ENTRY + MIGRATIONS + 'preset = "alembic"\n' + COMMANDS,
+            "service.0.migrations: either preset or commands, not both and not neither",
+            id="preset and commands",
+        ),
+        pytest.param(
+            ENTRY + '[service.migrations]\npreset = "alembic"\n',
+            "service.0: migrations need a database",
+            id="migrations without a database",
+        ),
+        pytest.param(ENTRY.replace('["/", "/products/*"]', "[]"), "service.0.routes: tuple should", id="no route"),
+    ],
+)
+def test_a_fault_is_named_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+    """Whatever is wrong in the file is told with the file, the key, and the reason."""
+    path = write(tmp_path, text)
+    failed, expected = refusal(path)
+    assert failed.startswith(f"{path}: {told}")
+    assert expected == "Only known keys, each with a valid value."
+
+
+def test_a_secret_in_the_file_is_refused_without_being_shown(tmp_path: Path) -> None:
+    """A database URL written into the file instead of a reference is an error whose message does not repeat it."""
+    path = write(tmp_path, ENTRY + '[service.database]\nurl = "postgresql://shop:hunter2@db/shop"\n')
+    failed, _ = refusal(path)
+    assert failed.startswith(f"{path}: service.0.database.url: input should be")
+    assert "hunter2" not in failed
+
+
+def test_preset_and_commands(tmp_path: Path) -> None:
+    """The preset stands for Alembic's own commands; plain commands stand for themselves."""
+    preset = shop(tmp_path, ENTRY + MIGRATIONS + 'preset = "alembic"\n').migrations
+    assert preset is not None
+    assert preset.argv.upgrade == ("alembic", "upgrade", "{to}")
+    assert preset.argv.sql == ("alembic", "upgrade", "{from}:{to}", "--sql")
+    commands = shop(tmp_path, ENTRY + MIGRATIONS + COMMANDS).migrations
+    assert commands is not None
+    assert commands.argv.upgrade == ("./up", "{to}")
+
+
+@pytest.mark.parametrize(
+    ("route", "inside"),
+    [
+        ("/", True),
+        ("/?utm_source=mail", True),
+        ("/products/1", True),
+        ("/products/1?q=/admin", True),
+        ("/products/", True),
+        ("/products/1/reviews", True),
+        ("/products", False),
+        ("/Products/1", False),
+        ("/admin", False),
+        ("/admin?x=/products/1", False),
+        ("/products/../admin", False),
+        ("/products/%2E%2e/admin", False),
+        ("/products/..", False),
+        ("/products/./1", False),
+        ("/products/..data", True),
+    ],
+)
+def test_the_routes_of_a_service(tmp_path: Path, route: str, inside: bool) -> None:
+    """A star stands for anything, the query does not count, and no dot segment leads out of the service."""
+    assert shop(tmp_path, ENTRY).has_route(route) is inside
+
+
+def test_identities_are_found_by_name(tmp_path: Path) -> None:
+    """Anonymous is nobody, a configured name is its identity, and an unknown one lists the known."""
+    service = shop(tmp_path, ENTRY + IDENTITY)
+    assert service.identity("anonymous") is None
+    found = service.identity("customer")
+    assert found is not None and found.marker_route == "/account"
+    with pytest.raises(InvalidInput) as refused:
+        service.identity("admin")
+    assert refused.value.failed == "Service shop has no identity admin."
+    assert refused.value.expected == "One of: anonymous, customer."
+
+
+@pytest.mark.parametrize("environment", [{}, {"SHOP_TOKEN": ""}])
+def test_a_missing_variable_is_named(environment: dict[str, str]) -> None:
+    """A reference to a variable that is not set, or empty, names the variable."""
+    with pytest.raises(InvalidInput) as refused:
+        resolve(EnvironmentReference(env="SHOP_TOKEN"), {**environment, "SHOP_TOKEN_2": "s3cret"})
+    assert str(refused.value) == (
+        "The environment variable SHOP_TOKEN is not set. "
+        "Expected: SHOP_TOKEN set where the job runs, as slipway.toml names it. A retry is safe."
+    )
+
+
+def test_a_reference_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain value is itself; a reference is the value of its variable at that moment."""
+    monkeypatch.setenv("SHOP_TOKEN", "s3cret")
+    assert resolve("varnish") == "varnish"
+    assert resolve(EnvironmentReference(env="SHOP_TOKEN")) == "s3cret"
+
+
+def test_a_service_keeps_references_and_not_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run writes down of its service holds the names of the secrets, never a secret."""
+    monkeypatch.setenv("SHOP_PASSWORD", "hunter2")
+    written: dict[str, Any] = shop(tmp_path, ENTRY + IDENTITY).model_dump(mode="json")
+    assert written["identities"][0]["sign_in"]["form"] == {"password": {"env": "SHOP_PASSWORD"}}
+
+
+def test_settings_come_from_the_environment() -> None:
+    """Every setting has its variable; what is not set or empty keeps its default."""
+    settings = Settings.from_environment({"SLIPWAY_CHANGES": "/srv/changes", "SLIPWAY_ADMIN_URL": "", "OTHER": "x"})
+    assert settings == Settings(changes=Path("/srv/changes"))
+    assert (settings.config, settings.admin_url) == (Path("slipway.toml"), "")
