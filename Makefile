@@ -3,9 +3,10 @@ UV_VERSION = 0.13.9
 UV = .boot/bin/uv
 PYTHON = .venv/bin/python
 CHANGE ?=
+OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint deploy rollback
+.PHONY: help setup demo up test lint deploy rollback crash-test
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,6 +24,9 @@ test: setup      ## run every test (those without their parts are skipped, with 
 
 lint: setup      ## formatter, linter, strict types
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy
+
+crash-test: setup ## kill -9 everything in every step, and look at the whole world afterwards (OPTIONS="--quick")
+	@$(PYTHON) -m tests.crash.run $(OPTIONS)
 
 deploy: setup    ## install the jobs on the Prefect server that PREFECT_API_URL names
 	@$(PYTHON) -m deployments.deploy

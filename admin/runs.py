@@ -38,7 +38,7 @@ def detail(run: Document, steps: list[Document], left: list[Outcome], jobs: JOBS
     """Everything about one run; what it has not come to is null or empty."""
     return {
         **summary(run, jobs),
-        "steps": [_step(step) for step in steps],
+        "steps": [_step(step) for step in one_each(steps)],
         "findings": _latest(left, "Inspection", {"findings": []})["findings"],
         "measurements": [_window(outcome) for outcome in left if outcome.kind == "MeasuredWindow"],
         "rehearsal": _latest(left, "Rehearsal", None),
@@ -47,6 +47,25 @@ def detail(run: Document, steps: list[Document], left: list[Outcome], jobs: JOBS
         "failures": [{"step": o.step.removesuffix(" failed"), **o.body} for o in left if o.kind == "Failure"],
         "record": _latest(left, "Record", None),
     }
+
+
+def one_each(steps: list[Document]) -> list[Document]:
+    """Each step once, in the order in which they first began.
+
+    A run that was resumed after a crash has some twice in Prefect: the one in flight, which a dead process left
+    "running", and the finished ones again, as read from their kept results. What did the work is what counts.
+    """
+    by_name: dict[str, Document] = {}
+    for step in steps:
+        known = by_name.get(step["name"])
+        if known is None or not _did_the_work(known):
+            by_name[step["name"]] = step
+    return list(by_name.values())
+
+
+def _did_the_work(step: Document) -> bool:
+    state = state_of(step)
+    return bool(state["type"] == "COMPLETED" and state["name"] != "Cached")
 
 
 def _step(step: Document) -> Document:

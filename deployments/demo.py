@@ -24,8 +24,8 @@ def main() -> int:
     try:
         with Stack(ROOT / HOME, changes=Settings.from_environment().changes, fresh=True, say=say) as stack:
             say(f"follow along: admin {stack.admin_url}/runs, Prefect UI {stack.prefect_url}, shop {stack.shop_url}")
-            client = AdminClient(stack.admin_url)
-            good = [_ship(client, name, expected, say) for name, expected in STORY]
+            with AdminClient(stack.admin_url) as client:
+                good = [_ship(client, name, expected, say) for name, expected in STORY]
             return 0 if all(good) else 1
     except KeyboardInterrupt:
         say("interrupted; everything was ended")

@@ -62,12 +62,12 @@ def purge(
 @app.command()
 def status(run: Annotated[str | None, typer.Argument(help="a run's id; without it the newest runs")] = None) -> None:
     """Show one run, or the newest runs."""
-    client = _client()
-    if run is None:
-        for line in client.runs(20):
-            typer.echo(f"{line['id']}  {line['created'][:19]}  {line['state']['name']:<12}  {line['name']}")
-        return
-    found = client.run(run)
+    with _client() as client:
+        if run is None:
+            for line in client.runs(20):
+                typer.echo(f"{line['id']}  {line['created'][:19]}  {line['state']['name']:<12}  {line['name']}")
+            return
+        found = client.run(run)
     Progress(typer.echo).show(found)
     _tell_end(found)
 
@@ -123,18 +123,19 @@ def doctor() -> None:
 
 
 def _say(run: str, action: str, by: str, why: str) -> None:
-    told = _client().say(run, action, by, why)
+    with _client() as client:
+        told = client.say(run, action, by, why)
     typer.echo(f"{told['name']}: {told['state']['name']}")
 
 
 def _start(job: str, parameters: dict[str, Any]) -> None:
-    client = _client()
-    run = client.start(job, parameters)
-    typer.echo(f"{run['name']}: run {run['id']}")
     progress = Progress(typer.echo)
-    for current in client.follow(run["id"]):
-        progress.show(current)
-        run = current
+    with _client() as client:
+        run = client.start(job, parameters)
+        typer.echo(f"{run['name']}: run {run['id']}")
+        for current in client.follow(run["id"]):
+            progress.show(current)
+            run = current
     _tell_end(run)
     raise typer.Exit(0 if succeeded(run) else 1)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 
@@ -38,6 +39,14 @@ class AdminClient:
     def __init__(self, url: str) -> None:
         self._url = url
         self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
 
     def start(self, job: str, parameters: Document, *, key: str | None = None) -> Document:
         """Start a run of a job. Raises SlipwayError with the words of the service's problem document."""

@@ -30,7 +30,7 @@ def run_command(
     timeout_s: float,
     last_lines: int = LAST_LINES,
 ) -> CommandRun:
-    """Run `argv` and wait for it; the answer holds its exit code and the end of its output.
+    """Run `argv` and wait for it; the answer holds its exit code and the end of its output (stderr only of a failure).
 
     Raises SlipwayError when the program does not exist or does not end within `timeout_s` seconds. A command
     that is interrupted is killed with its children.
@@ -62,11 +62,11 @@ def _run(argv: list[str], cwd: Path, environment: Mapping[str, str], timeout_s: 
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         start_new_session=True,  # a group of its own, so that it can be killed with its children
     ) as process:
         try:
-            output, _ = outputs(process, timeout_s)
+            told, warned = outputs(process, timeout_s)
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -74,7 +74,8 @@ def _run(argv: list[str], cwd: Path, environment: Mapping[str, str], timeout_s: 
             if isinstance(error, subprocess.TimeoutExpired):
                 raise _too_slow(argv[0], timeout_s) from None
             raise
-    return process.returncode, output.decode("utf-8", "replace")
+    whole = told if process.returncode == 0 else told + warned  # a warning is no part of what a command answers
+    return process.returncode, whole.decode("utf-8", "replace")
 
 
 def outputs(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[bytes, bytes]:

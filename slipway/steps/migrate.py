@@ -29,10 +29,21 @@ def migrate_back(plan: Plan, config_folder: Path) -> Migration | None:
 def _move(plan: Plan, config_folder: Path, *, start: str, to: str, forward: bool) -> Migration:
     assert plan.service.database is not None  # held by check_fit
     database = PostgreSQL(resolve(plan.service.database.url))
-    tool = MigrationTool(plan.service, database.connection_url(), config_folder)
     started = database.server_started()
-    # A dead attempt's command may go on without it. Whoever is here has the lock, so no other command is ours.
-    database.end_sessions(application_name(plan.service))
+    tool = MigrationTool(plan.service, database.connection_url(), config_folder)
+    try:
+        # A dead attempt's command may go on without it. Whoever is here has the lock, so no other command is ours.
+        database.end_sessions(application_name(plan.service))
+        return _look_act_look(plan, tool, start=start, to=to, forward=forward)
+    except SlipwayError:
+        if database.server_started() != started:
+            raise Unavailable(
+                f"The database of {plan.service.name} was restarted.", expected="It to stay up."
+            ) from None
+        raise
+
+
+def _look_act_look(plan: Plan, tool: MigrationTool, *, start: str, to: str, forward: bool) -> Migration:
     stands = tool.current()
     if stands == to:
         return Migration(before=stands, after=to, acted=False, commands=tuple(tool.ran))
@@ -43,8 +54,6 @@ def _move(plan: Plan, config_folder: Path, *, start: str, to: str, forward: bool
             retry_is_safe=True,
         )
     ran = tool.upgrade(to) if forward else tool.downgrade(to)
-    if ran.exit_code != 0 and database.server_started() != started:
-        raise Unavailable(f"The database of {plan.service.name} was restarted meanwhile.", expected="It to stay up.")
     reached = tool.current()
     if ran.exit_code != 0 or reached != to:
         raise move_failed(ran, was=start, stands=reached)

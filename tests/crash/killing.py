@@ -11,12 +11,14 @@ from typing import Any
 
 import psutil
 
+from deployments.stack import Stack
 from slipway.adapters.admin_client import OVER
 from tests.crash.world import World
 
 Run = dict[str, Any]
+Kill = Callable[[Stack, Run], None]
 DEADLINE_S = 600.0
-POLL_S = 0.05
+POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Journey:
     resumed_after: list[float] = field(default_factory=list)
 
 
-def travel(world: World, job: str, change: str, moments: list[Moment], kill: Callable[[World, Run], None]) -> Journey:
+def travel(world: World, job: str, change: str, moments: list[Moment], kill: Kill) -> Journey:
     """Start a run, kill at each moment as it comes, and wait for the run's end. Raises AssertionError at the deadline."""
     journey = Journey(started(world, job, change))
     seen: dict[str, float] = {}
@@ -57,7 +59,7 @@ def travel(world: World, job: str, change: str, moments: list[Moment], kill: Cal
         due = next((moment for moment in waiting if is_due(moment, journey.run, seen, now)), None)
         if due is not None:
             waiting.remove(due)
-            kill(world, journey.run)
+            kill(world.stack, journey.run)
             journey.killed.append(str(due))
             killed_at = time.monotonic()
     return journey
@@ -108,16 +110,16 @@ def is_warm(process: psutil.Process | None) -> bool:
     return process is not None and "deployments.warm.parent" in process.cmdline()
 
 
-def kill_flow(world: World, run: Run) -> None:
+def kill_flow(stack: Stack | None, run: Run) -> None:
     """Kill the process of the run alone."""
     process = flow_process()
     if process is not None:
         process.send_signal(signal.SIGKILL)
 
 
-def kill_worker_and_child(world: World, run: Run) -> None:
+def kill_worker_and_child(stack: Stack, run: Run) -> None:
     """Kill the worker with its warm parent and the run's process; the supervisor starts a worker again."""
-    part = world.stack.part("worker").process
+    part = stack.part("worker").process
     assert part is not None
     family = [psutil.Process(part.pid), *psutil.Process(part.pid).children(recursive=True)]
     for process in family:
@@ -125,11 +127,11 @@ def kill_worker_and_child(world: World, run: Run) -> None:
             process.send_signal(signal.SIGKILL)
 
 
-def kill_part(name: str) -> Callable[[World, Run], None]:
+def kill_part(name: str) -> Kill:
     """Kill one part of the stack with what it has started; the supervisor starts it again."""
 
-    def kill(world: World, run: Run) -> None:
-        part = world.stack.part(name).process
+    def kill(stack: Stack, run: Run) -> None:
+        part = stack.part(stack.environment["SHOP_CACHE"] if name == "cache" else name).process
         assert part is not None
         for process in [psutil.Process(part.pid), *psutil.Process(part.pid).children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -42,9 +42,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory, changes: Path, said: list[st
 
 
 @pytest.fixture(scope="session")
-def client(stack: Stack) -> AdminClient:
+def client(stack: Stack) -> Iterator[AdminClient]:
     """A client of the running admin service."""
-    return AdminClient(stack.admin_url)
+    with AdminClient(stack.admin_url) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -188,8 +188,8 @@ def test_without_a_stack_the_command_line_says_so(tmp_path: Any) -> None:
     ran = subprocess.run([".venv/bin/slipway", "status"], env=environment, capture_output=True, text=True)
     assert ran.returncode == 1
     assert ran.stderr.startswith("failed:   No admin service is known.\nexpected: `make up` running")
-    with pytest.raises(SlipwayError, match="does not answer"):
-        AdminClient("http://127.0.0.1:9").runs(1)
+    with AdminClient("http://127.0.0.1:9") as nobody, pytest.raises(SlipwayError, match="does not answer"):
+        nobody.runs(1)
 
 
 def test_a_dead_part_is_started_again(stack: Stack, said: list[str], http: httpx.Client) -> None:

@@ -1,0 +1,124 @@
+"""Attempts at a run, on a real store: fencing, the lock around effects, resumes claimed once, cancels remembered."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from slipway.adapters.attempts import Attempts, Fenced
+from slipway.adapters.store import Store
+from slipway.errors import Unavailable
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """An empty store."""
+    made = Store(database)
+    made.create_tables()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def attempts(store: Store) -> Attempts:
+    """The attempts in it."""
+    return Attempts(store)
+
+
+def test_a_later_attempt_fences_the_earlier(attempts: Attempts) -> None:
+    """Once a second attempt has begun the first may not act, and the second may."""
+    first = attempts.begin("run")
+    with attempts.effect(first, "shop"):
+        pass
+    second = attempts.begin("run")
+    assert (first.number, second.number) == (1, 2)
+    with pytest.raises(Fenced), attempts.effect(first, "shop"):
+        pytest.fail("a fenced attempt acted")
+    with attempts.effect(second, "shop"):
+        pass
+
+
+def test_attempts_of_other_runs_fence_nobody(attempts: Attempts) -> None:
+    """Each run has its own attempts."""
+    mine = attempts.begin("mine")
+    attempts.begin("other")
+    with attempts.effect(mine, "shop"):
+        pass
+
+
+def test_an_effect_under_way_is_waited_for(attempts: Attempts) -> None:
+    """A later attempt acts only once the effect of the earlier one has ended, never beside it."""
+    order: list[str] = []
+    first = attempts.begin("run")
+    began, may_end = threading.Event(), threading.Event()
+
+    def act_slowly() -> None:
+        with attempts.effect(first, "shop"):
+            began.set()
+            may_end.wait(20)
+            order.append("first")
+
+    thread = threading.Thread(target=act_slowly)
+    thread.start()
+    assert began.wait(20)
+    second = attempts.begin("run")
+    later = threading.Thread(target=lambda: _act(attempts, second, order))
+    later.start()
+    later.join(0.3)
+    assert order == []
+    may_end.set()
+    thread.join(20)
+    later.join(20)
+    assert order == ["first", "second"]
+
+
+def _act(attempts: Attempts, attempt: object, order: list[str]) -> None:
+    with attempts.effect(attempt, "shop"):
+        order.append("second")
+
+
+def test_a_lock_that_is_not_got_says_so(store: Store) -> None:
+    """Who waits too long for an effect is told, and may ask again."""
+    with store.locked("effect on shop", 10):
+        with pytest.raises(Unavailable) as refused, store.locked("effect on shop", 0.2):
+            pytest.fail("the lock was given twice")
+        assert (
+            refused.value.failed
+            == "The lock 'effect on shop' of Slipway's own database was not to be had: OperationalError."
+        )
+    with store.locked("effect on shop", 0.2):
+        pass
+
+
+def test_an_error_inside_an_effect_gives_the_lock_up(attempts: Attempts, store: Store) -> None:
+    """What goes wrong inside comes out as it is, and the lock is free again."""
+    attempt = attempts.begin("run")
+    with pytest.raises(ZeroDivisionError), attempts.effect(attempt, "shop"):
+        raise ZeroDivisionError
+    with store.locked("effect on shop", 0.2):
+        pass
+
+
+def test_a_crash_is_worth_one_resume(attempts: Attempts) -> None:
+    """Of several workers that see the same crash one resumes the run; the next crash counts on."""
+    attempts.begin("run")
+    assert attempts.claim_resume("run", "crash 1") == 1
+    assert attempts.claim_resume("run", "crash 1") is None
+    assert attempts.claim_resume("run", "crash 2") == 2
+    assert attempts.begin("run").resumes == 2
+
+
+def test_a_crash_before_the_first_attempt_is_resumed_too(attempts: Attempts) -> None:
+    """A run that died before it could begin is claimed like any other."""
+    assert attempts.claim_resume("run", "crash 1") == 1
+    assert attempts.begin("run").number == 1
+
+
+def test_a_cancel_outlives_a_crash(attempts: Attempts) -> None:
+    """Who wanted it is remembered for every later attempt; the first one stands."""
+    assert attempts.cancelled_by("run") == ""
+    attempts.begin("run")
+    attempts.request_cancel("run", "Ada: wrong day")
+    attempts.request_cancel("run", "Bob: me too")
+    assert attempts.cancelled_by("run") == "Ada: wrong day"
+    assert attempts.begin("run").cancelled_by == "Ada: wrong day"

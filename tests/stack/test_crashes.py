@@ -1,0 +1,111 @@
+"""What becomes of a run whose process is killed, or that somebody cancels, on the running stack."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.stack import Stack
+from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.databases.postgresql import PostgreSQL
+from tests.crash.killing import flow_process, kill_flow, kill_worker_and_child
+from tests.stack.runs import Run, finished, scalar
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def until(client: AdminClient) -> Callable[[Run, str], Run]:
+    """Wait until a step of a run is at work."""
+
+    def wait(run: Run, step: str) -> Run:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            current = client.run(run["id"])
+            if any(found["name"] == step and found["state"]["type"] == "RUNNING" for found in current["steps"]):
+                return current
+            time.sleep(0.05)
+        pytest.fail(f"waited 90 s for {step!r} of run {run['id']}")
+
+    return wait
+
+
+def step(run: Run, name: str) -> dict[str, Any]:
+    """One step of a run."""
+    return next(found for found in run["steps"] if found["name"] == name)
+
+
+def follow_through(client: AdminClient, run: Run) -> Run:
+    """The run once it has really ended: a crash is an end only until it is resumed."""
+    deadline = time.monotonic() + 120
+    while True:
+        run = finished(client, run)
+        if run["state"]["type"] != "CRASHED":
+            return run
+        assert time.monotonic() < deadline, "the run was not resumed"
+        time.sleep(0.2)
+
+
+def test_a_killed_run_goes_on_from_its_last_finished_step(
+    kept: Run, client: AdminClient, until: Callable[[Run, str], Run]
+) -> None:
+    """The step that had finished is not run again, the one in flight is, and the run ends as if nothing had been."""
+    run = client.start("purge-routes", {"service": "shop", "routes": ["/products"]})
+    before = until(run, "purge routes")
+    kill_flow(None, run)
+    ended = follow_through(client, run)
+    assert ended["state"]["message"] == "1 routes read after the purge"
+    assert step(ended, "read service to purge")["started"] == step(before, "read service to purge")["started"]
+    assert step(ended, "purge routes")["state"]["type"] == "COMPLETED"
+
+
+def test_a_killed_worker_takes_its_run_along_and_another_goes_on(
+    rolled_back: Run, stack: Stack, said: list[str], client: AdminClient, until: Callable[[Run, str], Run]
+) -> None:
+    """No orphan goes on without its worker; the worker that is started next resumes the run, which still has the hold."""
+    run = client.start("roll-back-change", {"change": "drop-open-orders-index"})
+    until(run, "purge and verify after the roll back")
+    kill_worker_and_child(stack, run)
+    assert flow_process() is None
+    ended = follow_through(client, run)
+    assert ended["state"]["message"] == "nothing was left to do, the database already stands at 0008."
+    assert any(line.startswith("worker died") for line in said)
+    assert scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold") == 0
+
+
+def test_cancelling_before_the_migration_stops_cleanly(
+    rolled_back: Run,
+    stack: Stack,
+    client: AdminClient,
+    until: Callable[[Run, str], Run],
+    shop_database: PostgreSQL,
+) -> None:
+    """A run that is cancelled while it measures ends there, gives the service free, and has changed nothing."""
+    run = client.start("ship-change", {"change": "drop-open-orders-index"})
+    until(run, "measure before")
+    client.say(run["id"], "cancel", "Ada", "the wrong day")
+    ended = finished(client, run)
+    assert ended["state"] == {
+        "type": "CANCELLED",
+        "name": "Cancelled",
+        "message": "Cancelled by Ada: the wrong day. Nothing had been changed.",
+    }
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
+    assert scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold") == 0
+    again = httpx.post(
+        f"{stack.admin_url}/runs/{run['id']}/cancel", json={"by": "Ada", "why": "again"}, trust_env=False
+    )
+    assert again.status_code == 409
+    assert again.json()["failed"] == f"Run {run['id']} is over: Cancelled."
+
+
+def test_who_cancels_must_say_who_and_why(kept: Run, stack: Stack) -> None:
+    """A cancel without a name or a reason, or an approval of what does not wait for one, is refused."""
+    nameless = httpx.post(f"{stack.admin_url}/runs/{kept['id']}/cancel", json={"by": ""}, trust_env=False)
+    assert nameless.status_code == 422
+    body = {"by": "Ada", "why": "looks good"}
+    approved = httpx.post(f"{stack.admin_url}/runs/{kept['id']}/approve", json=body, trust_env=False)
+    assert approved.status_code == 409
+    assert approved.json()["failed"] == f"Run {kept['id']} does not wait for approval: it is Kept."
