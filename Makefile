@@ -6,7 +6,7 @@ CHANGE ?=
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint deploy rollback crash-test
+.PHONY: help setup demo up test lint deploy rollback crash-test bench
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ lint: setup      ## formatter, linter, strict types
 
 crash-test: setup ## kill -9 everything in every step, and look at the whole world afterwards (OPTIONS="--quick")
 	@$(PYTHON) -m tests.crash.run $(OPTIONS)
+
+bench: setup     ## measure against peers, side by side in one run: JSON lines with ratios
+	@$(PYTHON) -m bench.start
 
 deploy: setup    ## install the jobs on the Prefect server that PREFECT_API_URL names
 	@$(PYTHON) -m deployments.deploy
