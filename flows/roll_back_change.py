@@ -7,14 +7,13 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.cards import card
-from flows.endings import failed_on_the_way_back, gave_up, stopped_before_anything
+from flows.changing import while_held
+from flows.endings import failed_on_the_way_back
 from slipway.change import ChangeName
 from slipway.errors import SlipwayError
 from slipway.outcomes import Plan
 from slipway.record import rolled_back_later
-from tasks.attempts import Cancelled, attempt, shield
-from tasks.hold import held
-from tasks.look import look_where_it_stands, out_of_resumes
+from tasks.attempts import Cancelled, shield
 from tasks.purge import purge
 from tasks.record import append_to_record
 from tasks.roll_back import roll_back
@@ -31,15 +30,7 @@ CARD = card(
 @flow(name="roll-back-change", flow_run_name="roll-back-change {change}", description=CARD)
 def roll_back_change(change: ChangeName) -> State[str]:
     """Look where the database stands, move it back, purge, record."""
-    with attempt() as current:
-        if out_of_resumes(current):
-            return gave_up(current.resumes, look_where_it_stands(change), change)
-        try:
-            plan = read_plan(change)
-            with held(plan):
-                return go_back(plan)
-        except Cancelled as cancelled:
-            return stopped_before_anything(cancelled)
+    return while_held(change, read_plan, go_back)
 
 
 def go_back(plan: Plan) -> State[str]:

@@ -8,7 +8,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.cards import card
-from flows.endings import failed_on_the_way_back, final_state, gave_up, stopped_before_anything, without_record
+from flows.changing import while_held
+from flows.endings import failed_on_the_way_back, final_state, without_record
 from slipway.change import ChangeName
 from slipway.errors import SlipwayError
 from slipway.measurement import MeasuredWindow, Verdict
@@ -16,11 +17,10 @@ from slipway.outcomes import Migration, Plan
 from slipway.record import Story
 from slipway.rules.deciding import decide_on_rejection, open_question
 from tasks.approval import wait_for_approval
-from tasks.attempts import Cancelled, StoppedBefore, attempt, cancelled_by, run_id, shield
-from tasks.hold import held
+from tasks.attempts import Cancelled, StoppedBefore, cancelled_by, run_id, shield
 from tasks.inspect_headers import inspect_headers
 from tasks.judge import decide, judge
-from tasks.look import has_begun, look_where_it_stands, out_of_resumes
+from tasks.look import has_begun
 from tasks.measure import measure
 from tasks.migrate import migrate
 from tasks.purge import purge
@@ -40,15 +40,7 @@ CARD = card(
 @flow(name="ship-change", flow_run_name="ship-change {change}", description=CARD)
 def ship_change(change: ChangeName) -> State[str]:
     """Validate, inspect, measure, rehearse, migrate, purge, measure again, judge, decide, record."""
-    with attempt() as current:
-        if out_of_resumes(current):
-            return gave_up(current.resumes, look_where_it_stands(change), change)
-        try:
-            plan = validate(change)
-            with held(plan):
-                return ship(plan)
-        except Cancelled as cancelled:
-            return stopped_before_anything(cancelled)
+    return while_held(change, validate, ship)
 
 
 def ship(plan: Plan) -> State[str]:

@@ -122,7 +122,7 @@ def _steps(story: Story) -> list[str]:
     lines = ["## What was done", ""]
     lines += [f"- Inspected: {len(story.findings)} findings, {_worst(story.findings)}."]
     lines += [f"- Rehearsed: {_rehearsed(story.rehearsal)}"]
-    lines += [f"- Migrated: {_moved(story.migration)}"]
+    lines += [f"- Migrated: {_moved(story)}"]
     lines += purge_lines("Purged", story.purged)
     if story.reverted is not None:
         lines += [f"- Rolled back: {story.reverted.sentence}"]
@@ -145,9 +145,12 @@ def _rehearsed(rehearsal: Rehearsal) -> str:
     )
 
 
-def _moved(migration: Migration | None) -> str:
-    if migration is None:
+def _moved(story: Story) -> str:
+    migration = story.migration
+    if story.plan.change.migrate is None:
         return "nothing, the change has no migration."
+    if migration is None:
+        return "not by this run to its end."
     if not migration.acted:
         return f"nothing, the database already stood at {migration.after}."
     return f"from {migration.before} to {migration.after}."

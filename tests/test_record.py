@@ -10,7 +10,7 @@ import pytest
 from slipway.change import Change
 from slipway.finding import Finding
 from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict, VerdictWord
-from slipway.outcomes import CommandRun, Decision, Migration, Plan, Purged, Rehearsal, Reverted, RouteReading
+from slipway.outcomes import Approval, CommandRun, Decision, Migration, Plan, Purged, Rehearsal, Reverted, RouteReading
 from slipway.record import Story, command_table, render, verdict_table
 from slipway.service import Service
 
@@ -292,3 +292,14 @@ def test_pipes_and_line_breaks_do_not_break_a_table() -> None:
     assert [cells(row) for row in table] == [7] * 3
     commands = command_table([command("./migrate", "a|b")])
     assert [cells(row) for row in commands[2:]] == [3] * 3
+
+
+def test_rejected() -> None:
+    """A change that a person did not want says who and why, and that nothing is left to do."""
+    said = Approval(approved=False, by="Grace | ops", why="Not before the sale.")
+    told = story(approval=said, decision=Decision(word="reject", reason="Rejected by Grace."), after=None, verdict=None)
+    markdown = render(told)
+    assert markdown.splitlines()[0].endswith(": rejected")
+    assert field(markdown, "approval") == "rejected by Grace \\| ops: Not before the sale."
+    assert "- Migrated: not by this run to its end." in section(markdown, "What was done")
+    assert section(markdown, "Way back") == ["Nothing was changed; nothing is left to do."]

@@ -1,22 +1,12 @@
 """Attempts at a run, on a real store: fencing, the lock around effects, resumes claimed once, cancels remembered."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from slipway.adapters.attempts import Attempts, Fenced
 from slipway.adapters.store import Store
 from slipway.errors import Unavailable
-
-
-@pytest.fixture
-def store(database: str) -> Iterator[Store]:
-    """An empty store."""
-    made = Store(database)
-    made.create_tables()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -17,15 +17,6 @@ from slipway.errors import InvalidInput, Unavailable
 
 
 @pytest.fixture
-def store(database: str) -> Iterator[Store]:
-    """An empty store."""
-    made = Store(database)
-    made.create_tables()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def away(postgres: URL) -> Iterator[Store]:
     """A store whose server does not answer."""
     made = Store(postgres.set(port=free_ports([0])[0]).render_as_string(hide_password=False))

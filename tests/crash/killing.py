@@ -119,22 +119,28 @@ def kill_flow(stack: Stack | None, run: Run) -> None:
 
 def kill_worker_and_child(stack: Stack, run: Run) -> None:
     """Kill the worker with its warm parent and the run's process; the supervisor starts a worker again."""
-    part = stack.part("worker").process
-    assert part is not None
-    family = [psutil.Process(part.pid), *psutil.Process(part.pid).children(recursive=True)]
-    for process in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGKILL)
+    kill_tree(stack, "worker")
 
 
 def kill_part(name: str) -> Kill:
     """Kill one part of the stack with what it has started; the supervisor starts it again."""
 
     def kill(stack: Stack, run: Run) -> None:
-        part = stack.part(stack.environment["SHOP_CACHE"] if name == "cache" else name).process
-        assert part is not None
-        for process in [psutil.Process(part.pid), *psutil.Process(part.pid).children(recursive=True)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
+        kill_tree(stack, stack.environment["SHOP_CACHE"] if name == "cache" else name)
 
     return kill
+
+
+def kill_tree(stack: Stack, name: str) -> None:
+    """Kill a part and all its descendants; one that is being started again is killed once it is there."""
+    part = stack.part(name)
+    deadline = time.monotonic() + 60
+    while not part.alive():
+        assert time.monotonic() < deadline, f"{name} was not started again"
+        time.sleep(0.05)
+    assert part.process is not None
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(part.process.pid)
+        for process in [root, *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)

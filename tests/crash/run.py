@@ -112,6 +112,7 @@ def one_run(running: World, before: Facts, job: str, target: str, moments: list[
     journey = travel(running, job, CHANGE, moments, TARGETS[target][0])
     tally.kills += len(journey.killed)
     tally.resumed_after += journey.resumed_after
+    running.settle()
     wrong = what_is_wrong(running, before, journey)
     done = running.count("DROP INDEX") - drops, running.count("CREATE INDEX") - creates
     name = f"{job}, {target}, {', '.join(journey.killed)}"

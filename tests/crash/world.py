@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine
 
 from deployments.deploy import ROOT
 from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
+from tests.stack.runs import scalar
 
 CHANGE = "drop-open-orders-index"
 INDEX = "ix_orders_open"
@@ -70,6 +71,13 @@ class World:
     shop: PostgreSQL
     store: PostgreSQL
 
+    def settle(self, within_s: float = 120) -> None:
+        """Wait until the supervisor has every part up again."""
+        deadline = time.monotonic() + within_s
+        while not all(part.alive() and part.ready() for part in self.stack.parts):
+            assert time.monotonic() < deadline, f"not every part was up again within {within_s:.0f} s"
+            time.sleep(0.2)
+
     def facts(self) -> Facts:
         """Schema, revision and a checksum of all orders."""
         sums = "SELECT count(*) || ' ' || sum(id) || ' ' || sum(total_cents) || ' ' || sum(customer_id) FROM orders"
@@ -106,16 +114,6 @@ class World:
     def copies(self) -> int:
         """How many copies of databases are left."""
         return int(scalar(self.shop, "SELECT count(*) FROM pg_database WHERE datname LIKE 'slipway_copy_%'"))
-
-
-def scalar(database: PostgreSQL, query: str) -> Any:
-    """One value from a database."""
-    engine = create_engine(database.url)
-    try:
-        with engine.begin() as connection:
-            return connection.execute(text(query)).scalar()
-    finally:
-        engine.dispose()
 
 
 @contextmanager

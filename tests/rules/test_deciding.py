@@ -8,8 +8,8 @@ import pytest
 
 from slipway.change import Judge
 from slipway.measurement import Verdict, VerdictWord
-from slipway.outcomes import DecisionWord, Rehearsal
-from slipway.rules.deciding import decide, decide_on_failure, open_question
+from slipway.outcomes import Approval, DecisionWord, Rehearsal
+from slipway.rules.deciding import decide, decide_on_failure, decide_on_rejection, open_question
 
 PROVEN = Rehearsal(reversibility="lossless schema")
 NO_MIGRATION = Rehearsal(reversibility="nothing to migrate")
@@ -82,3 +82,10 @@ def test_a_failure_after_the_migration(rehearsal: Rehearsal, word: DecisionWord,
     decision = decide_on_failure("The cache refused to purge /a.", rehearsal)
     assert decision.word == word
     assert decision.reason == f"A step after the migration failed. The cache refused to purge /a.{behind}"
+
+
+def test_a_rejection_says_who_and_why() -> None:
+    """A person's no is a decision of its own: nothing was changed, so nothing is taken back."""
+    decision = decide_on_rejection(Approval(approved=False, by="Grace", why="Not before the sale."))
+    assert decision.word == "reject"
+    assert decision.reason == "Rejected by Grace: Not before the sale. Nothing was changed."

@@ -135,13 +135,19 @@ def run_tool(url: URL, argv: Sequence[str]) -> str:
             process.kill()
             raise
     if process.returncode != 0:
-        reason = (errors.decode("utf-8", "replace").strip().splitlines() or ["it printed nothing"])[-1]
-        raise SlipwayError(
-            f"{argv[0]} ended with {process.returncode} after {time.monotonic() - began:.0f} s: {reason}.",
-            expected="A dump and a restore that end with 0.",
-            retry_is_safe=True,
-        )
+        raise _tool_failed(argv[0], process.returncode, time.monotonic() - began, errors.decode("utf-8", "replace"))
     return told.decode("utf-8", "replace")
+
+
+def _tool_failed(tool: str, code: int, seconds: float, errors: str) -> SlipwayError:
+    reason = (errors.strip().splitlines() or ["it printed nothing"])[-1].strip()
+    failed = f"{tool} ended with {code} after {seconds:.0f} s: {reason}."
+    expected = "A dump and a restore that end with 0."
+    if any(
+        told in errors for told in ("connection to server", "terminating connection", "no connection to the server")
+    ):
+        return Unavailable(failed, expected=expected)
+    return SlipwayError(failed, expected=expected, retry_is_safe=True)
 
 
 def client_tools() -> Path:

@@ -1,0 +1,78 @@
+"""A change that waits for a person, is approved, and is cancelled when it is live already: all the way back."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.stack import Stack
+from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.errors import SlipwayError
+from tests.crash.killing import flow_process
+from tests.stack.runs import Run, finished, scalar
+
+pytestmark = pytest.mark.timeout(300)
+NAME = "drop-with-approval"
+
+
+@pytest.fixture(scope="module")
+def change(changes: Path) -> str:
+    """The change that drops an index in use, with an approval."""
+    shutil.copytree(
+        changes / "drop-open-orders-index", changes / NAME, ignore=shutil.ignore_patterns("record.md", "*.svg")
+    )
+    file = changes / NAME / "change.toml"
+    file.write_text('approval = "required"\n' + file.read_text(encoding="utf-8"), encoding="utf-8")
+    return NAME
+
+
+def wait_for(look: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+    """What `look` finds, once it finds something; fails with what it waited for."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.1)
+    return found
+
+
+def test_approved_and_then_cancelled(
+    rolled_back: Run, change: str, stack: Stack, client: AdminClient, shop_database: PostgreSQL, changes: Path
+) -> None:
+    """The run waits without a process; once approved it migrates; cancelled then, it brings everything back and says who."""
+    before = shop_database.schema()
+    run = client.start("ship-change", {"change": change})
+    wait_for(lambda: client.run(run["id"])["state"]["name"] == "Suspended", "the run to ask for approval")
+    wait_for(lambda: flow_process() is None, "the process of the run to end")
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
+    with pytest.raises(SlipwayError, match="is in flight for shop"):
+        client.start("ship-change", {"change": "refresh-catalogue"})
+
+    url = f"{stack.admin_url}/runs/{run['id']}/approve"
+    assert httpx.post(url, json={"by": "Grace"}, trust_env=False).status_code == 422
+    client.say(run["id"], "approve", "Grace", "the copy came back whole")
+    wait_for(lambda: begun(client.run(run["id"]), "measure after"), "the change to be live")
+    with pytest.raises(SlipwayError, match="does not wait for approval"):
+        client.say(run["id"], "approve", "Grace", "twice")
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0009"
+
+    client.say(run["id"], "cancel", "Ada", "the wrong day")
+    ended = finished(client, run)
+    assert (ended["state"]["type"], ended["state"]["name"]) == ("CANCELLED", "RolledBack"), ended["state"]
+    assert "Cancelled by Ada: the wrong day." in ended["decision"]["reason"]
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
+    assert shop_database.schema() == before
+    record = (changes / NAME / "record.md").read_text(encoding="utf-8")
+    assert "| approval | approved by Grace: the copy came back whole |" in record
+    assert "It was taken; nothing is left to do." in record
+    assert scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold") == 0
+
+
+def begun(run: Run, step: str) -> bool:
+    """Whether a step of a run has begun."""
+    return any(found["name"] == step for found in run["steps"])
