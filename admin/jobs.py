@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from typing import Any
 
@@ -15,6 +16,7 @@ from slipway.errors import InvalidInput
 from slipway.service import load_service
 from slipway.settings import Settings
 
+FRESH_S = 2.0
 IN_FLIGHT = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 
 
@@ -24,19 +26,21 @@ class Jobs:
     def __init__(self, prefect: Prefect, settings: Settings) -> None:
         self._prefect = prefect
         self._settings = settings
+        self._asked: list[Document] = []
+        self._asked_at: float | None = None
         self._starting = asyncio.Lock()  # so that two requests cannot both find a service free
 
     async def all(self) -> list[Document]:
         """Every job as the admin shows it."""
-        return [describe(job) for job in await self._prefect.jobs()]
+        return [describe(job) for job in await self._deployments()]
 
     async def ids(self) -> dict[str, str]:
         """Deployment ids by job name."""
-        return {job["name"]: job["id"] for job in await self._prefect.jobs()}
+        return {job["name"]: job["id"] for job in await self._deployments()}
 
     async def find(self, name: str) -> Document:
         """The deployment of a job. Raises NotFound."""
-        jobs = {job["name"]: job for job in await self._prefect.jobs()}
+        jobs = {job["name"]: job for job in await self._deployments()}
         if name not in jobs:
             raise NotFound(f"There is no job {name!r}.", expected=f"One of: {', '.join(jobs) or 'none deployed yet'}.")
         return jobs[name]
@@ -51,17 +55,28 @@ class Jobs:
         check_parameters(job, parameters)
         tags = self._tags(parameters)
         full_key = f"{name}:{key or uuid.uuid4()}"
-        async with self._starting:
-            known = await self._prefect.runs(deployments=[job["id"]], limit=1, key=full_key) if key else []
-            if not known and "change" in parameters:
-                await self._refuse_second(tags[0])
-            run = known[0] if known else await self._create(job, parameters, tags, full_key)
+        if "change" in parameters:
+            async with self._starting:
+                known = await self._prefect.runs(deployments=[job["id"]], limit=1, key=full_key) if key else []
+                if not known:
+                    await self._refuse_second(tags[0])
+                run = known[0] if known else await self._create(job, parameters, tags, full_key)
+        else:
+            run = await self._create(job, parameters, tags, full_key)
         if key and _explicit(run["parameters"], parameters) != parameters:
             raise Conflict(
                 f"The key {key!r} was used for run {run['id']} with other parameters.",
                 expected="A new Idempotency-Key for another request.",
             )
         return run
+
+    async def _deployments(self) -> list[Document]:
+        """The deployments of all jobs, asked for again once they are older than a moment."""
+        now = time.monotonic()
+        if self._asked_at is None or now - self._asked_at > FRESH_S:
+            self._asked = await self._prefect.jobs()
+            self._asked_at = now
+        return self._asked
 
     async def _create(self, job: Document, parameters: Document, tags: list[str], key: str) -> Document:
         about = parameters.get("change") or parameters.get("service") or ""
@@ -71,7 +86,7 @@ class Jobs:
         )
 
     async def _refuse_second(self, service_tag: str) -> None:
-        changing = [job["id"] for job in await self._prefect.jobs() if "change" in _properties(job)]
+        changing = [job["id"] for job in await self._deployments() if "change" in _properties(job)]
         found = await self._prefect.runs(deployments=changing, states=IN_FLIGHT, tags=[service_tag], limit=1)
         if found:
             run = found[0]
