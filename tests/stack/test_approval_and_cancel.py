@@ -16,7 +16,6 @@ from slipway.errors import SlipwayError
 from tests.crash.killing import flow_process
 from tests.stack.runs import Run, finished, scalar
 
-pytestmark = pytest.mark.timeout(300)
 NAME = "drop-with-approval"
 
 

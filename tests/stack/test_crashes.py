@@ -13,8 +13,6 @@ from slipway.adapters.databases.postgresql import PostgreSQL
 from tests.crash.killing import flow_process, kill_flow, kill_worker_and_child
 from tests.stack.runs import Run, finished, scalar
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def until(client: AdminClient) -> Callable[[Run, str], Run]:

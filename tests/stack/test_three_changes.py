@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
 from tests.stack.runs import Run, finished, scalar, step_names
 
-pytestmark = pytest.mark.timeout(400)
 INDEX = "SELECT indexdef FROM pg_indexes WHERE indexname = '{}'"
 
 
