@@ -15,7 +15,7 @@ from slipway.errors import SlipwayError
 from slipway.measurement import MeasuredWindow, Verdict
 from slipway.outcomes import Migration, Plan
 from slipway.record import Story
-from slipway.rules.deciding import decide_on_rejection, open_question
+from slipway.rules.deciding import decide_on_rejection, worth_extending
 from tasks.approval import wait_for_approval
 from tasks.attempts import Cancelled, StoppedBefore, cancelled_by, run_id, shield
 from tasks.inspect_headers import inspect_headers
@@ -94,9 +94,9 @@ def migrate_unless_cancelled(plan: Plan) -> Migration | None:
 
 
 def judged(plan: Plan, before: MeasuredWindow, after: MeasuredWindow) -> Verdict:
-    """The verdict; an open question is measured once more and judged at half the alpha, and then it stands."""
+    """The verdict; an open question, or a slow tail alone, is measured once more, judged at half the alpha, and stands."""
     verdict = judge(plan, before, after, label="once")
-    if not open_question(verdict):
+    if not worth_extending(verdict):
         return verdict
     extension = measure(plan, label="extension")
     return judge(plan, before, after, extension, label="extended")

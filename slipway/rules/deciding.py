@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slipway.change import Judge
-from slipway.measurement import Verdict
+from slipway.measurement import TargetVerdict, Verdict
 from slipway.outcomes import Approval, Decision, DecisionWord, Rehearsal
 from slipway.rules.judging import meets
 
@@ -19,6 +19,22 @@ def decide(verdict: Verdict, judge: Judge, rehearsal: Rehearsal) -> Decision:
 def decide_on_rejection(approval: Approval) -> Decision:
     """A person said no, before anything was changed."""
     return Decision(word="reject", reason=f"Rejected by {approval.by}: {approval.why} Nothing was changed.")
+
+
+def worth_extending(verdict: Verdict) -> bool:
+    """Whether to measure once more before anything is decided: an open question, or a regression of the tail alone.
+
+    A 90th percentile of a few dozen requests moves by itself now and then, while the median does not; a change is not
+    taken back for that before it has been seen in twice as many bursts, at half the alpha.
+    """
+    regressed = [target for target in verdict.targets if target.verdict == "regressed"]
+    return open_question(verdict) or (bool(regressed) and all(_in_the_tail(t, verdict.margin) for t in regressed))
+
+
+def _in_the_tail(target: TargetVerdict, margin: float) -> bool:
+    if target.median is None or target.p90 is None or target.errors_after > target.errors_before:
+        return False
+    return target.median.ratio < 1 + margin <= target.p90.ratio
 
 
 def open_question(verdict: Verdict) -> bool:

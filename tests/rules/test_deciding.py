@@ -7,9 +7,9 @@ from itertools import product
 import pytest
 
 from slipway.change import Judge
-from slipway.measurement import Verdict, VerdictWord
+from slipway.measurement import Interval, TargetVerdict, Verdict, VerdictWord
 from slipway.outcomes import Approval, DecisionWord, Rehearsal
-from slipway.rules.deciding import decide, decide_on_failure, decide_on_rejection, open_question
+from slipway.rules.deciding import decide, decide_on_failure, decide_on_rejection, open_question, worth_extending
 
 PROVEN = Rehearsal(reversibility="lossless schema")
 NO_MIGRATION = Rehearsal(reversibility="nothing to migrate")
@@ -89,3 +89,22 @@ def test_a_rejection_says_who_and_why() -> None:
     decision = decide_on_rejection(Approval(approved=False, by="Grace", why="Not before the sale."))
     assert decision.word == "reject"
     assert decision.reason == "Rejected by Grace: Not before the sale. Nothing was changed."
+
+
+def tail(median: float, p90: float, **more: int) -> Verdict:
+    """A regression with these ratios of median and 90th percentile."""
+    intervals = {
+        name: Interval(ratio=ratio, low=ratio * 0.95, high=ratio * 1.05, confidence=0.95)
+        for name, ratio in (("median", median), ("p90", p90))
+    }
+    target = TargetVerdict(
+        route="/", identity="anonymous", cache="hit", verdict="regressed", sentence="Slower.", **intervals, **more
+    )
+    return Verdict(verdict="regressed", sentence="Slower.", margin=0.10, alpha=0.05, targets=(target,))
+
+
+def test_a_slow_tail_alone_is_measured_again() -> None:
+    """Before a change is taken back for its 90th percentile alone, it is measured once more; other regressions stand."""
+    assert worth_extending(tail(1.02, 1.20))
+    assert not worth_extending(tail(1.20, 1.20))
+    assert not worth_extending(tail(1.02, 1.20, errors_after=9))
