@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from deployments.deploy import POOL, ROOT
-from deployments.processes import Part
+from deployments.processes import Part, exit_on_sigterm
 from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
 
@@ -29,6 +29,7 @@ TRIGGERS, CLIENTS = 300, 8
 
 def main() -> int:
     """Measure and print one JSON line each; 0 when no trigger failed, got lost or came twice."""
+    exit_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         place = Path(folder)
         with Stack(place / "stack", changes=ROOT / "changes", fresh=True, say=_tell) as stack:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.deploy import ROOT
+from deployments.processes import exit_on_sigterm
 from deployments.stack import Stack, say_with_time
 from slipway.adapters.admin_client import AdminClient
 from slipway.errors import SlipwayError
@@ -20,6 +21,7 @@ STORY = (("order-history-index", "keep"), ("drop-open-orders-index", "roll back"
 
 def main() -> int:
     """Start the stack over a fresh shop, ship both changes, print their records; 0 when both ended as they should."""
+    exit_on_sigterm()
     say = say_with_time(time.monotonic())
     try:
         with Stack(ROOT / HOME, changes=Settings.from_environment().changes, fresh=True, say=say) as stack:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,7 @@ class Part:
         if self.process is not None:
             end_tree(self.process.pid, self.stop_signal)
             self.process.wait()
+            self._end_orphans()  # what was started while we were ending the rest
 
     def _failed(self, what: str) -> SlipwayError:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
@@ -93,6 +95,15 @@ class Part:
             expected=f"{self.name} to answer; its whole log is {self.log}.",
             retry_is_safe=True,
         )
+
+
+def exit_on_sigterm() -> None:
+    """Have a SIGTERM unwind this program like an exit, so that what it started is ended, too."""
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def end_tree(pid: int, stop_signal: signal.Signals = signal.SIGTERM) -> None:

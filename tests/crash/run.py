@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deployments.processes import exit_on_sigterm
 from tests.crash.killing import Journey, Kill, Moment, kill_flow, kill_part, kill_worker_and_child, travel
 from tests.crash.world import CHANGE, Facts, World, world
 
@@ -73,6 +74,7 @@ class Tally:
 
 def main() -> int:
     """Run what is asked for; print the one line; 0 when nothing was lost and nothing done twice."""
+    exit_on_sigterm()
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--target", choices=[*TARGETS, "all"], default="all")
     options.add_argument("--job", choices=[*STEPS, "all"], default="all")
