@@ -5,18 +5,27 @@ One small database beside Prefect's own. Every method is one transaction.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, delete, func, select
+from sqlalchemy import Connection, Engine, create_engine, delete, event, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
 
 from slipway.adapters.tables import holds, metadata, outcomes
 from slipway.errors import InvalidInput, Unavailable
 from slipway.service import Noun
+
+IDLE_S = 1.0  # a connection that was unused for longer is tried before it is trusted
+
+_PUT = insert(outcomes)
+_KEEP = _PUT.on_conflict_do_update(
+    index_elements=["run_id", "step"],
+    set_={"kind": _PUT.excluded.kind, "body": _PUT.excluded.body, "at": func.now()},
+)
 
 
 class Hold(Noun):
@@ -48,7 +57,9 @@ class Store:
             raise InvalidInput(
                 "Slipway's own database is not known.", expected="SLIPWAY_DATABASE_URL set (`make up` sets it)."
             )
-        self._engine = create_engine(url, pool_pre_ping=True, pool_size=2)
+        self._engine = create_engine(url, pool_size=2)
+        _try_idle_connections(self._engine)
+        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def close(self) -> None:
         """Close the connections."""
@@ -87,13 +98,9 @@ class Store:
 
     def keep(self, run_id: str, step: str, kind: str, body: Any) -> None:
         """Keep what a step left behind (anything that JSON can say); a repeat replaces it."""
-        row = insert(outcomes).values(run_id=run_id, step=step, kind=kind, body=body)
-        put = row.on_conflict_do_update(
-            index_elements=["run_id", "step"],
-            set_={"kind": row.excluded.kind, "body": row.excluded.body, "at": func.now()},
-        )
-        with self.transaction() as connection:
-            connection.execute(put)
+        values = {"run_id": run_id, "step": step, "kind": kind, "body": body}
+        with _answering(), self._single.connect() as connection:  # one statement, one round trip: each step pays it
+            connection.execute(_KEEP, values)
 
     def outcomes_of(self, run_id: str) -> list[Outcome]:
         """All that a run left behind, oldest first."""
@@ -127,10 +134,34 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction of this store. Raises Unavailable when the database does not answer."""
+        with _answering(), self._engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """What SQLAlchemy raises when the database is away, as Unavailable."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable(
+            f"Slipway's own database does not answer: {type(error).__name__}.", expected="A database that answers."
+        ) from None
+
+
+def _try_idle_connections(engine: Engine) -> None:
+    """As `pool_pre_ping`, but not for a connection that has just answered: a busy step would pay for it each time."""
+
+    @event.listens_for(engine, "checkin")
+    def _used(connection: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _try(connection: Any, record: Any, proxy: Any) -> None:
+        used = record.info.get("used")
+        if used is None or time.monotonic() - used < IDLE_S:
+            return
         try:
-            with self._engine.begin() as connection:
-                yield connection
-        except (OperationalError, InterfaceError) as error:
-            raise Unavailable(
-                f"Slipway's own database does not answer: {type(error).__name__}.", expected="A database that answers."
-            ) from None
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error:
+            raise InvalidatePoolError from None  # the pool connects anew

@@ -145,11 +145,28 @@ def test_a_wrong_password_is_not_shown(postgres: URL) -> None:
     assert failed.value.failed == "Slipway's own database does not answer: OperationalError."
 
 
-def test_a_store_that_cut_its_connections(store: Store, database: str) -> None:
-    """Connections that the server has ended are replaced without an error."""
-    store.ping()
+def cut_connections(database: str) -> None:
+    """Have the server end every connection to the database but this one."""
     with psycopg.connect(database.replace("+psycopg", ""), autocommit=True) as connection:
         others = "pid <> pg_backend_pid() AND datname = current_database()"
         cut = connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}").fetchall()
     assert cut == [(True,)]
+
+
+def test_a_store_that_cut_its_connections(store: Store, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle connections that the server has ended are replaced without an error."""
+    monkeypatch.setattr("slipway.adapters.store.IDLE_S", 0.0)
     store.ping()
+    cut_connections(database)
+    store.keep("run-1", "migrate", "note", "done")
+    assert [outcome.body for outcome in store.outcomes_of("run-1")] == ["done"]
+
+
+def test_a_busy_connection_that_was_cut(store: Store, database: str) -> None:
+    """One that has just answered is not tried first: its loss is told once as safe to retry, and the retry works."""
+    store.ping()
+    cut_connections(database)
+    with pytest.raises(Unavailable):
+        store.keep("run-1", "migrate", "note", "done")
+    store.keep("run-1", "migrate", "note", "done")
+    assert len(store.outcomes_of("run-1")) == 1
