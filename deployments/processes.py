@@ -129,11 +129,19 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def mark(pid: int) -> tuple[int, float] | None:
-    """A process as (pid, time of its start), which no later process can be mistaken for."""
+    """A process as (pid, time of its start), which no later process can be mistaken for.
+
+    On Linux the time counts from the boot, so that it stays the same when somebody sets the clock.
+    """
     try:
-        return pid, psutil.Process(pid).create_time()
+        created = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         return None
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return pid, float(stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19])
+    except OSError:
+        return pid, created
 
 
 def end_marked(marks: Sequence[tuple[int, float]]) -> int:

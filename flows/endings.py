@@ -6,7 +6,6 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled as CancelledState
 from prefect.states import Completed, Failed
 
-from slipway.errors import SlipwayError
 from slipway.outcomes import Decision, Plan
 from tasks.attempts import Cancelled
 
@@ -28,7 +27,7 @@ def stopped_before_anything(cancelled: Cancelled) -> State[str]:
     return CancelledState(message=f"{cancelled.failed} Nothing had been changed.")
 
 
-def failed_on_the_way_back(plan: Plan, error: SlipwayError) -> State[str]:
+def failed_on_the_way_back(plan: Plan, error: Exception) -> State[str]:
     """The loudest end: the change is live or half undone, and a person has to go on by hand."""
     return Failed(
         name="RollBackFailed",
@@ -37,9 +36,9 @@ def failed_on_the_way_back(plan: Plan, error: SlipwayError) -> State[str]:
     )
 
 
-def without_record(decision: Decision, error: SlipwayError) -> State[str]:
-    """The end of a run that did all it decided, but could not write it down."""
-    return Failed(name="NotRecorded", message=f"{NAMES[decision.word]}, without a record: {error} {decision.reason}")
+def without_record(came_of_it: str, why: str, error: Exception) -> State[str]:
+    """The end of a run that did all it was to do, but could not write it down."""
+    return Failed(name="NotRecorded", message=f"{came_of_it}, without a record: {error} {why}")
 
 
 def gave_up(resumes: int, stands: str, change: str) -> State[str]:

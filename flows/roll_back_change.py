@@ -8,9 +8,8 @@ from prefect.states import Completed
 
 from flows.cards import card
 from flows.changing import while_held
-from flows.endings import failed_on_the_way_back
+from flows.endings import failed_on_the_way_back, without_record
 from slipway.change import ChangeName
-from slipway.errors import SlipwayError
 from slipway.outcomes import Plan
 from slipway.record import rolled_back_later
 from tasks.attempts import Cancelled, shield
@@ -39,9 +38,13 @@ def go_back(plan: Plan) -> State[str]:
         reverted = roll_back(plan)
         with shield():
             purged = purge(plan, label="after the roll back")
-            append_to_record(plan.name, rolled_back_later(reverted, purged))
     except Cancelled:
         raise
-    except SlipwayError as error:
+    except Exception as error:  # whatever it was, a person has to know
         return failed_on_the_way_back(plan, error)
+    try:
+        with shield():
+            append_to_record(plan.name, rolled_back_later(reverted, purged))
+    except Exception as error:
+        return without_record("RolledBack", reverted.sentence, error)
     return Completed(name="RolledBack", message=reverted.sentence, data=reverted.sentence)

@@ -9,9 +9,8 @@ from prefect.client.schemas.objects import State
 
 from flows.cards import card
 from flows.changing import while_held
-from flows.endings import failed_on_the_way_back, final_state, without_record
+from flows.endings import NAMES, failed_on_the_way_back, final_state, without_record
 from slipway.change import ChangeName
-from slipway.errors import SlipwayError
 from slipway.measurement import MeasuredWindow, Verdict
 from slipway.outcomes import Migration, Plan
 from slipway.record import Story
@@ -108,12 +107,12 @@ def settle(story: Story) -> State[str]:
         if story.decided.word == "roll back":
             try:
                 story = undo(story)
-            except SlipwayError as error:
+            except Exception as error:  # whatever it was, a person has to know
                 return failed_on_the_way_back(story.plan, error)
         try:
             write_record(story)
-        except SlipwayError as error:
-            return without_record(story.decided, error)
+        except Exception as error:
+            return without_record(NAMES[story.decided.word], story.decided.reason, error)
     return final_state(story.decided, cancelled_by())
 
 

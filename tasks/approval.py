@@ -2,6 +2,7 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
+from slipway.adapters.attempts import ANSWERED_FOR_S
 from slipway.outcomes import Approval, Plan
 from tasks.attempts import check_cancelled
 
@@ -19,11 +20,13 @@ class ApprovalInput(RunInput):
 def wait_for_approval(plan: Plan) -> Approval | None:
     """Suspend the run until a person has said yes or no; its process ends meanwhile. None when nobody need be asked.
 
+    When nobody answers in time, a worker answers no (deployments/warm/resuming.py), so that the record is written.
+
     Not a durable step: Prefect keeps the answer itself, and the code before it runs again with its steps cached.
     """
     if plan.change.approval == "none":
         return None
     check_cancelled()
-    timeout_s = round(plan.change.approval_within_h * HOUR_S)
+    timeout_s = round(plan.change.approval_within_h * HOUR_S) + ANSWERED_FOR_S
     answer = suspend_flow_run(wait_for_input=ApprovalInput, key="approval", timeout=timeout_s)
     return Approval(approved=answer.approved, by=answer.by, why=answer.why)

@@ -27,7 +27,7 @@ from tasks.attempts import check_cancelled, effect, own_store, run_id
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RETRY_DELAYS_S: list[float] = [1, 3, 9, 20]
+RETRIES, RETRY_EVERY_S = 30, 1.0  # short waits: a cancel is looked for before each try
 
 
 def durable(name: str, *, acts_on: Callable[[Any], str] | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
@@ -57,8 +57,8 @@ def durable(name: str, *, acts_on: Callable[[Any], str] | None = None) -> Callab
             cache_key_fn=_key,
             persist_result=True,
             result_serializer="json",
-            retries=len(RETRY_DELAYS_S),
-            retry_delay_seconds=RETRY_DELAYS_S,
+            retries=RETRIES,
+            retry_delay_seconds=RETRY_EVERY_S,
             retry_condition_fn=_may_pass_by_itself,
         )(run)
 

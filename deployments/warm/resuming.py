@@ -30,10 +30,10 @@ from prefect.states import AwaitingRetry, Crashed, Failed
 from prefect.types import DateTime
 
 from deployments.warm.identity import is_alive, parse_infrastructure_id
-from slipway.adapters.attempts import MAX_RESUMES, Attempts
+from slipway.adapters.attempts import ANSWERED_FOR_S, MAX_RESUMES, Attempts
 
 WITH_A_PROCESS = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-NOT_STARTED_AFTER = timedelta(seconds=20)  # a pending run without a process, of a worker that died just then
+NOT_STARTED_AFTER = timedelta(seconds=7)  # a pending run without a process, of a worker that died just then
 RESUMED_WITHIN = timedelta(days=1)  # an older crash is history
 logger = logging.getLogger("slipway.resuming")
 
@@ -52,14 +52,16 @@ class Resumer:
         for run in await self._runs(WITH_A_PROCESS):
             if run.id not in self._ours() and has_no_process(run):
                 await self._mark_crashed(run)
-        for run in await self._runs([StateType.CRASHED]):
+        for run in await self._runs([StateType.CRASHED], since=DateTime.now(UTC) - RESUMED_WITHIN):
             await self._resume(run)
+        for run in await self._runs([StateType.PAUSED]):
+            if nobody_answered(run):
+                await self._answer_no(run)
 
-    async def _runs(self, states: list[StateType]) -> list[FlowRun]:
-        since = DateTime.now(UTC) - RESUMED_WITHIN
+    async def _runs(self, states: list[StateType], since: DateTime | None = None) -> list[FlowRun]:
         wanted = FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
-            expected_start_time=FlowRunFilterExpectedStartTime(after_=since),
+            expected_start_time=FlowRunFilterExpectedStartTime(after_=since) if since else None,
         )
         pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool]))
         return await self._client.read_flow_runs(flow_run_filter=wanted, work_pool_filter=pool)
@@ -86,6 +88,19 @@ class Resumer:
         logger.warning("resuming run %s (%s), for the %d. time", run.id, run.name, resumes)
         scheduled: State[None] = AwaitingRetry(message=f"Resumed after a crash, for the {resumes}. time.")
         await self._client.set_flow_run_state(run.id, scheduled, force=True)
+
+    async def _answer_no(self, run: FlowRun) -> None:
+        """End the wait for an approval; of two workers that do, Prefect takes one."""
+        logger.warning("nobody answered run %s (%s) in time", run.id, run.name)
+        answer = {"approved": False, "by": "Slipway", "why": "Nobody answered in time."}
+        await self._client.resume_flow_run(run.id, run_input=answer)
+
+
+def nobody_answered(run: FlowRun) -> bool:
+    """Whether a run waits for a person for longer than its change allows."""
+    if run.state is None or run.state.name != "Suspended" or run.state.state_details.pause_timeout is None:
+        return False
+    return datetime.now(UTC) > run.state.state_details.pause_timeout - timedelta(seconds=ANSWERED_FOR_S)
 
 
 def has_no_process(run: FlowRun) -> bool:

@@ -21,6 +21,7 @@ from slipway.service import Noun
 
 MAX_RESUMES = 5  # after so many the run only looks where the service stands, and ends
 LOCK_WITHIN_S = 120.0
+ANSWERED_FOR_S = 3_600  # so long a worker has to answer no for a person who did not, before Prefect fails the run
 
 
 class Fenced(Exception):

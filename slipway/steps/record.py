@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from slipway.adapters.picture import before_after_svg
+from slipway.errors import SlipwayError
 from slipway.outcomes import Record
 from slipway.record import PICTURE, Story, render
 from slipway.settings import Settings
@@ -38,5 +39,13 @@ def append_to_record(name: str, run_id: str, text: str, settings: Settings) -> R
 def _replace(path: Path, text: str) -> None:
     """Write a file whole or not at all, also when the process dies."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise SlipwayError(
+            f"{path.parent.name}/{path.name} could not be written: {error.strerror}.",
+            expected="Room for it, and a folder that the worker may write to.",
+            retry_is_safe=True,
+        ) from None

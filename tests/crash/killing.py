@@ -122,6 +122,13 @@ def kill_worker_and_child(stack: Stack, run: Run) -> None:
     kill_tree(stack, "worker")
 
 
+def kill_worker_alone(stack: Stack, run: Run) -> None:
+    """Kill the worker but not what it has started; the supervisor starts a worker again."""
+    process = stack.part("worker").process
+    assert process is not None
+    process.send_signal(signal.SIGKILL)
+
+
 def kill_part(name: str) -> Kill:
     """Kill one part of the stack with what it has started; the supervisor starts it again."""
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
+from tests.crash.world import portable_config, quick_config
 from tests.stack.runs import Run, finished
 
 ROOT = Path(__file__).parents[2]
@@ -28,16 +30,25 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's slipway.toml, and in it the shop once more as `shop-quick`, which is measured for a shorter time."""
+    file = tmp_path_factory.mktemp("config") / "slipway.toml"
+    quick = quick_config().replace('name = "shop"', 'name = "shop-quick"')
+    file.write_text(f"{portable_config()}\n{quick}", encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="session")
 def said() -> list[str]:
     """What the stack's supervisor said."""
     return []
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, changes: Path, said: list[str]) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, changes: Path, config: Path, said: list[str]) -> Iterator[Stack]:
     """PostgreSQL, Prefect, worker, admin service, shop and cache, as `make demo` starts them."""
     home = tmp_path_factory.mktemp("stack")
-    with Stack(home, changes=changes, fresh=True, say=said.append, durable=False) as running:
+    with Stack(home, changes=changes, fresh=True, say=said.append, durable=False, config=config) as running:
         yield running
 
 
@@ -46,6 +57,22 @@ def client(stack: Stack) -> Iterator[AdminClient]:
     """A client of the running admin service."""
     with AdminClient(stack.admin_url) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def until(client: AdminClient) -> Callable[[Run, str], Run]:
+    """Wait until a step of a run is at work."""
+
+    def wait(run: Run, step: str) -> Run:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            current = client.run(run["id"])
+            if any(found["name"] == step and found["state"]["type"] == "RUNNING" for found in current["steps"]):
+                return current
+            time.sleep(0.05)
+        pytest.fail(f"waited 90 s for {step!r} of run {run['id']}")
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What the tests ask of runs and of the shop's database."""
 
+import time
 from typing import Any
 
 from sqlalchemy import create_engine, text
@@ -15,6 +16,17 @@ def finished(client: AdminClient, run: Run) -> Run:
     for current in client.follow(run["id"]):
         run = current
     return run
+
+
+def follow_through(client: AdminClient, run: Run) -> Run:
+    """The run once it has really ended: a crash is an end only until it is resumed."""
+    deadline = time.monotonic() + 120
+    while True:
+        run = finished(client, run)
+        if run["state"]["type"] != "CRASHED":
+            return run
+        assert time.monotonic() < deadline, "the run was not resumed"
+        time.sleep(0.2)
 
 
 def scalar(database: PostgreSQL, query: str) -> Any:

@@ -1,49 +1,21 @@
 """What becomes of a run whose process is killed, or that somebody cancels, on the running stack."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
+import psutil
 
 from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
-from tests.crash.killing import flow_process, kill_flow, kill_worker_and_child
-from tests.stack.runs import Run, finished, scalar
-
-
-@pytest.fixture
-def until(client: AdminClient) -> Callable[[Run, str], Run]:
-    """Wait until a step of a run is at work."""
-
-    def wait(run: Run, step: str) -> Run:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            current = client.run(run["id"])
-            if any(found["name"] == step and found["state"]["type"] == "RUNNING" for found in current["steps"]):
-                return current
-            time.sleep(0.05)
-        pytest.fail(f"waited 90 s for {step!r} of run {run['id']}")
-
-    return wait
+from tests.crash.killing import flow_process, kill_flow, kill_worker_alone
+from tests.stack.runs import Run, finished, follow_through, scalar
 
 
 def step(run: Run, name: str) -> dict[str, Any]:
     """One step of a run."""
     return next(found for found in run["steps"] if found["name"] == name)
-
-
-def follow_through(client: AdminClient, run: Run) -> Run:
-    """The run once it has really ended: a crash is an end only until it is resumed."""
-    deadline = time.monotonic() + 120
-    while True:
-        run = finished(client, run)
-        if run["state"]["type"] != "CRASHED":
-            return run
-        assert time.monotonic() < deadline, "the run was not resumed"
-        time.sleep(0.2)
 
 
 def test_a_killed_run_goes_on_from_its_last_finished_step(
@@ -65,8 +37,11 @@ def test_a_killed_worker_takes_its_run_along_and_another_goes_on(
     """No orphan goes on without its worker; the worker that is started next resumes the run, which still has the hold."""
     run = client.start("roll-back-change", {"change": "drop-open-orders-index"})
     until(run, "purge and verify after the roll back")
-    kill_worker_and_child(stack, run)
-    assert flow_process() is None
+    orphan = flow_process()
+    assert orphan is not None
+    kill_worker_alone(stack, run)
+    gone, _ = psutil.wait_procs([orphan], timeout=10)
+    assert gone == [orphan]
     ended = follow_through(client, run)
     assert ended["state"]["message"] == "nothing was left to do, the database already stands at 0008."
     assert any(line.startswith("worker died") for line in said)

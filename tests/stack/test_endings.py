@@ -1,0 +1,130 @@
+"""How a run ends when the way on, the way back, the record or a person is missing: loudly, and with what to do."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from deployments.stack import Stack
+from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.attempts import MAX_RESUMES
+from slipway.adapters.databases.postgresql import PostgreSQL
+from tests.crash.killing import kill_flow
+from tests.stack.runs import Run, finished, follow_through, scalar, step_names
+
+Derive = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def derive(rolled_back: Run, changes: Path) -> Derive:
+    """Make a change like the one that drops an index in use, for the shop that is measured for a shorter time."""
+
+    def make(name: str, *lines: str) -> str:
+        folder = changes / name
+        shutil.copytree(changes / "drop-open-orders-index", folder, ignore=shutil.ignore_patterns("record.md", "*.svg"))
+        file = folder / "change.toml"
+        written = re.sub(r'service\s*= "shop"', 'service = "shop-quick"', file.read_text(encoding="utf-8"))
+        file.write_text("\n".join([*lines, written]), encoding="utf-8")
+        return name
+
+    return make
+
+
+def execute(database: PostgreSQL, *statements: str) -> None:
+    """Change a database behind Slipway's back."""
+    engine = create_engine(database.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def held(stack: Stack) -> int:
+    """How many services are held."""
+    return int(scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold"))
+
+
+def test_a_roll_back_that_fails(
+    derive: Derive, stack: Stack, client: AdminClient, until: Callable[[Run, str], Run], shop_database: PostgreSQL
+) -> None:
+    """The run ends in a state that says so, names the command, and that command then brings the service back."""
+    name = derive("no-way-back", 'approval = "none"')
+    before = shop_database.schema()
+    run = client.start("ship-change", {"change": name})
+    until(run, "measure after")
+    execute(
+        shop_database,
+        "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'no room for an index'; END $$",
+        "CREATE EVENT TRIGGER no_index ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION refuse()",
+    )
+    try:
+        ended = finished(client, run)
+    finally:
+        execute(shop_database, "DROP EVENT TRIGGER no_index", "DROP FUNCTION refuse")
+    assert (ended["state"]["type"], ended["state"]["name"]) == ("FAILED", "RollBackFailed")
+    said = ended["state"]["message"]
+    assert said.startswith(f"THE ROLL BACK OF {name} FAILED on shop-quick. ")
+    assert "no room for an index" in said
+    assert said.endswith(f"slipway rollback {name}")
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0009"
+    assert held(stack) == 0
+    by_hand = finished(client, client.start("roll-back-change", {"change": name}))
+    assert by_hand["state"]["name"] == "RolledBack"
+    assert shop_database.schema() == before
+
+
+def test_a_run_that_keeps_crashing_gives_up(
+    derive: Derive, stack: Stack, client: AdminClient, until: Callable[[Run, str], Run]
+) -> None:
+    """After the last resume it only looks where the service stands, says so, and gives the service free."""
+    name = derive("crashes-for-ever")
+    run = client.start("roll-back-change", {"change": name})
+    until(run, "purge and verify after the roll back")
+    store = PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"])
+    execute(store, f"UPDATE attempt SET resumes = {MAX_RESUMES - 1} WHERE run_id = '{run['id']}'")
+    kill_flow(None, run)
+    ended = follow_through(client, run)
+    assert (ended["state"]["type"], ended["state"]["name"]) == ("FAILED", "GaveUp")
+    assert ended["state"]["message"].startswith(f"The run crashed {MAX_RESUMES} times and was not resumed again. ")
+    assert "0008" in ended["state"]["message"]
+    assert ended["state"]["message"].endswith(f"slipway rollback {name}")
+    assert held(stack) == 0
+
+
+def test_a_record_that_cannot_be_written(derive: Derive, stack: Stack, client: AdminClient, changes: Path) -> None:
+    """The service is back, and the run says that only the record is missing."""
+    name = derive("no-record")
+    (changes / name / "record.md").mkdir()
+    ended = finished(client, client.start("roll-back-change", {"change": name}))
+    assert (ended["state"]["type"], ended["state"]["name"]) == ("FAILED", "NotRecorded")
+    assert ended["state"]["message"].startswith("RolledBack, without a record: ")
+    assert "0008" in ended["state"]["message"]
+    assert held(stack) == 0
+
+
+@pytest.mark.parametrize("answer", ["nobody", "no"])
+def test_an_approval_that_is_not_given(
+    answer: str, derive: Derive, stack: Stack, client: AdminClient, changes: Path, shop_database: PostgreSQL
+) -> None:
+    """Nobody's answer in time is a no: the run ends as rejected, changes nothing, and the record says who and why."""
+    hours = 0.0001 if answer == "nobody" else 1
+    name = derive(f"answered-by-{answer}", 'approval = "required"', f"approval_within_h = {hours}")
+    run = client.start("ship-change", {"change": name})
+    expected = "Slipway: Nobody answered in time."
+    if answer == "no":
+        for current in client.follow(run["id"]):
+            if current["state"]["name"] == "Suspended":
+                break
+        client.say(run["id"], "reject", "Grace", "not on a Friday.")
+        expected = "Grace: not on a Friday."
+    ended = finished(client, run)
+    assert (ended["state"]["type"], ended["state"]["name"]) == ("CANCELLED", "Rejected")
+    assert ended["state"]["message"] == f"Rejected by {expected} Nothing was changed."
+    assert f"| approval | rejected by {expected} |" in (changes / name / "record.md").read_text(encoding="utf-8")
+    assert "migrate" not in step_names(ended)
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
+    assert held(stack) == 0
