@@ -146,6 +146,7 @@ def kill_tree(stack: Stack, name: str) -> None:
         assert time.monotonic() < deadline, f"{name} was not started again"
         time.sleep(0.05)
     assert part.process is not None
+    part.restarts = 0  # the supervisor's growing pauses are for a part that cannot run, not for one that we kill
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(part.process.pid)
         for process in [root, *root.children(recursive=True)]:
