@@ -2,7 +2,8 @@
 
 For every step of ship-change and roll-back-change, in its middle and just behind it, kill -9 in turn the flow process,
 the worker with its child, the Prefect server, PostgreSQL (Slipway's, Prefect's and the shop's at once), the cache and
-the service. A supervisor starts again what it would. After each run: schema, revision, a checksum of the rows, the
+the service. Then the four long ones of tests/crash/scenarios.py: the server away for five minutes, PostgreSQL
+restarted every 20 s, a full disk, a clock that jumps. A supervisor starts again what it would. After each run: schema, revision, a checksum of the rows, the
 hold, the copies and the record are looked at, and effects are counted in the shop's own database.
 """
 
@@ -12,12 +13,13 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployments.processes import exit_on_sigterm
 from tests.crash.killing import Journey, Kill, Moment, kill_flow, kill_part, kill_worker_and_child, travel
+from tests.crash.scenarios import SCENARIOS, Skipped
 from tests.crash.world import CHANGE, Facts, World, world
 
 # The steps of each job, with a moment well inside each (seconds).
@@ -76,23 +78,42 @@ def main() -> int:
     """Run what is asked for; print the one line; 0 when nothing was lost and nothing done twice."""
     exit_on_sigterm()
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--target", choices=[*TARGETS, "all"], default="all")
+    options.add_argument("--target", choices=[*TARGETS, "all", "none"], default="all")
     options.add_argument("--job", choices=[*STEPS, "all"], default="all")
+    options.add_argument("--scenario", choices=[*SCENARIOS, "all", "none"], default="all")
     options.add_argument("--quick", action="store_true", help="one run a target, its kills spread over the steps")
     asked = options.parse_args()
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="slipway-crash-") as home, world(Path(home), print) as running:
         before = running.facts()
-        for job in STEPS if asked.job == "all" else [asked.job]:
-            for target in TARGETS if asked.target == "all" else [asked.target]:
-                for moments in batches(job, TARGETS[target][1], quick=asked.quick):
-                    one_run(running, before, job, target, moments, tally)
+        for job in chosen(asked.job, STEPS):
+            for target in chosen(asked.target, TARGETS):
+                kill, most = TARGETS[target]
+                for moments in batches(job, most, quick=asked.quick):
+                    one_run(running, before, Trip(job, target, kill, moments), tally)
+        for scenario in [] if asked.quick else chosen(asked.scenario, SCENARIOS):
+            run_scenario(running, before, scenario, tally)
     lost, twice = len(tally.lost), len(tally.twice)
     for told in [*tally.lost, *tally.twice]:
         print(told)
     worst = max(tally.resumed_after, default=0.0)
     print(f"{tally.kills} kills, {tally.finished} finished, {lost} lost, {twice} twice, worst resume {worst:.1f} s")
     return 1 if lost or twice else 0
+
+
+def chosen(asked: str, known: Iterable[str]) -> list[str]:
+    """The one asked for, all, or none."""
+    return list(known) if asked == "all" else [] if asked == "none" else [asked]
+
+
+def run_scenario(running: World, before: Facts, name: str, tally: Tally) -> None:
+    """One run of ship-change while something goes on; skipped, with the reason, where the machine cannot do it."""
+    begin, moments = SCENARIOS[name]
+    try:
+        with begin(running) as act:
+            one_run(running, before, Trip("ship-change", name, act, list(moments)), tally)
+    except Skipped as skipped:
+        print(f"SKIPPED {name}: {skipped}")
 
 
 def batches(job: str, size: int, *, quick: bool) -> Iterator[list[Moment]]:
@@ -105,19 +126,29 @@ def batches(job: str, size: int, *, quick: bool) -> Iterator[list[Moment]]:
         yield moments[number::count]
 
 
-def one_run(running: World, before: Facts, job: str, target: str, moments: list[Moment], tally: Tally) -> None:
+@dataclass(frozen=True)
+class Trip:
+    """One run to make: what is done to it, at which moments."""
+
+    job: str
+    name: str
+    act: Kill
+    moments: list[Moment]
+
+
+def one_run(running: World, before: Facts, trip: Trip, tally: Tally) -> None:
     """One run with its kills, and what is true afterwards."""
     began = time.monotonic()
     drops, creates = running.count("DROP INDEX"), running.count("CREATE INDEX")
-    if job == "roll-back-change":
+    if trip.job == "roll-back-change":
         running.upgrade("0009")
-    journey = travel(running, job, CHANGE, moments, TARGETS[target][0])
+    journey = travel(running, trip.job, CHANGE, trip.moments, trip.act)
     tally.kills += len(journey.killed)
     tally.resumed_after += journey.resumed_after
     running.settle()
     wrong = what_is_wrong(running, before, journey)
     done = running.count("DROP INDEX") - drops, running.count("CREATE INDEX") - creates
-    name = f"{job}, {target}, {', '.join(journey.killed)}"
+    name = f"{trip.job}, {trip.name}, {', '.join(journey.killed)}"
     if wrong:
         tally.lost.append(f"LOST {name}: {wrong}")
         running.set_back()

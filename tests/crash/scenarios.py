@@ -1,0 +1,130 @@
+"""Four long troubles during a run of ship-change: each is a context that gives what is to happen at given moments."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from deployments.stack import Stack
+from tests.crash.killing import Kill, Moment, Run, kill_tree
+from tests.crash.world import World
+
+AWAY_S = 300
+RESTART_EVERY_S = 20
+DISK_BYTES = 256 * 1024
+JUMPS = ("+3600s", "-3600s")
+LIBFAKETIME = "faketime/libfaketimeMT.so.1"
+Scenario = Callable[[World], AbstractContextManager[Kill]]
+
+
+class Skipped(Exception):
+    """This machine cannot play the scenario."""
+
+
+@contextmanager
+def server_away(world: World) -> Iterator[Kill]:
+    """The Prefect server dies, and nobody starts it again for five minutes."""
+    server = world.stack.part("Prefect server")
+    back = threading.Timer(AWAY_S, lambda: (server.start(), world.stack.parts.append(server)))
+
+    def act(stack: Stack, run: Run) -> None:
+        stack.parts.remove(server)  # the supervisor looks after what is in this list
+        assert server.process is not None
+        os.killpg(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+        back.start()
+
+    yield act
+    back.join()
+
+
+@contextmanager
+def postgres_restarts(world: World) -> Iterator[Kill]:
+    """PostgreSQL, with all its databases, is shut down fast every 20 s; the supervisor starts it again."""
+    over = threading.Event()
+
+    def restart() -> None:
+        while not over.wait(RESTART_EVERY_S):
+            part = world.stack.part("PostgreSQL")
+            part.restarts = 0
+            if part.process is not None and part.alive():
+                part.process.send_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=restart, daemon=True)
+
+    def act(stack: Stack, run: Run) -> None:
+        thread.start()
+
+    try:
+        yield act
+    finally:
+        over.set()
+
+
+@contextmanager
+def full_disk(world: World) -> Iterator[Kill]:
+    """The storage of the results is full from early in the run to its end."""
+    results = Path(world.stack.environment["PREFECT_LOCAL_STORAGE_PATH"])
+    results.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0:
+        raise Skipped("only root can mount a small file system")
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "slipway-crash-test", str(results)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        raise Skipped("no small file system could be mounted")
+
+    def act(stack: Stack, run: Run) -> None:
+        with (results / "fill").open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"\0" * 4096)
+            except OSError:
+                return
+
+    try:
+        yield act
+    finally:
+        subprocess.run(["umount", "--lazy", str(results)], check=True)
+
+
+@contextmanager
+def jumping_clock(world: World) -> Iterator[Kill]:
+    """The clock of the worker's host jumps an hour ahead, and later to an hour behind; the server's does not."""
+    library = next((path for path in Path("/usr/lib").glob(f"**/{LIBFAKETIME}")), None)
+    if library is None:
+        raise Skipped("libfaketime is not installed")
+    worker, offset = world.stack.part("worker"), world.stack.home / "clock"
+    offset.write_text("+0s\n", encoding="utf-8")
+    own = worker.environment
+    worker.environment = {
+        **own,
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    jumps = iter(JUMPS)
+
+    def act(stack: Stack, run: Run) -> None:
+        offset.write_text(f"{next(jumps)}\n", encoding="utf-8")
+
+    kill_tree(world.stack, "worker")
+    world.settle()
+    try:
+        yield act
+    finally:
+        worker.environment = own
+        kill_tree(world.stack, "worker")
+        world.settle()
+
+
+SCENARIOS: dict[str, tuple[Scenario, tuple[Moment, ...]]] = {
+    "Prefect server away for 5 minutes": (server_away, (Moment("measure before", 1.0),)),
+    "PostgreSQL restarted every 20 s": (postgres_restarts, (Moment("validate", 0.0),)),
+    "full disk for the results": (full_disk, (Moment("measure before", 1.0),)),
+    "clock that jumps": (jumping_clock, (Moment("measure before", 1.0), Moment("measure after", 1.0))),
+}
