@@ -59,6 +59,11 @@ def run_id() -> str:
     return str(flow_run.id)
 
 
+def resumed() -> bool:
+    """Whether another process has been at this run before."""
+    return _Here.attempt is not None and _Here.attempt.number > 1
+
+
 @contextmanager
 def attempt() -> Iterator[Attempt]:
     """Begin an attempt at this run, which fences every earlier one, and watch for a cancel while it lasts."""

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 from prefect import Task, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_jsonable_python
 
+from slipway.adapters.store import Outcome
 from slipway.errors import SlipwayError, Unavailable
 from slipway.interruption import interruptible
 from tasks.artifacts import publish
-from tasks.attempts import check_cancelled, effect, own_store, run_id
+from tasks.attempts import check_cancelled, effect, own_store, resumed, run_id
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,14 +35,20 @@ def durable(name: str, *, acts_on: Callable[[Any], str] | None = None) -> Callab
     """Make a step of a run: durable, named `name` (and its `label`, for a step that a run takes more than once).
 
     What it returns is kept in Slipway's store under that name and shown as Prefect artifacts; a SlipwayError is
-    kept too, before it goes up. Only `Unavailable` is retried: everything else fails the same way again. A step with
-    `acts_on` (the service, from its first argument) changes something: it is fenced, and never interrupted half-way.
+    kept too, before it goes up. A step is done once the store has its outcome: Prefect goes on when it cannot keep a
+    result, and a step repeated for that would measure a "before" that is none any more. Only `Unavailable` is
+    retried: everything else fails the same way again. A step with `acts_on` (the service, from its first argument)
+    changes something: it is fenced, and never interrupted half-way.
     """
 
     def make(step: Callable[P, R]) -> Task[P, R]:
         @wraps(step)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             here = step_name(name, kwargs)
+            earlier = kept_by_an_earlier_attempt(here)
+            if earlier is not None:
+                returned: R = TypeAdapter(get_type_hints(step)["return"]).validate_python(earlier.body)
+                return returned
             try:
                 outcome = _run(step, acts_on, *args, **kwargs)
             except SlipwayError as error:
@@ -83,6 +90,11 @@ def keep(step: str, outcome: object) -> None:
     """Keep what a step left behind where the admin service reads it."""
     kind = type(outcome).__name__ if isinstance(outcome, BaseModel) else "note"
     own_store().keep(run_id(), step, kind, to_jsonable_python(outcome))
+
+
+def kept_by_an_earlier_attempt(step: str) -> Outcome | None:
+    """What this step of this run left behind before a crash, when its Prefect result could not be kept (a full disk)."""
+    return own_store().outcome_of(run_id(), step) if resumed() else None
 
 
 def show(step: str, outcome: object) -> None:

@@ -21,6 +21,7 @@ from slipway.service import Noun
 
 IDLE_S = 1.0  # a connection that was unused for longer is tried before it is trusted
 
+_OUTCOME = (outcomes.c.step, outcomes.c.kind, outcomes.c.body, outcomes.c.at)
 _PUT = insert(outcomes)
 _KEEP = _PUT.on_conflict_do_update(
     index_elements=["run_id", "step"],
@@ -102,11 +103,17 @@ class Store:
         with _answering(), self._single.connect() as connection:  # one statement, one round trip: each step pays it
             connection.execute(_KEEP, values)
 
+    def outcome_of(self, run_id: str, step: str) -> Outcome | None:
+        """What one step of a run left behind, or None."""
+        wanted = select(*_OUTCOME).where(outcomes.c.run_id == run_id, outcomes.c.step == step)
+        with self.transaction() as connection:
+            row = connection.execute(wanted).mappings().one_or_none()
+        return None if row is None else Outcome.model_validate(dict(row))
+
     def outcomes_of(self, run_id: str) -> list[Outcome]:
         """All that a run left behind, oldest first."""
-        columns = (outcomes.c.step, outcomes.c.kind, outcomes.c.body, outcomes.c.at)
         with self.transaction() as connection:
-            rows = connection.execute(select(*columns).where(outcomes.c.run_id == run_id).order_by(outcomes.c.at))
+            rows = connection.execute(select(*_OUTCOME).where(outcomes.c.run_id == run_id).order_by(outcomes.c.at))
             return [Outcome.model_validate(dict(row)) for row in rows.mappings()]
 
     @contextmanager

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from deployments.stack import Stack
-from tests.crash.killing import Kill, Moment, Run, kill_tree
+from tests.crash.killing import Kill, Moment, Run, kill_flow, kill_tree
 from tests.crash.world import World
 
 AWAY_S = 300
 RESTART_EVERY_S = 20
 DISK_BYTES = 256 * 1024
-JUMPS = ("+3600s", "-3600s")
-LIBFAKETIME = "faketime/libfaketimeMT.so.1"
+JUMPS = ("3600", "-3600")  # seconds
 Scenario = Callable[[World], AbstractContextManager[Kill]]
 
 
@@ -68,7 +68,7 @@ def postgres_restarts(world: World) -> Iterator[Kill]:
 
 @contextmanager
 def full_disk(world: World) -> Iterator[Kill]:
-    """The storage of the results is full from early in the run to its end."""
+    """The storage of the results is full from early in the run to its end; behind the migration its process dies, too."""
     results = Path(world.stack.environment["PREFECT_LOCAL_STORAGE_PATH"])
     results.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0:
@@ -77,13 +77,15 @@ def full_disk(world: World) -> Iterator[Kill]:
     if subprocess.run(mount, capture_output=True).returncode != 0:
         raise Skipped("no small file system could be mounted")
 
+    filled = threading.Event()
+
     def act(stack: Stack, run: Run) -> None:
-        with (results / "fill").open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"\0" * 4096)
-            except OSError:
-                return
+        if filled.is_set():
+            return kill_flow(stack, run)  # whose resumed run finds no result of what was done since
+        with (results / "fill").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"\0" * 4096)
+        return filled.set()
 
     try:
         yield act
@@ -94,23 +96,20 @@ def full_disk(world: World) -> Iterator[Kill]:
 @contextmanager
 def jumping_clock(world: World) -> Iterator[Kill]:
     """The clock of the worker's host jumps an hour ahead, and later to an hour behind; the server's does not."""
-    library = next((path for path in Path("/usr/lib").glob(f"**/{LIBFAKETIME}")), None)
-    if library is None:
-        raise Skipped("libfaketime is not installed")
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise Skipped("there is no C compiler for the preloaded clock")
+    library = world.stack.home / "clock.so"
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     worker, offset = world.stack.part("worker"), world.stack.home / "clock"
-    offset.write_text("+0s\n", encoding="utf-8")
+    offset.write_text("0", encoding="utf-8")
     own = worker.environment
-    worker.environment = {
-        **own,
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    worker.environment = {**own, "LD_PRELOAD": str(library), "CRASH_TEST_CLOCK": str(offset)}
     jumps = iter(JUMPS)
 
     def act(stack: Stack, run: Run) -> None:
-        offset.write_text(f"{next(jumps)}\n", encoding="utf-8")
+        offset.write_text(next(jumps), encoding="utf-8")
 
     kill_tree(world.stack, "worker")
     world.settle()
@@ -125,6 +124,6 @@ def jumping_clock(world: World) -> Iterator[Kill]:
 SCENARIOS: dict[str, tuple[Scenario, tuple[Moment, ...]]] = {
     "Prefect server away for 5 minutes": (server_away, (Moment("measure before", 1.0),)),
     "PostgreSQL restarted every 20 s": (postgres_restarts, (Moment("validate", 0.0),)),
-    "full disk for the results": (full_disk, (Moment("measure before", 1.0),)),
+    "full disk for the results": (full_disk, (Moment("measure before", 1.0), Moment("measure after", 1.0))),
     "clock that jumps": (jumping_clock, (Moment("measure before", 1.0), Moment("measure after", 1.0))),
 }
