@@ -2,9 +2,9 @@
 
 For every step of ship-change and roll-back-change, in its middle and just behind it, kill -9 in turn the flow process,
 the worker with its child, the Prefect server, PostgreSQL (Slipway's, Prefect's and the shop's at once), the cache and
-the service. Then the four long ones of tests/crash/scenarios.py: the server away for five minutes, PostgreSQL
-restarted every 20 s, a full disk, a clock that jumps. A supervisor starts again what it would. After each run: schema, revision, a checksum of the rows, the
-hold, the copies and the record are looked at, and effects are counted in the shop's own database.
+the service. Then the four long troubles of tests/crash/scenarios.py. A supervisor starts again what it would. After
+each run: schema, revision, a checksum of the rows, the hold, the copies and the record are looked at, and effects are
+counted in the shop's own database.
 """
 
 from __future__ import annotations
