@@ -18,6 +18,11 @@ def publish(step: str, outcome: object) -> None:
     _publish(outcome, step.replace(" ", "-"))
 
 
+def is_shown(outcome: object) -> bool:
+    """Whether there is an artifact for outcomes of this kind."""
+    return _publish.dispatch(type(outcome)) is not _publish.dispatch(object)
+
+
 @singledispatch
 def _publish(outcome: object, key: str) -> None:
     return None

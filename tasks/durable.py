@@ -8,7 +8,9 @@ equal arguments would collide.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import wraps
+from threading import Thread
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 from prefect import Task, task
@@ -22,12 +24,13 @@ from pydantic_core import to_jsonable_python
 from slipway.adapters.store import Outcome
 from slipway.errors import SlipwayError, Unavailable
 from slipway.interruption import interruptible
-from tasks.artifacts import publish
+from tasks.artifacts import is_shown, publish
 from tasks.attempts import check_cancelled, effect, own_store, resumed, run_id
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+SHOWN_WITHIN_S = 5.0
 RETRIES, RETRY_EVERY_S = 30, 1.0  # short waits: a cancel is looked for before each try
 
 
@@ -98,7 +101,18 @@ def kept_by_an_earlier_attempt(step: str) -> Outcome | None:
 
 
 def show(step: str, outcome: object) -> None:
-    """Show what a step left behind in the Prefect UI; a picture that cannot be hung up is no reason to roll back."""
+    """Show what a step left behind in the Prefect UI; a picture that cannot be hung up is no reason to roll back.
+
+    Nor one to wait: the client tries for about a minute while the server is away, and a bad change may be live.
+    """
+    if not is_shown(outcome):
+        return
+    hanging = Thread(target=copy_context().run, args=(_show, step, outcome), name=f"show {step}", daemon=True)
+    hanging.start()
+    hanging.join(SHOWN_WITHIN_S)
+
+
+def _show(step: str, outcome: object) -> None:
     try:
         publish(step, outcome)
     except Exception:
