@@ -45,6 +45,7 @@ def slipway_environment(
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_WORKER_QUERY_SECONDS": "0.2",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "slipway",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the worker's own lines belong to no run
         "SLIPWAY_HOME": str(home),
         "SLIPWAY_CONFIG": str(config),
         "SLIPWAY_CHANGES": str(changes),

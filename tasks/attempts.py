@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import NoReturn
 from uuid import UUID
 
 from prefect import get_client
@@ -41,6 +42,7 @@ class _Here:
     attempt: Attempt | None = None
     cancelled_by = ""
     shielded = False
+    acting = False
 
 
 @cache
@@ -70,7 +72,7 @@ def attempt() -> Iterator[Attempt]:
     current = own_attempts().begin(run_id())
     _Here.attempt, _Here.cancelled_by, _Here.shielded = current, current.cancelled_by, False
     over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(current.run_id, over), name="cancel-watch", daemon=True)
+    watch = threading.Thread(target=_watch, args=(current, over), name="cancel-watch", daemon=True)
     watch.start()
     try:
         yield current
@@ -107,20 +109,35 @@ def effect(service: str) -> Iterator[None]:
     assert _Here.attempt is not None, "an effect needs an attempt"
     try:
         with own_attempts().effect(_Here.attempt, service):
+            _Here.acting = True
             yield
     except Fenced as fenced:
-        logger.warning("%s; this process ends without acting", fenced)
-        os._exit(0)  # an exception would report a state for the run that the later attempt is at
+        _end_here(fenced)
+    finally:
+        _Here.acting = False
 
 
-def _watch(run: str, over: threading.Event) -> None:
-    """Look for a cancel in Prefect, and remember it in our store, where it outlives a crash."""
+def _end_here(fenced: Fenced) -> NoReturn:
+    logger.warning("%s; this process ends without acting", fenced)
+    os._exit(0)  # an exception would report a state for the run that the later attempt is at
+
+
+def _watch(current: Attempt, over: threading.Event) -> None:
+    """Look for a cancel in Prefect, and remember it in our store, where it outlives a crash.
+
+    A process that was taken for dead and is fenced ends here, too: it must not measure beside the later attempt, nor
+    rehearse on the same copy. One that is just acting has the lock, for which the later one waits: it may finish that.
+    """
+    run = current.run_id
     with get_client(sync_client=True) as client:
         while not over.wait(LOOK_EVERY_S):
             try:
                 state = client.read_flow_run(UUID(run)).state
                 if state is not None and state.type == StateType.CANCELLING and not _Here.cancelled_by:
                     own_attempts().request_cancel(run, "somebody in Prefect")
-                _Here.cancelled_by = own_attempts().cancelled_by(run)
+                _Here.cancelled_by = own_attempts().cancelled_by(current)
+            except Fenced as fenced:
+                if not _Here.acting:
+                    _end_here(fenced)
             except Exception as error:  # the server or our store is away: the next look may succeed
                 logger.debug("could not look for a cancel: %s", error)

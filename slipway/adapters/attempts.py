@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -59,7 +58,7 @@ class Attempts:
         with self._store.locked(f"effect on {service}", LOCK_WITHIN_S) as connection:
             query = select(attempts.c.token).where(attempts.c.run_id == attempt.run_id)
             if connection.execute(query).scalar() != attempt.token:
-                raise Fenced(f"a later attempt of run {attempt.run_id} has begun")
+                raise _fenced(attempt)
             yield
 
     def claim_resume(self, run_id: str, crash: str) -> int | None:
@@ -82,10 +81,15 @@ class Attempts:
         with self._store.transaction() as connection:
             connection.execute(put)
 
-    def cancelled_by(self, run_id: str) -> str:
-        """Who wants the run cancelled; empty when nobody does."""
-        return self._value(run_id, attempts.c.cancelled_by) or ""
-
-    def _value(self, run_id: str, column: Any) -> Any:
+    def cancelled_by(self, attempt: Attempt) -> str:
+        """Who wants the attempt's run cancelled; empty when nobody does. Raises Fenced once a later attempt has begun."""
+        wanted = select(attempts.c.token, attempts.c.cancelled_by).where(attempts.c.run_id == attempt.run_id)
         with self._store.transaction() as connection:
-            return connection.execute(select(column).where(attempts.c.run_id == run_id)).scalar()
+            token, by = connection.execute(wanted).one()
+        if token != attempt.token:
+            raise _fenced(attempt)
+        return str(by)
+
+
+def _fenced(attempt: Attempt) -> Fenced:
+    return Fenced(f"a later attempt of run {attempt.run_id} has begun")

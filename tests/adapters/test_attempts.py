@@ -106,9 +106,11 @@ def test_a_crash_before_the_first_attempt_is_resumed_too(attempts: Attempts) -> 
 
 def test_a_cancel_outlives_a_crash(attempts: Attempts) -> None:
     """Who wanted it is remembered for every later attempt; the first one stands."""
-    assert attempts.cancelled_by("run") == ""
-    attempts.begin("run")
+    first = attempts.begin("run")
+    assert attempts.cancelled_by(first) == ""
     attempts.request_cancel("run", "Ada: wrong day")
     attempts.request_cancel("run", "Bob: me too")
-    assert attempts.cancelled_by("run") == "Ada: wrong day"
+    assert attempts.cancelled_by(first) == "Ada: wrong day"
     assert attempts.begin("run").cancelled_by == "Ada: wrong day"
+    with pytest.raises(Fenced):
+        attempts.cancelled_by(first)

@@ -2,7 +2,7 @@
 
 For every step of ship-change and roll-back-change, in its middle and just behind it, kill -9 in turn the flow process,
 the worker with its child, the Prefect server, PostgreSQL (Slipway's, Prefect's and the shop's at once), the cache and
-the service. Then the four long troubles of tests/crash/scenarios.py. A supervisor starts again what it would. After
+the service. Then the long troubles of tests/crash/scenarios.py. A supervisor starts again what it would. After
 each run: schema, revision, a checksum of the rows, the hold, the copies and the record are looked at, and effects are
 counted in the shop's own database.
 """

@@ -1,4 +1,4 @@
-"""Four long troubles during a run of ship-change: each is a context that gives what is to happen at given moments."""
+"""Long troubles during a run of ship-change: each is a context that gives what is to happen at given moments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+
+import psutil
 
 from deployments.stack import Stack
 from tests.crash.killing import Kill, Moment, Run, kill_flow, kill_tree
@@ -121,7 +124,49 @@ def jumping_clock(world: World) -> Iterator[Kill]:
         world.settle()
 
 
+@contextmanager
+def lost_host(world: World) -> Iterator[Kill]:
+    """The worker's host falls silent, another takes over; then the first comes back and goes on where it was.
+
+    A host is a UTS name space of its own, so that the second worker sees the first one's processes as not its own.
+    """
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        raise Skipped("only root can give a worker a host name of its own")
+    silent: list[psutil.Process] = []
+    worker = world.stack.part("worker")
+    renamed = ["unshare", "--uts", "sh", "-c", 'hostname another-host && exec "$@"', "sh"]
+    log = worker.log.with_name("another-worker.log")
+    argv = [*renamed, *(name.replace("slipway-1", "slipway-2") for name in worker.argv)]
+    another = replace(worker, name="another worker", argv=argv, log=log, process=None, ready=log.exists)
+
+    def act(stack: Stack, run: Run) -> None:
+        if silent:
+            return wake(silent)
+        assert worker.process is not None
+        root = psutil.Process(worker.process.pid)
+        silent.extend([root, *root.children(recursive=True)])
+        for process in silent:
+            process.suspend()
+        another.start()
+        return stack.parts.append(another)
+
+    try:
+        yield act
+    finally:
+        wake(silent)
+        world.stack.parts.remove(another)
+        another.stop()
+
+
+def wake(silent: list[psutil.Process]) -> None:
+    """Have the processes of a silent host go on."""
+    for process in silent:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
 SCENARIOS: dict[str, tuple[Scenario, tuple[Moment, ...]]] = {
+    "lost host that comes back": (lost_host, (Moment("measure before", 1.0), Moment("measure after", 1.0))),
     "Prefect server away for 5 minutes": (server_away, (Moment("measure before", 1.0),)),
     "PostgreSQL restarted every 20 s": (postgres_restarts, (Moment("validate", 0.0),)),
     "full disk for the results": (full_disk, (Moment("measure before", 1.0), Moment("measure after", 1.0))),
