@@ -10,7 +10,7 @@ from slipway.measurement import CacheClass
 from slipway.service import Noun, RouteAs, Service
 
 DecisionWord = Literal["keep", "roll back", "freeze", "reject"]
-Reversibility = Literal["lossless schema", "nothing to migrate"]
+Reversibility = Literal["lossless", "lossy", "does nothing", "fails", "nothing to migrate"]
 
 
 class CommandRun(Noun):
@@ -42,13 +42,22 @@ class Inspection(Noun):
 
 
 class Rehearsal(Noun):
-    """The migration as it went on a copy of the live database."""
+    """The migration as it went on a copy of the live database: upgrade, downgrade, upgrade.
+
+    `losses` tells, in words, what the downgrade did not bring back. The digests (SHA-256) are of the schema at both
+    ends: by them a later step sees a live schema that stands between.
+    """
 
     reversibility: Reversibility
+    losses: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     copy_bytes: int = 0
     copy_seconds: float = 0
     upgrade_seconds: float = 0
     downgrade_seconds: float = 0
+    rows: int = 0
+    schema_at_start: str = ""
+    schema_at_end: str = ""
     commands: tuple[CommandRun, ...] = ()
 
 

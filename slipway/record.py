@@ -128,7 +128,7 @@ def _steps(story: Story) -> list[str]:
         lines += [f"- Rolled back: {story.reverted.sentence}"]
         lines += purge_lines("Purged again", story.purged_again)
         lines += [f"- Measured after the roll back, against before the change: {_back(story.restored)}"]
-    return [*lines, "", *_findings(story.findings), *command_table(_commands(story)), ""]
+    return [*lines, "", *_findings((*story.findings, *story.rehearsal.findings)), *command_table(_commands(story)), ""]
 
 
 def _worst(findings: Sequence[Finding]) -> str:
@@ -141,8 +141,20 @@ def _rehearsed(rehearsal: Rehearsal) -> str:
         return "nothing, the change has no migration."
     return (
         f"on a copy of {rehearsal.copy_bytes / 1e6:.0f} MB made in {rehearsal.copy_seconds:.1f} s; upgrade "
-        f"{rehearsal.upgrade_seconds:.1f} s, downgrade {rehearsal.downgrade_seconds:.1f} s, schema equal to before."
+        f"{rehearsal.upgrade_seconds:.1f} s, downgrade {rehearsal.downgrade_seconds:.1f} s. {way_back_words(rehearsal)}"
     )
+
+
+def way_back_words(rehearsal: Rehearsal) -> str:
+    """What the rehearsed way back is worth, in a sentence."""
+    if rehearsal.reversibility == "lossless":
+        return f"The way back is lossless: the schema and all {rehearsal.rows:,} rows are as before."
+    lost = "; ".join(rehearsal.losses)
+    return {
+        "lossy": f"The way back loses something: {lost}.",
+        "does nothing": f"The way back does nothing: {lost}.",
+        "fails": f"The way back fails: {lost}",
+    }[rehearsal.reversibility]
 
 
 def _moved(story: Story) -> str:
@@ -228,7 +240,7 @@ def _assumptions(story: Story) -> list[str]:
         f"The change does not touch the control: {controls}.",
         f"{window.bursts} bursts of {window.requests} requests a route in {window.seconds:.0f} s stand for real traffic.",
         "The test users see what real users see.",
-        "The rehearsal compared the schema, not the rows.",
+        "What the database holds now is like what was copied for the rehearsal.",
     ]
 
 

@@ -9,7 +9,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("slipway", "tasks", "flows", "admin", "deployments")
-NOUNS = {"change", "documents", "errors", "finding", "measurement", "outcomes", "record", "service", "settings"}
+NOUNS = {
+    "change",
+    "contents",
+    "documents",
+    "errors",
+    "finding",
+    "measurement",
+    "outcomes",
+    "record",
+    "service",
+    "settings",
+}
 
 
 def modules(package: str) -> list[Path]:

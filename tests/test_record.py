@@ -10,8 +10,19 @@ import pytest
 from slipway.change import Change
 from slipway.finding import Finding
 from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict, VerdictWord
-from slipway.outcomes import Approval, CommandRun, Decision, Migration, Plan, Purged, Rehearsal, Reverted, RouteReading
-from slipway.record import Story, command_table, render, verdict_table
+from slipway.outcomes import (
+    Approval,
+    CommandRun,
+    Decision,
+    Migration,
+    Plan,
+    Purged,
+    Rehearsal,
+    Reversibility,
+    Reverted,
+    RouteReading,
+)
+from slipway.record import Story, command_table, render, verdict_table, way_back_words
 from slipway.service import Service
 
 SERVICE = Service.model_validate({"name": "shop", "url": "http://127.0.0.1:8000", "routes": ["/orders", "/products/*"]})
@@ -53,7 +64,8 @@ PLAN = Plan(
     commands=(command("alembic", "current"),),
 )
 REHEARSAL = Rehearsal(
-    reversibility="lossless schema",
+    reversibility="lossless",
+    rows=1_200_000,
     copy_bytes=123_000_000,
     copy_seconds=4.2,
     upgrade_seconds=1.26,
@@ -178,7 +190,7 @@ def test_the_head(told: Story, title: str, word: str, decided: str) -> None:
         "- The change does not touch the control: /products/1 as customer.",
         "- 20 bursts of 25 requests a route in 16 s stand for real traffic.",
         "- The test users see what real users see.",
-        "- The rehearsal compared the schema, not the rows.",
+        "- What the database holds now is like what was copied for the rehearsal.",
     ]
 
 
@@ -192,7 +204,8 @@ def test_kept() -> None:
     )
     assert section(text, "What was done") == [
         "- Inspected: 2 findings, 1 of them warnings.",
-        "- Rehearsed: on a copy of 123 MB made in 4.2 s; upgrade 1.3 s, downgrade 0.5 s, schema equal to before.",
+        "- Rehearsed: on a copy of 123 MB made in 4.2 s; upgrade 1.3 s, downgrade 0.5 s. "
+        "The way back is lossless: the schema and all 1,200,000 rows are as before.",
         "- Migrated: from 0007 to 0008.",
         "- Purged: /orders, tag orders, twice, in 3.1 s.",
         "  - affected /orders: first read miss, second hit",
@@ -303,3 +316,20 @@ def test_rejected() -> None:
     assert field(markdown, "approval") == "rejected by Grace \\| ops: Not before the sale."
     assert "- Migrated: not by this run to its end." in section(markdown, "What was done")
     assert section(markdown, "Way back") == ["Nothing was changed; nothing is left to do."]
+
+
+@pytest.mark.parametrize(
+    ("worth", "losses", "words"),
+    [
+        (
+            "lossy",
+            ("a.note: 3 values before, 0 after",),
+            "The way back loses something: a.note: 3 values before, 0 after.",
+        ),
+        ("does nothing", ("+CREATE TABLE b",), "The way back does nothing: +CREATE TABLE b."),
+        ("fails", ("It ended with 1.",), "The way back fails: It ended with 1."),
+    ],
+)
+def test_a_way_back_that_is_none(worth: Reversibility, losses: tuple[str, ...], words: str) -> None:
+    """What the way back did not bring back on the copy is told."""
+    assert way_back_words(Rehearsal(reversibility=worth, losses=losses)) == words

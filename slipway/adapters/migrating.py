@@ -30,6 +30,7 @@ class MigrationTool:
         self.environment = {name: resolve(value) for name, value in self.migrations.environment.items()}
         self.environment[service.database.variable] = database_url
         self.environment["PGAPPNAME"] = application_name(service)  # libpq's; so that a later attempt finds its sessions
+        self.variable = service.database.variable
         self.ran: list[CommandRun] = []
 
     def current(self) -> str:

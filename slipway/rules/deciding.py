@@ -48,7 +48,12 @@ def decide_on_failure(failure: str, rehearsal: Rehearsal) -> Decision:
 
 
 def _possible(wanted: DecisionWord, reason: str, rehearsal: Rehearsal) -> Decision:
-    proven = rehearsal.reversibility in ("lossless schema", "nothing to migrate")
+    proven = rehearsal.reversibility in ("lossless", "nothing to migrate")
     if wanted == "roll back" and not proven:
-        return Decision(word="freeze", reason=f"{reason} The rehearsal did not prove a way back, so a person decides.")
+        return Decision(word="freeze", reason=f"{reason} {_no_way_back(rehearsal)}")
     return Decision(word=wanted, reason=reason)
+
+
+def _no_way_back(rehearsal: Rehearsal) -> str:
+    what = {"lossy": "lost something", "does nothing": "did nothing", "fails": "failed"}[rehearsal.reversibility]
+    return f"On the copy the way back {what} ({'; '.join(rehearsal.losses)[:500]}), so a person decides."

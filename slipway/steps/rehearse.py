@@ -1,68 +1,131 @@
-"""Rehearse: the upgrade and the downgrade on a copy of the live database, before anything live is touched."""
+"""Rehearse: upgrade, downgrade, upgrade on a copy of the live database, before anything live is touched."""
 
 from __future__ import annotations
 
-import difflib
+import hashlib
 import time
 from pathlib import Path
 
+from slipway.adapters.databases.contents import read_contents
 from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.adapters.migrating import MigrationTool, move_failed
+from slipway.adapters.migrating import BASE, MigrationTool, move_failed
+from slipway.change import Migrate
+from slipway.contents import Snapshot
 from slipway.errors import SlipwayError
-from slipway.outcomes import CommandRun, Plan, Rehearsal
+from slipway.finding import Finding
+from slipway.outcomes import CommandRun, Plan, Rehearsal, Reversibility
+from slipway.rules.reversing import judge_way_back
 from slipway.settings import resolve
 
 
 def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
-    """Copy the live database, upgrade and downgrade the copy, and compare its schema with before.
+    """Copy the live database, move the copy there, back and there again, and compare schema and rows with before.
 
-    Raises SlipwayError when the copy cannot be made, a move fails, or the downgrade does not bring the schema
-    back. The copy is dropped whatever happens; nothing live is written.
+    Raises SlipwayError when the copy cannot be made, the tool does not keep to the copy, or the upgrade fails. A way
+    back that is none is no error: it is told, and whatever goes wrong later is then left to a person. The copy is
+    dropped whatever happens; nothing live is written.
     """
-    if plan.change.migrate is None or plan.service.database is None:
+    wanted = plan.change.migrate
+    if wanted is None or plan.service.database is None:
         return Rehearsal(reversibility="nothing to migrate")
     live = PostgreSQL(resolve(plan.service.database.url))
+
+    def prove(empty: PostgreSQL) -> None:
+        prove_apart(MigrationTool(plan.service, empty.connection_url(), config_folder), wanted, live)
+
     began = time.monotonic()
-    with live.copied(plan.service.name) as copy:  # one change at a time per service, so the name is free
-        copied = time.monotonic() - began
+    with live.copied(plan.service.name, prove) as copy:  # one change at a time per service, so the name is free
+        seconds = round(time.monotonic() - began, 3)
         tool = MigrationTool(plan.service, copy.connection_url(), config_folder)
-        before = copy.schema()
-        up = _move(tool, "upgrade", plan.change.migrate.start, plan.change.migrate.to)
-        changed = copy.schema()
-        down = _move(tool, "downgrade", plan.change.migrate.to, plan.change.migrate.start)
-        _compare(before, changed, copy.schema(), plan)
-        return Rehearsal(
-            reversibility="lossless schema",
-            copy_bytes=copy.size_bytes(),
-            copy_seconds=round(copied, 3),
-            upgrade_seconds=up.seconds,
-            downgrade_seconds=down.seconds,
-            commands=(up, down),
+        return there_and_back(tool, copy, wanted).model_copy(update={"copy_seconds": seconds})
+
+
+def prove_apart(tool: MigrationTool, wanted: Migrate, live: PostgreSQL) -> None:
+    """Raise SlipwayError when the service's tool sees a revision in a database that is still empty.
+
+    It would be the live one, or another that stands in the service's own configuration: the tool does not follow the
+    variable, and its upgrade would not change the copy.
+    """
+    seen = tool.current()
+    if seen != BASE:
+        raise SlipwayError(
+            f"`{' '.join(tool.migrations.argv.current)}` sees revision {seen} in an empty database: it does not follow "
+            f"the variable {tool.variable}, and would change another database than the copy. Nothing was changed.",
+            expected=f"A service whose commands connect to what {tool.variable} says, and to nothing else.",
+            retry_is_safe=True,
         )
 
 
-def _move(tool: MigrationTool, direction: str, start: str, to: str) -> CommandRun:
-    ran = tool.upgrade(to) if direction == "upgrade" else tool.downgrade(to)
+def there_and_back(tool: MigrationTool, copy: PostgreSQL, wanted: Migrate) -> Rehearsal:
+    """Upgrade, downgrade and upgrade a copy, and judge the way back."""
+    before = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
+    up = _upgrade(tool, wanted)
+    schema = copy.schema()
+    changed = Snapshot(schema_text=schema, tables=read_contents(copy) if schema == before.schema_text else ())
+    worth, losses, commands = _back_and_again(tool, copy, wanted, before, changed)
+    return Rehearsal(
+        reversibility=worth,
+        losses=losses,
+        findings=_findings(worth, losses),
+        copy_bytes=copy.size_bytes(),
+        upgrade_seconds=up.seconds,
+        downgrade_seconds=commands[0].seconds,
+        rows=sum(table.rows for table in before.tables),
+        schema_at_start=digest(before.schema_text),
+        schema_at_end=digest(schema),
+        commands=(up, *commands),
+    )
+
+
+def digest(schema: str) -> str:
+    """By what a schema is known again."""
+    return hashlib.sha256(schema.encode()).hexdigest()
+
+
+def _back_and_again(
+    tool: MigrationTool, copy: PostgreSQL, wanted: Migrate, before: Snapshot, changed: Snapshot
+) -> tuple[Reversibility, tuple[str, ...], tuple[CommandRun, ...]]:
+    down = tool.downgrade(wanted.start)
     stands = tool.current()
-    if ran.exit_code != 0 or stands != to:
-        error = move_failed(ran, was=start, stands=stands)
+    if down.exit_code != 0 or stands != wanted.start:
+        return "fails", (move_failed(down, was=wanted.to, stands=stands).failed,), (down,)
+    after = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
+    worth, losses = judge_way_back(before, changed, after)
+    if worth == "does nothing":  # there is nothing to upgrade again
+        return worth, losses, (down,)
+    again = tool.upgrade(wanted.to)
+    if again.exit_code != 0 or tool.current() != wanted.to:
+        told = move_failed(again, was=wanted.start, stands=tool.current()).failed
+        return "fails", (*losses, f"After the downgrade the upgrade does not work any more: {told}"), (down, again)
+    return worth, losses, (down, again)
+
+
+def _upgrade(tool: MigrationTool, wanted: Migrate) -> CommandRun:
+    ran = tool.upgrade(wanted.to)
+    stands = tool.current()
+    if ran.exit_code != 0 or stands != wanted.to:
+        error = move_failed(ran, was=wanted.start, stands=stands)
         raise SlipwayError(
-            f"The {direction} failed on the copy of the live database: {error.failed} Nothing live was changed.",
+            f"The upgrade failed on the copy of the live database: {error.failed} Nothing live was changed.",
             expected=error.expected,
             retry_is_safe=True,
         )
     return ran
 
 
-def _compare(before: str, changed: str, after: str, plan: Plan) -> None:
-    if before == after:
-        return
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="", n=0)
-    shown = " | ".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))[:600]
-    nothing = " The downgrade does nothing." if changed == after else ""
-    raise SlipwayError(
-        f"The downgrade of {plan.name} does not bring the schema back on the copy.{nothing} Differences: {shown} "
-        "Nothing live was changed.",
-        expected="A downgrade after which the schema is as it was before the upgrade.",
-        retry_is_safe=True,
+def _findings(worth: Reversibility, losses: tuple[str, ...]) -> tuple[Finding, ...]:
+    if worth == "lossless":
+        return ()
+    words = {
+        "lossy": "The downgrade does not bring everything back.",
+        "does nothing": "The downgrade does nothing: it ends well and leaves everything as the upgrade made it.",
+        "fails": "The way back fails on the copy.",
+    }
+    return (
+        Finding(
+            code=f"way-back-{worth.replace(' ', '-')}",
+            level="warning",
+            summary=words[worth],
+            explanation=f"{'; '.join(losses)[:2_000]}. Whatever goes wrong after the migration is left to a person.",
+        ),
     )

@@ -11,9 +11,11 @@ from slipway.measurement import Interval, TargetVerdict, Verdict, VerdictWord
 from slipway.outcomes import Approval, DecisionWord, Rehearsal
 from slipway.rules.deciding import decide, decide_on_failure, decide_on_rejection, open_question, worth_extending
 
-PROVEN = Rehearsal(reversibility="lossless schema")
+PROVEN = Rehearsal(reversibility="lossless")
 NO_MIGRATION = Rehearsal(reversibility="nothing to migrate")
-UNPROVEN = Rehearsal.model_construct(reversibility="unknown")  # no step says so today; the rule must hold anyway
+LOSSY = Rehearsal(reversibility="lossy", losses=("a.note: 3 values before, 0 after",))
+EMPTY = Rehearsal(reversibility="does nothing", losses=("+CREATE TABLE b",))
+FAILS = Rehearsal(reversibility="fails", losses=("It ended with 1.",))
 
 KEPT = {("improved", "improved"), ("improved", "not-regressed"), ("same", "not-regressed")}
 OPEN = ("inconclusive", "environment-shift")
@@ -46,13 +48,14 @@ def test_the_decision_table(
 @pytest.mark.parametrize("word", WORDS)
 def test_without_a_proven_way_back_a_person_decides(word: VerdictWord) -> None:
     """A change whose way back was not proven is never rolled back by itself."""
-    decision = decide(verdict(word), Judge(on_regressed="roll back", on_inconclusive="roll back"), UNPROVEN)
+    decision = decide(verdict(word), Judge(on_regressed="roll back", on_inconclusive="roll back"), LOSSY)
     if word in ("improved", "same"):
         assert decision.word == "keep"
     else:
         assert decision.word == "freeze"
         assert decision.reason == (
-            f"Required: not-regressed. It is {word}. The rehearsal did not prove a way back, so a person decides."
+            f"Required: not-regressed. It is {word}. On the copy the way back lost something "
+            "(a.note: 3 values before, 0 after), so a person decides."
         )
 
 
@@ -74,7 +77,13 @@ def test_the_defaults_fail_closed() -> None:
     [
         (PROVEN, "roll back", ""),
         (NO_MIGRATION, "roll back", ""),
-        (UNPROVEN, "freeze", " The rehearsal did not prove a way back, so a person decides."),
+        (
+            LOSSY,
+            "freeze",
+            " On the copy the way back lost something (a.note: 3 values before, 0 after), so a person decides.",
+        ),
+        (EMPTY, "freeze", " On the copy the way back did nothing (+CREATE TABLE b), so a person decides."),
+        (FAILS, "freeze", " On the copy the way back failed (It ended with 1.), so a person decides."),
     ],
 )
 def test_a_failure_after_the_migration(rehearsal: Rehearsal, word: DecisionWord, behind: str) -> None:

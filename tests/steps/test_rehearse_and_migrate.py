@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from slipway.errors import SlipwayError
 from slipway.outcomes import Rehearsal
 from slipway.steps.migrate import migrate, migrate_back
-from slipway.steps.rehearse import rehearse
+from slipway.steps.rehearse import digest, rehearse
 from slipway.steps.roll_back import roll_back
 from tests.histories import VARIABLE, History, Move, plan_of
 
@@ -19,6 +20,7 @@ INDEX: Move = ("CREATE INDEX a_note ON a (note)", "DROP INDEX a_note")
 BROKEN: Move = ("CREATE TABLE b (id int); SELECT 1 / 0", "DROP TABLE b")
 STUCK: Move = ("CREATE TABLE b (id int)", "SELECT 1 / 0")
 LOSSY: Move = ("ALTER TABLE a DROP COLUMN note", "ALTER TABLE a ADD COLUMN note varchar(40)")
+NOTES_GONE = "public.a.note: 100 values before, 0 after"
 ONE_WAY: Move = ("CREATE TABLE b (id int)", "")
 
 Make = Callable[..., History]
@@ -58,11 +60,14 @@ def test_rehearsing_a_change_that_can_be_taken_back(make: Make) -> None:
     history = make(INDEX)
     before = state(history)
     rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
-    assert rehearsal.reversibility == "lossless schema"
+    assert rehearsal.reversibility == "lossless"
     assert [ran.argv for ran in rehearsal.commands] == [
         ("alembic", "upgrade", "0002"),
         ("alembic", "downgrade", "0001"),
+        ("alembic", "upgrade", "0002"),
     ]
+    assert (rehearsal.losses, rehearsal.findings, rehearsal.rows) == ((), (), 101)
+    assert rehearsal.schema_at_start == digest(history.live.schema()) != rehearsal.schema_at_end
     assert rehearsal.copy_bytes > 1_000_000
     assert min(rehearsal.copy_seconds, rehearsal.upgrade_seconds, rehearsal.downgrade_seconds) > 0
     assert state(history) == before
@@ -79,32 +84,116 @@ def test_rehearsing_an_upgrade_that_breaks_half_way(make: Make) -> None:
     assert error.expected == "It to end with 0 at the wanted revision."
 
 
-def test_rehearsing_a_downgrade_that_fails(make: Make) -> None:
-    """A downgrade that fails on the copy is told, before it would be needed."""
-    error = refusal(make(STUCK))
-    assert error.failed.startswith(
-        "The downgrade failed on the copy of the live database: `alembic downgrade 0001` ended with 1: "
+@pytest.mark.parametrize(
+    ("move", "worth", "losses"),
+    [
+        pytest.param(INDEX, "lossless", [], id="index"),
+        pytest.param(
+            ("ALTER TABLE a ADD COLUMN size int DEFAULT 3", "ALTER TABLE a DROP COLUMN size"),
+            "lossless",
+            [],
+            id="column",
+        ),
+        pytest.param(
+            ("UPDATE a SET note = upper(note)", "UPDATE a SET note = lower(note)"),
+            "lossless",
+            [],
+            id="data there and back",
+        ),
+        pytest.param(
+            ("CREATE TABLE b AS SELECT * FROM a; DELETE FROM a", "INSERT INTO a SELECT * FROM b; DROP TABLE b"),
+            "lossless",
+            [],
+            id="rows moved there and back",
+        ),
+        pytest.param(
+            LOSSY, "lossy", ["-    note text", "+    note character varying(40)", NOTES_GONE], id="column dropped"
+        ),
+        pytest.param(
+            ("UPDATE a SET note = 'x'", "UPDATE a SET note = note || id"),
+            "lossy",
+            ["public.a.note: values differ, 100 in 100 rows"],
+            id="values overwritten",
+        ),
+        pytest.param(
+            ("UPDATE a SET note = CASE id WHEN 1 THEN 'note 2' WHEN 2 THEN 'note 1' ELSE note END", "SELECT 1"),
+            "does nothing",
+            ["public.a.note: values differ, 100 in 100 rows"],
+            id="two values changed places",
+        ),
+        pytest.param(
+            ("DELETE FROM a WHERE id > 90", ""),
+            "does nothing",
+            ["public.a: 100 rows before, 90 after"],
+            id="rows deleted",
+        ),
+        pytest.param(
+            ("UPDATE a SET note = NULL WHERE id <= 40", "UPDATE a SET note = '?' WHERE id = 1"),
+            "lossy",
+            ["public.a.note: 100 values before, 61 after"],
+            id="values erased",
+        ),
+        pytest.param(
+            ONE_WAY,
+            "does nothing",
+            ["+CREATE TABLE public.b (", "+    id integer", "+);"],
+            id="empty downgrade of a table",
+        ),
+        pytest.param(
+            STUCK,
+            "fails",
+            [
+                "`alembic downgrade 0001` ended with 1: sqlalchemy.exc.DataError: (psycopg.errors.DivisionByZero) "
+                "division by zero. The database still stands at 0002."
+            ],
+            id="downgrade fails",
+        ),
+    ],
+)
+def test_what_a_way_back_is_worth(make: Make, move: Move, worth: str, losses: list[str]) -> None:
+    """The way back is judged by schema and rows, and what it does not bring back is named; nothing live is touched."""
+    history = make(move)
+    before = state(history)
+    rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
+    assert (rehearsal.reversibility, list(rehearsal.losses)) == (worth, losses)
+    assert [finding.level for finding in rehearsal.findings] == ([] if worth == "lossless" else ["warning"])
+    assert state(history) == before
+
+
+def test_an_upgrade_that_cannot_be_repeated(make: Make) -> None:
+    """A downgrade that leaves something behind, over which the next upgrade falls, is no way back."""
+    history = make(("CREATE TABLE b (id int); CREATE SEQUENCE s", "DROP TABLE b"))
+    rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
+    assert rehearsal.reversibility == "fails"
+    assert "After the downgrade the upgrade does not work any more: " in rehearsal.losses[-1]
+
+
+def test_a_tool_that_does_not_keep_to_the_copy(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose commands connect to the live database whatever the variable says is found before it migrates."""
+    history = make(INDEX)
+    before = state(history)
+    env = history.folder / "migrations" / "env.py"
+    live = history.live.connection_url()
+    env.write_text(
+        f"import os\nos.environ['DATABASE_URL'] = {live!r}\n" + env.read_text(encoding="utf-8"), encoding="utf-8"
     )
-    assert error.failed.endswith(" The database still stands at 0002. Nothing live was changed.")
-
-
-def test_rehearsing_a_downgrade_that_does_not_restore(make: Make) -> None:
-    """A downgrade after which the schema is another one is refused with the differences."""
-    error = refusal(make(LOSSY))
-    assert error.failed == (
-        "The downgrade of faster does not bring the schema back on the copy. Differences: "
-        "-    note text | +    note character varying(40) Nothing live was changed."
+    with pytest.raises(SlipwayError) as refused:
+        rehearse(history.plan("0001", "0002"), history.folder)
+    assert refused.value.failed == (
+        "`alembic current` sees revision 0001 in an empty database: it does not follow the variable DATABASE_URL, and "
+        "would change another database than the copy. Nothing was changed."
     )
-    assert error.expected == "A downgrade after which the schema is as it was before the upgrade."
+    assert state(history) == before
 
 
-def test_rehearsing_a_downgrade_that_does_nothing(make: Make) -> None:
-    """An empty downgrade is named as what it is."""
-    error = refusal(make(ONE_WAY))
-    assert error.failed.startswith(
-        "The downgrade of faster does not bring the schema back on the copy. The downgrade does nothing. "
-        "Differences: +CREATE TABLE public.b ( | +    id integer | +);"
-    )
+def test_no_room_for_the_dump(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without room nothing is begun, and what is needed is told."""
+    history = make(INDEX)
+    before = state(history)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    with pytest.raises(SlipwayError, match=r"There is no room for the dump of .*: \d+ MB are needed, 1 MB free\."):
+        rehearse(history.plan("0001", "0002"), history.folder)
+    assert state(history) == before
 
 
 def test_there_and_back(make: Make) -> None:
