@@ -11,8 +11,9 @@ from flows.cards import card
 from flows.changing import while_held
 from flows.endings import NAMES, failed_on_the_way_back, final_state, without_record
 from slipway.change import ChangeName
+from slipway.errors import SlipwayError
 from slipway.measurement import MeasuredWindow, Verdict
-from slipway.outcomes import Migration, Plan
+from slipway.outcomes import Failure, Migration, Plan, Rehearsal
 from slipway.record import Story
 from slipway.rules.deciding import decide_on_rejection, worth_extending
 from tasks.approval import wait_for_approval
@@ -66,26 +67,31 @@ def apply(told: Story) -> Story:
     """From the migration to the decision; whatever goes wrong from here on leads to a decision, a cancel too."""
     plan = told.plan
     migration = purged = after = verdict = None
-    failure = ""
+    failure = None
     try:
-        migration = migrate_unless_cancelled(plan)
+        migration = migrate_unless_cancelled(plan, told.rehearsal)
         purged = purge(plan, label="after the migration")
         after = measure(plan, label="after")
         verdict = judged(plan, told.before, after)
     except StoppedBefore:
         raise
     except Exception as error:
-        failure = str(error)
+        failure = told_failure(error)
     with shield():
         decision = decide(plan, verdict, failure, told.rehearsal)
     done = {"migration": migration, "purged": purged, "after": after, "verdict": verdict, "decision": decision}
     return told.model_copy(update=done)
 
 
-def migrate_unless_cancelled(plan: Plan) -> Migration | None:
+def told_failure(error: Exception) -> Failure:
+    """The error in words, and whether it is one that no rule may go on from."""
+    return Failure(words=str(error), for_a_person=isinstance(error, SlipwayError) and not error.retry_is_safe)
+
+
+def migrate_unless_cancelled(plan: Plan, rehearsal: Rehearsal) -> Migration | None:
     """The migration. A cancel that comes just before it stops the run, if no earlier attempt has begun to migrate."""
     try:
-        return migrate(plan)
+        return migrate(plan, rehearsal)
     except Cancelled as cancelled:
         if has_begun(plan):
             raise
@@ -118,7 +124,7 @@ def settle(story: Story) -> State[str]:
 
 def undo(story: Story) -> Story:
     """The way back, and the proof: the database, the cache and the times are those of before."""
-    reverted = roll_back(story.plan)
+    reverted = roll_back(story.plan, story.rehearsal)
     purged = purge(story.plan, label="after the roll back")
     window = measure(story.plan, label="restored")
     restored = judge(story.plan, story.before, window, label="restored")

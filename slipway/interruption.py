@@ -25,6 +25,13 @@ def check() -> None:
 
 
 @contextmanager
+def unbroken() -> Iterator[None]:
+    """Within this block nothing interrupts: what is begun here is ended here."""
+    with interruptible(_never):
+        yield
+
+
+@contextmanager
 def interruptible(by: Callable[[], None]) -> Iterator[None]:
     """Within this block `check` calls `by`, which raises to interrupt."""
     before = _check.set(by)

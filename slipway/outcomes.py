@@ -58,6 +58,9 @@ class Rehearsal(Noun):
     rows: int = 0
     schema_at_start: str = ""
     schema_at_end: str = ""
+    invalid_at_start: tuple[
+        str, ...
+    ] = ()  # invalid indexes of the live database, which no later step may take for its own
     commands: tuple[CommandRun, ...] = ()
 
 
@@ -76,6 +79,8 @@ class Migration(Noun):
     after: str
     acted: bool
     commands: tuple[CommandRun, ...] = ()
+    blocked_by: tuple[str, ...] = ()  # sessions that kept it from a lock for a while, in words
+    mended: tuple[str, ...] = ()  # invalid indexes that an earlier try had left, and that were dropped
 
 
 class RouteReading(Noun):
@@ -95,6 +100,13 @@ class Purged(Noun):
     affected: tuple[RouteReading, ...]
     controls: tuple[RouteReading, ...]
     seconds: float
+
+
+class Failure(Noun):
+    """What went wrong after the migration had begun; `for_a_person` when no rule can know where the service stands."""
+
+    words: str
+    for_a_person: bool
 
 
 class Decision(Noun):

@@ -72,6 +72,8 @@ class Migrations(Noun):
     commands: MigrationCommands | None = None
     bin: str = ".venv/bin"
     timeout_s: float = Field(default=600, gt=0, le=86_400)
+    lock_timeout_s: float = Field(default=1, ge=0.05, le=60)  # how long a try may wait for a lock, and others behind it
+    tries: int = Field(default=12, ge=1, le=100)
     environment: dict[str, Reference] = {}
 
     @model_validator(mode="after")

@@ -7,7 +7,8 @@ equal arguments would collide.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from functools import wraps
 from threading import Thread
@@ -21,9 +22,9 @@ from prefect.runtime import task_run
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_jsonable_python
 
+from slipway import interruption
 from slipway.adapters.store import Outcome
 from slipway.errors import SlipwayError, Unavailable
-from slipway.interruption import interruptible
 from tasks.artifacts import is_shown, publish
 from tasks.attempts import check_cancelled, effect, own_store, resumed, run_id
 
@@ -34,32 +35,24 @@ SHOWN_WITHIN_S = 5.0
 RETRIES, RETRY_EVERY_S = 30, 1.0  # short waits: a cancel is looked for before each try
 
 
-def durable(name: str, *, acts_on: Callable[[Any], str] | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
+def durable(
+    name: str, *, acts_on: Callable[[Any], str] | None = None, interruptible: bool = False
+) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a step of a run: durable, named `name` (and its `label`, for a step that a run takes more than once).
 
     What it returns is kept in Slipway's store under that name and shown as Prefect artifacts; a SlipwayError is
     kept too, before it goes up. A step is done once the store has its outcome: Prefect goes on when it cannot keep a
     result, and a step repeated for that would measure a "before" that is none any more. Only `Unavailable` is
     retried: everything else fails the same way again. A step with `acts_on` (the service, from its first argument)
-    changes something: it is fenced, and never interrupted half-way.
+    changes something: it is fenced, and not interrupted half-way unless `interruptible` says that the step itself
+    knows where it may be.
     """
 
     def make(step: Callable[P, R]) -> Task[P, R]:
         @wraps(step)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            here = step_name(name, kwargs)
-            earlier = kept_by_an_earlier_attempt(here)
-            if earlier is not None:
-                returned: R = TypeAdapter(get_type_hints(step)["return"]).validate_python(earlier.body)
-                return returned
-            try:
-                outcome = _run(step, acts_on, *args, **kwargs)
-            except SlipwayError as error:
-                keep_failure(here, error)
-                raise
-            keep(here, outcome)
-            show(here, outcome)
-            return outcome
+            with _circumstances(acts_on(args[0]) if acts_on else "", interruptible):
+                return step(*args, **kwargs)
 
         return task(
             name=name,
@@ -70,18 +63,42 @@ def durable(name: str, *, acts_on: Callable[[Any], str] | None = None) -> Callab
             retries=RETRIES,
             retry_delay_seconds=RETRY_EVERY_S,
             retry_condition_fn=_may_pass_by_itself,
-        )(run)
+        )(_once(name, run))
 
     return make
 
 
-def _run(step: Callable[..., R], acts_on: Callable[[Any], str] | None, *args: Any, **kwargs: Any) -> R:
+def _once(name: str, step: Callable[P, R]) -> Callable[P, R]:
+    """The step, done once: what it leaves behind is kept, and found again by a later attempt."""
+
+    @wraps(step)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        here = step_name(name, kwargs)
+        earlier = kept_by_an_earlier_attempt(here)
+        if earlier is not None:
+            returned: R = TypeAdapter(get_type_hints(step)["return"]).validate_python(earlier.body)
+            return returned
+        try:
+            outcome = step(*args, **kwargs)
+        except SlipwayError as error:
+            keep_failure(here, error)
+            raise
+        keep(here, outcome)
+        show(here, outcome)
+        return outcome
+
+    return run
+
+
+@contextmanager
+def _circumstances(service: str, interruptible: bool) -> Iterator[None]:
+    """Fenced when it acts on a service; interrupted by a cancel when it does not, or knows where."""
     check_cancelled()
-    if acts_on is None:
-        with interruptible(check_cancelled):
-            return step(*args, **kwargs)
-    with effect(acts_on(args[0])):
-        return step(*args, **kwargs)
+    with (
+        effect(service) if service else nullcontext(),
+        interruption.interruptible(check_cancelled) if interruptible or not service else nullcontext(),
+    ):
+        yield
 
 
 def step_name(name: str, parameters: dict[str, Any]) -> str:

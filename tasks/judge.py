@@ -1,5 +1,5 @@
 from slipway.measurement import MeasuredWindow, Verdict
-from slipway.outcomes import Decision, Plan, Rehearsal
+from slipway.outcomes import Decision, Failure, Plan, Rehearsal
 from slipway.rules import deciding, judging
 from tasks.durable import durable
 
@@ -17,8 +17,9 @@ def judge(
 
 
 @durable("decide")
-def decide(plan: Plan, verdict: Verdict | None, failure: str, rehearsal: Rehearsal) -> Decision:
+def decide(plan: Plan, verdict: Verdict | None, failure: Failure | None, rehearsal: Rehearsal) -> Decision:
     """Decide by the verdict, or by the failure that came instead. Repeated, it decides the same."""
-    if verdict is None:
+    if failure is not None:
         return deciding.decide_on_failure(failure, rehearsal)
+    assert verdict is not None, "without a failure there is a verdict"
     return deciding.decide(verdict, plan.change.judge, rehearsal)

@@ -1,10 +1,10 @@
-from slipway.outcomes import Plan, Reverted
+from slipway.outcomes import Plan, Rehearsal, Reverted
 from slipway.settings import Settings
 from slipway.steps import roll_back as steps
 from tasks.durable import durable
 
 
 @durable("roll back", acts_on=lambda plan: plan.service.name)
-def roll_back(plan: Plan) -> Reverted:
+def roll_back(plan: Plan, rehearsal: Rehearsal | None = None) -> Reverted:
     """Move the live database back. Repeated, it sees that it already stands there and says that nothing was left to do."""
-    return steps.roll_back(plan, Settings.from_environment().config.parent)
+    return steps.roll_back(plan, Settings.from_environment().config.parent, rehearsal)

@@ -19,7 +19,7 @@ from slipway.settings import EnvironmentReference
 SHOP = Path(__file__).parents[1] / "examples" / "shop"
 BIN = SHOP / ".venv" / "bin"
 VARIABLE = "TEST_LIVE_DATABASE_URL"
-Move = tuple[str, str]  # the SQL of the upgrade and of the downgrade; "" does nothing
+Move = tuple[str, str]  # the SQL of the upgrade and of the downgrade; "" does nothing, behind "AUTOCOMMIT " it commits
 
 
 class History:
@@ -29,6 +29,7 @@ class History:
         self.folder = folder
         self.live = PostgreSQL(database_url)
         self.moves = moves
+        self.limits: dict[str, Any] = {}
         (folder / "migrations" / "versions").mkdir(parents=True)
         (folder / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\npath_separator = os\n")
         shutil.copy(SHOP / "migrations" / "env.py", folder / "migrations")
@@ -37,7 +38,7 @@ class History:
 
     def add(self, revision: str, after: str | None, move: Move) -> None:
         """Write one revision behind another one."""
-        up, down = (f"op.execute({sql!r})" if sql else "pass" for sql in move)
+        up, down = (_body(sql) for sql in move)
         text = (
             f"from alembic import op\nrevision = {revision!r}\ndown_revision = {after!r}\n"
             f"def upgrade():\n    {up}\ndef downgrade():\n    {down}\n"
@@ -48,7 +49,7 @@ class History:
         """Bring the database to a revision by plain SQL, which is faster than Alembic; several are several heads."""
         self.run("CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) PRIMARY KEY)")
         for sql, _ in self.moves[: int(revisions[0])]:
-            self.run(sql)
+            self.run(sql.replace("AUTOCOMMIT ", ""))
         for revision in revisions:
             self.run(f"INSERT INTO alembic_version VALUES ('{revision}')")
 
@@ -74,7 +75,7 @@ class History:
             directory=self.folder,
             routes=("/health", "/products/*"),
             database=Database(url=EnvironmentReference(env=VARIABLE)),
-            migrations=Migrations(preset="alembic", bin=str(BIN)),
+            migrations=Migrations(preset="alembic", bin=str(BIN), **self.limits),
         )
 
     def tool(self) -> MigrationTool:
@@ -84,6 +85,16 @@ class History:
     def plan(self, start: str, to: str) -> Plan:
         """The plan of a change that migrates."""
         return plan_of(self.service(), Migrate(start=start, to=to))
+
+
+def _body(sql: str) -> str:
+    """What a function of a revision does; each part behind AUTOCOMMIT runs in a block that commits what came before."""
+    if not sql:
+        return "pass"
+    first, *others = sql.split("AUTOCOMMIT ")
+    lines = [f"op.execute({first!r})"] if first else []
+    lines += [f"with op.get_context().autocommit_block(): op.execute({other!r})" for other in others]
+    return "\n    ".join(lines)
 
 
 def plan_of(service: Service, migrate: Migrate | None = None) -> Plan:

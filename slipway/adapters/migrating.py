@@ -22,14 +22,18 @@ REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 class MigrationTool:
     """The commands of one service against one database (the live one, or a copy)."""
 
-    def __init__(self, service: Service, database_url: str, config_folder: Path) -> None:
+    def __init__(self, service: Service, database_url: str, config_folder: Path, *, live: bool = False) -> None:
         if service.migrations is None or service.database is None:
             raise InvalidInput(f"Service {service.name} has no [service.migrations].", expected="Its entry to say how.")
         self.migrations: Migrations = service.migrations
         self.directory = (config_folder / service.directory).resolve()
         self.environment = {name: resolve(value) for name, value in self.migrations.environment.items()}
         self.environment[service.database.variable] = database_url
-        self.environment["PGAPPNAME"] = application_name(service)  # libpq's; so that a later attempt finds its sessions
+        # libpq's variables: so that a later attempt finds our sessions, and so that no session waits for ever.
+        self.application = application_name(service)
+        self.environment["PGAPPNAME"] = self.application
+        given = self.environment.get("PGOPTIONS", "")
+        self.environment["PGOPTIONS"] = f"{given} {_limits(self.migrations, live=live)}".strip()
         self.variable = service.database.variable
         self.ran: list[CommandRun] = []
 
@@ -72,6 +76,12 @@ class MigrationTool:
         )
         self.ran.append(ran)
         return ran
+
+
+def _limits(migrations: Migrations, *, live: bool) -> str:
+    """Session settings of the service's commands: a statement ends with its command, and a live one waits for no lock long."""
+    limits = f"-c statement_timeout={round(migrations.timeout_s * 1_000)}"
+    return f"{limits} -c lock_timeout={round(migrations.lock_timeout_s * 1_000)}" if live else limits
 
 
 def application_name(service: Service) -> str:

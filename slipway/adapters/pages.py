@@ -11,6 +11,7 @@ from slipway.errors import SlipwayError, Unavailable
 from slipway.service import Identity, Service
 from slipway.settings import resolve
 
+AWAY = (502, 503, 504)  # what a proxy says for a service that is down or just starting (RFC 9110, 15.6)
 TIMEOUT_S = 10.0
 
 
@@ -47,9 +48,14 @@ def _send(
     client: httpx.Client, method: str, route: str, service: str, data: dict[str, str] | None = None
 ) -> httpx.Response:
     try:
-        return client.request(method, route, data=data)
+        answer = client.request(method, route, data=data)
     except httpx.HTTPError as error:
         raise Unavailable(
             f"Service {service} does not answer {method} {route}: {type(error).__name__}.",
             expected=f"An answer within {TIMEOUT_S:g} s.",
         ) from None
+    if answer.status_code in AWAY:
+        raise Unavailable(
+            f"Service {service} answered {answer.status_code} to {method} {route}.", expected="A service that is up."
+        )
+    return answer

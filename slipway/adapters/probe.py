@@ -19,6 +19,7 @@ import uvloop
 from yarl import URL
 
 from slipway import interruption
+from slipway.adapters.pages import AWAY
 from slipway.errors import SlipwayError, Unavailable
 from slipway.measurement import CacheClass, MeasuredWindow, Measurement, Sample
 from slipway.rules.caching import cache_class
@@ -87,6 +88,7 @@ async def _sign_in(session: aiohttp.ClientSession, service: Service, identity: I
             await answer.read()
         async with session.get(identity.marker_route, headers={"Accept-Encoding": "identity"}) as page:
             signed_in = identity.marker in await page.text()
+            _up(service, identity.marker_route, answer.status, page.status)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise _away(service, identity.sign_in.path, error) from None
     if not signed_in:
@@ -103,6 +105,7 @@ async def _warm_up(session: aiohttp.ClientSession, service: Service, item: Route
         for _ in range(WARM_UP):
             async with session.get(_target(item.route), allow_redirects=False) as answer:
                 await answer.read()
+                _up(service, item.route, answer.status)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise _away(service, item.route, error) from None
 
@@ -110,6 +113,13 @@ async def _warm_up(session: aiohttp.ClientSession, service: Service, item: Route
 def _target(route: str) -> URL:
     """The route as httpx sends it to inspect and purge; aiohttp by itself unquotes some escapes and asks for another."""
     return URL(httpx.URL(route).raw_path.decode("ascii"), encoded=True)
+
+
+def _up(service: Service, route: str, *statuses: int) -> None:
+    """Raise Unavailable when a proxy answers for a service that is down."""
+    for status in statuses:
+        if status in AWAY:
+            raise Unavailable(f"Service {service.name} answered {status} to {route}.", expected="A service that is up.")
 
 
 def _away(service: Service, route: str, error: BaseException) -> Unavailable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slipway.change import Judge
 from slipway.measurement import TargetVerdict, Verdict
-from slipway.outcomes import Approval, Decision, DecisionWord, Rehearsal
+from slipway.outcomes import Approval, Decision, DecisionWord, Failure, Rehearsal
 from slipway.rules.judging import meets
 
 
@@ -42,9 +42,15 @@ def open_question(verdict: Verdict) -> bool:
     return verdict.verdict in ("inconclusive", "environment-shift")
 
 
-def decide_on_failure(failure: str, rehearsal: Rehearsal) -> Decision:
-    """A step after the migration failed: back when the rehearsal proved the way back, else a person decides."""
-    return _possible("roll back", f"A step after the migration failed. {failure}", rehearsal)
+def decide_on_failure(failure: Failure, rehearsal: Rehearsal) -> Decision:
+    """The migration or a step after it failed: back when the rehearsal proved the way back, else a person decides.
+
+    A database that stands between two revisions is a person's, too: a downgrade from there would be a guess.
+    """
+    reason = f"The migration or a step after it failed. {failure.words}"
+    if failure.for_a_person:
+        return Decision(word="freeze", reason=f"{reason} A person has to look before anything else is done.")
+    return _possible("roll back", reason, rehearsal)
 
 
 def _possible(wanted: DecisionWord, reason: str, rehearsal: Rehearsal) -> Decision:

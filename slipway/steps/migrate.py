@@ -2,39 +2,83 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 
+from slipway import interruption
+from slipway.adapters.databases.moving import Blocker, blockers_of, only_mover
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.migrating import MigrationTool, application_name, move_failed
 from slipway.errors import SlipwayError, Unavailable
-from slipway.outcomes import Migration, Plan
+from slipway.outcomes import CommandRun, Migration, Plan, Rehearsal
+from slipway.rules.ladder import pauses, waited_for_a_lock
+from slipway.service import Noun
 from slipway.settings import resolve
+from slipway.steps.whole import Whole
+
+logger = logging.getLogger("slipway.migrate")
 
 
-def migrate(plan: Plan, config_folder: Path) -> Migration | None:
+class Move(Noun):
+    """One way through a change: from where to where, and the digests of the rehearsed schemas there ("" for unknown)."""
+
+    start: str
+    to: str
+    forward: bool
+    schema_at_start: str
+    schema_at_end: str
+    known_invalid: tuple[str, ...]
+
+
+def migrate(plan: Plan, config_folder: Path, rehearsal: Rehearsal | None = None) -> Migration | None:
     """Move the live database from `from` to `to`; None for a change without a migration.
 
-    Where it already stands at `to`, nothing is done. Raises SlipwayError when it stands elsewhere or the move fails.
+    Where it already stands at `to`, nothing is done. Raises SlipwayError when it stands elsewhere, when its schema is not
+    the rehearsed one and cannot be mended, or when the move fails.
     """
     wanted = plan.change.migrate
-    return None if wanted is None else _move(plan, config_folder, start=wanted.start, to=wanted.to, forward=True)
+    if wanted is None:
+        return None
+    known = rehearsal or Rehearsal(reversibility="nothing to migrate")
+    move = Move(
+        start=wanted.start,
+        to=wanted.to,
+        forward=True,
+        schema_at_start=known.schema_at_start,
+        schema_at_end=known.schema_at_end,
+        known_invalid=known.invalid_at_start,
+    )
+    return _move(plan, config_folder, move)
 
 
-def migrate_back(plan: Plan, config_folder: Path) -> Migration | None:
+def migrate_back(plan: Plan, config_folder: Path, rehearsal: Rehearsal | None = None) -> Migration | None:
     """Move the live database back to `from`; None for a change without a migration. Looks and raises as `migrate`."""
     wanted = plan.change.migrate
-    return None if wanted is None else _move(plan, config_folder, start=wanted.to, to=wanted.start, forward=False)
+    if wanted is None:
+        return None
+    known = rehearsal or Rehearsal(reversibility="nothing to migrate")
+    move = Move(
+        start=wanted.to,
+        to=wanted.start,
+        forward=False,
+        schema_at_start=known.schema_at_end,
+        schema_at_end=known.schema_at_start,
+        known_invalid=known.invalid_at_start,
+    )
+    return _move(plan, config_folder, move)
 
 
-def _move(plan: Plan, config_folder: Path, *, start: str, to: str, forward: bool) -> Migration:
+def _move(plan: Plan, config_folder: Path, move: Move) -> Migration:
     assert plan.service.database is not None  # held by check_fit
     database = PostgreSQL(resolve(plan.service.database.url))
     started = database.server_started()
-    tool = MigrationTool(plan.service, database.connection_url(), config_folder)
+    tool = MigrationTool(plan.service, database.connection_url(), config_folder, live=True)
     try:
-        # A dead attempt's command may go on without it. Whoever is here has the lock, so no other command is ours.
-        database.end_sessions(application_name(plan.service))
-        return _look_act_look(plan, tool, start=start, to=to, forward=forward)
+        with only_mover(database):
+            # A dead attempt's command may go on without it. Whoever is here has the lock, so no other command is ours.
+            database.end_sessions(application_name(plan.service))
+            return _look_act_look(plan, tool, database, move)
     except SlipwayError:
         if database.server_started() != started:
             raise Unavailable(
@@ -43,18 +87,71 @@ def _move(plan: Plan, config_folder: Path, *, start: str, to: str, forward: bool
         raise
 
 
-def _look_act_look(plan: Plan, tool: MigrationTool, *, start: str, to: str, forward: bool) -> Migration:
+def _look_act_look(plan: Plan, tool: MigrationTool, database: PostgreSQL, move: Move) -> Migration:
     stands = tool.current()
-    if stands == to:
-        return Migration(before=stands, after=to, acted=False, commands=tuple(tool.ran))
-    if stands != start:
+    end = Whole(database, move.to, move.schema_at_end, move.known_invalid)
+    if stands == move.to:
+        end.mend()
+        return Migration(before=stands, after=move.to, acted=False, commands=tuple(tool.ran), mended=tuple(end.mended))
+    if stands != move.start:
         raise SlipwayError(
-            f"The database of {plan.service.name} is at {stands}; {plan.name} moves it from {start} to {to}.",
-            expected=f"A database at {start} (or already at {to}).",
+            f"The database of {plan.service.name} is at {stands}; {plan.name} moves it from {move.start} to {move.to}.",
+            expected=f"A database at {move.start} (or already at {move.to}).",
             retry_is_safe=True,
         )
-    ran = tool.upgrade(to) if forward else tool.downgrade(to)
-    reached = tool.current()
-    if ran.exit_code != 0 or reached != to:
-        raise move_failed(ran, was=start, stands=reached)
-    return Migration(before=start, after=to, acted=True, commands=tuple(tool.ran))
+    whole = Whole(database, move.start, move.schema_at_start, move.known_invalid)
+    whole.mend()
+    blockers = _climb(tool, database, move, whole)
+    end.mend()
+    return Migration(
+        before=move.start,
+        after=move.to,
+        acted=True,
+        commands=tuple(tool.ran),
+        blocked_by=tuple(blocker.words() for blocker in blockers),
+        mended=(*whole.mended, *end.mended),
+    )
+
+
+def _climb(tool: MigrationTool, database: PostgreSQL, move: Move, whole: Whole) -> list[Blocker]:
+    """Try until the move is made, each time with a limit; the answer is who blocked it meanwhile."""
+    met: dict[int, Blocker] = {}
+    for number, pause in enumerate([*pauses(tool.migrations.tries), None], start=1):
+        with interruption.unbroken(), blockers_of(database, tool.application) as blockers:
+            ran = tool.upgrade(move.to) if move.forward else tool.downgrade(move.to)
+        if ran.exit_code != 0:
+            database.end_sessions(tool.application)  # what a killed command has begun goes on in the server
+        met |= {blocker.pid: blocker for blocker in blockers}
+        reached = tool.current()
+        if ran.exit_code == 0 and reached == move.to:
+            return list(met.values())
+        if reached == move.start:
+            whole.mend()
+        if pause is None or reached != move.start or not waited_for_a_lock(ran):
+            raise _not_moved(ran, move, reached, number, list(met.values()))
+        logger.warning("try %d got no lock in time%s; next in %.1f s", number, _who(blockers), pause)
+        _wait(pause)
+    raise AssertionError("the last rung returns or raises")
+
+
+def _not_moved(ran: CommandRun, move: Move, reached: str, tries: int, met: list[Blocker]) -> SlipwayError:
+    error = move_failed(ran, was=move.start, stands=reached)
+    if not waited_for_a_lock(ran):
+        return error
+    return SlipwayError(
+        f"{error.failed} It got no lock in {tries} tries{_who(met)}.",
+        expected="Nobody who keeps a lock for long; end that session, or ship at a quieter hour.",
+        retry_is_safe=error.retry_is_safe,
+    )
+
+
+def _who(blockers: list[Blocker]) -> str:
+    return f", blocked by {'; '.join(blocker.words() for blocker in blockers)}" if blockers else ""
+
+
+def _wait(seconds: float) -> None:
+    """Wait for the next try. Nothing has been changed yet, so a cancel may end it."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        interruption.check()
+        time.sleep(min(left, interruption.EVERY_S))

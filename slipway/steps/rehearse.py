@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from slipway.adapters.databases.contents import read_contents
+from slipway.adapters.databases.moving import invalid_indexes
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.migrating import BASE, MigrationTool, move_failed
 from slipway.change import Migrate
@@ -37,7 +38,8 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
     with live.copied(plan.service.name, prove) as copy:  # one change at a time per service, so the name is free
         seconds = round(time.monotonic() - began, 3)
         tool = MigrationTool(plan.service, copy.connection_url(), config_folder)
-        return there_and_back(tool, copy, wanted).model_copy(update={"copy_seconds": seconds})
+        about_live = {"copy_seconds": seconds, "invalid_at_start": invalid_indexes(live)}
+        return there_and_back(tool, copy, wanted, live.schema()).model_copy(update=about_live)
 
 
 def prove_apart(tool: MigrationTool, wanted: Migrate, live: PostgreSQL) -> None:
@@ -56,7 +58,7 @@ def prove_apart(tool: MigrationTool, wanted: Migrate, live: PostgreSQL) -> None:
         )
 
 
-def there_and_back(tool: MigrationTool, copy: PostgreSQL, wanted: Migrate) -> Rehearsal:
+def there_and_back(tool: MigrationTool, copy: PostgreSQL, wanted: Migrate, live_schema: str) -> Rehearsal:
     """Upgrade, downgrade and upgrade a copy, and judge the way back."""
     before = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
     up = _upgrade(tool, wanted)
@@ -71,8 +73,8 @@ def there_and_back(tool: MigrationTool, copy: PostgreSQL, wanted: Migrate) -> Re
         upgrade_seconds=up.seconds,
         downgrade_seconds=commands[0].seconds,
         rows=sum(table.rows for table in before.tables),
-        schema_at_start=digest(before.schema_text),
-        schema_at_end=digest(schema),
+        schema_at_start=digest(live_schema),
+        schema_at_end=digest(schema) if before.schema_text == live_schema else "",
         commands=(up, *commands),
     )
 

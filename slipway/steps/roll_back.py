@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slipway.outcomes import Migration, Plan, Reverted
+from slipway.outcomes import Migration, Plan, Rehearsal, Reverted
 from slipway.steps.migrate import migrate_back
 
 NOTHING = "nothing was left to do, "
 
 
-def roll_back(plan: Plan, config_folder: Path) -> Reverted:
+def roll_back(plan: Plan, config_folder: Path, rehearsal: Rehearsal | None = None) -> Reverted:
     """Move the database back, if the change has a migration and it is not back already. Raises as `migrate_back`."""
-    migration = migrate_back(plan, config_folder)
+    migration = migrate_back(plan, config_folder, rehearsal)
     return Reverted(migration=migration, sentence=_sentence(migration))
 
 

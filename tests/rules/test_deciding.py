@@ -8,7 +8,7 @@ import pytest
 
 from slipway.change import Judge
 from slipway.measurement import Interval, TargetVerdict, Verdict, VerdictWord
-from slipway.outcomes import Approval, DecisionWord, Rehearsal
+from slipway.outcomes import Approval, DecisionWord, Failure, Rehearsal
 from slipway.rules.deciding import decide, decide_on_failure, decide_on_rejection, open_question, worth_extending
 
 PROVEN = Rehearsal(reversibility="lossless")
@@ -88,9 +88,9 @@ def test_the_defaults_fail_closed() -> None:
 )
 def test_a_failure_after_the_migration(rehearsal: Rehearsal, word: DecisionWord, behind: str) -> None:
     """A step that fails after the migration leads back where the way back was proven, and else to a person."""
-    decision = decide_on_failure("The cache refused to purge /a.", rehearsal)
+    decision = decide_on_failure(Failure(words="The cache refused to purge /a.", for_a_person=False), rehearsal)
     assert decision.word == word
-    assert decision.reason == f"A step after the migration failed. The cache refused to purge /a.{behind}"
+    assert decision.reason == f"The migration or a step after it failed. The cache refused to purge /a.{behind}"
 
 
 def test_a_rejection_says_who_and_why() -> None:
@@ -117,3 +117,12 @@ def test_a_slow_tail_alone_is_measured_again() -> None:
     assert worth_extending(tail(1.02, 1.20))
     assert not worth_extending(tail(1.20, 1.20))
     assert not worth_extending(tail(1.02, 1.20, errors_after=9))
+
+
+def test_a_database_between_two_revisions_is_a_persons() -> None:
+    """Also where the way back was proven: from between it would be a guess."""
+    decision = decide_on_failure(Failure(words="It stands between.", for_a_person=True), PROVEN)
+    assert decision.word == "freeze"
+    assert decision.reason == (
+        "The migration or a step after it failed. It stands between. A person has to look before anything else is done."
+    )

@@ -1,0 +1,196 @@
+"""Migrating a live database that others use: locks that are not to be had, and builds that end half-way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from slipway import interruption
+from slipway.adapters.databases.moving import only_mover
+from slipway.errors import SlipwayError, Unavailable
+from slipway.outcomes import Rehearsal
+from slipway.steps.migrate import migrate
+from slipway.steps.rehearse import rehearse
+from slipway.steps.roll_back import roll_back
+from tests.histories import VARIABLE, History, Move
+
+FIRST: Move = ("CREATE TABLE a (id int PRIMARY KEY, note text)", "DROP TABLE a")
+COLUMN: Move = ("ALTER TABLE a ADD COLUMN size int", "ALTER TABLE a DROP COLUMN size")
+CONCURRENT: Move = (
+    "AUTOCOMMIT CREATE INDEX CONCURRENTLY a_note ON a (note)",
+    "AUTOCOMMIT DROP INDEX CONCURRENTLY a_note",
+)
+UNIQUE: Move = (
+    "AUTOCOMMIT CREATE UNIQUE INDEX CONCURRENTLY a_note ON a (note)",
+    "AUTOCOMMIT DROP INDEX CONCURRENTLY a_note",
+)
+HALF: Move = (
+    "CREATE TABLE b (id int) AUTOCOMMIT CREATE UNIQUE INDEX CONCURRENTLY a_note ON a (note)",
+    "DROP INDEX a_note; DROP TABLE b",
+)
+
+Make = Callable[..., tuple[History, Rehearsal]]
+
+
+@pytest.fixture
+def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Make a history whose live database stands at its first revision, with rows, and rehearse its second one."""
+    monkeypatch.setenv(VARIABLE, database)
+
+    def build(move: Move, **limits: Any) -> tuple[History, Rehearsal]:
+        history = History(tmp_path, database, [FIRST, move])
+        history.stand_at("0001")
+        history.run("INSERT INTO a SELECT n, 'note ' || n FROM generate_series(1, 100) AS n")
+        history.limits = limits
+        return history, rehearse(history.plan("0001", "0002"), history.folder)
+
+    return build
+
+
+@contextmanager
+def busy(history: History, query: str = "SELECT count(*) FROM a") -> Iterator[psycopg.Connection[Any]]:
+    """A session of the service that has used the table and stays in its transaction."""
+    url = history.live.connection_url().replace("+psycopg", "")
+    with psycopg.connect(url, application_name="the shop") as connection:
+        connection.execute(query)
+        yield connection
+        connection.rollback()
+
+
+def wait_for(look: Callable[[], Any], what: str) -> Any:
+    """What `look` finds, once it finds something."""
+    deadline = time.monotonic() + 30
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"waited 30 s for {what}"
+        time.sleep(0.02)
+    return found
+
+
+def waiting(history: History) -> bool:
+    """Whether a session of the service's migration waits for a lock."""
+    query = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'slipway shop' AND wait_event_type = 'Lock'"
+    return bool(history.run(query))
+
+
+def test_a_lock_is_waited_for_in_short_tries(make: Make) -> None:
+    """While somebody keeps the table each try gives up, others get through between, and the move is made at last."""
+    history, rehearsal = make(COLUMN, lock_timeout_s=0.3, tries=30)
+    made: list[Any] = []
+    with busy(history):
+        thread = threading.Thread(
+            target=lambda: made.append(migrate(history.plan("0001", "0002"), history.folder, rehearsal))
+        )
+        thread.start()
+        wait_for(lambda: waiting(history), "the first try")
+        wait_for(lambda: not waiting(history), "the first try to give up")
+        assert history.run("SELECT count(*) FROM a") == [(100,)]
+        wait_for(lambda: waiting(history), "the second try")
+    thread.join(30)
+    [migration] = made
+    assert migration.acted and history.version() == "0002"
+    [blocker] = migration.blocked_by
+    assert blocker.startswith("pid ") and "(the shop, idle in transaction, since " in blocker
+    assert blocker.endswith(" UTC: SELECT count(*) FROM a)")
+
+
+def test_a_lock_that_is_never_to_be_had(make: Make) -> None:
+    """The last try has a limit, too; who is in the way is named, and the database stands where it stood."""
+    history, rehearsal = make(COLUMN, lock_timeout_s=0.1, tries=2)
+    schema = history.live.schema()
+    with busy(history), pytest.raises(SlipwayError) as failed:
+        migrate(history.plan("0001", "0002"), history.folder, rehearsal)
+    assert "It got no lock in 2 tries, blocked by pid " in failed.value.failed
+    assert "The database still stands at 0001." in failed.value.failed
+    assert failed.value.expected == "Nobody who keeps a lock for long; end that session, or ship at a quieter hour."
+    assert failed.value.retry_is_safe
+    assert history.live.schema() == schema
+
+
+def test_a_cancel_between_two_tries(make: Make) -> None:
+    """Nothing has been changed yet, so it is heard at once."""
+    history, rehearsal = make(COLUMN, lock_timeout_s=0.1, tries=100)
+    asked = 0
+
+    class Cancelled(Exception):
+        pass
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        raise Cancelled
+
+    with busy(history), interruption.interruptible(check), pytest.raises(Cancelled):
+        migrate(history.plan("0001", "0002"), history.folder, rehearsal)
+    assert asked == 1
+    assert history.version() == "0001"
+
+
+def test_one_mover_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Slipway over the same database waits, and says so when it takes too long."""
+    history, rehearsal = make(COLUMN)
+    monkeypatch.setattr("slipway.adapters.databases.moving.LOCK_WITHIN_S", 0.2)
+    with only_mover(history.live), pytest.raises(Unavailable, match="Somebody else migrates"):
+        migrate(history.plan("0001", "0002"), history.folder, rehearsal)
+    assert history.version() == "0001"
+
+
+def test_a_concurrent_build_that_was_killed(make: Make) -> None:
+    """Its invalid index is dropped by the next attempt, which then makes the move; and the way back is whole."""
+    history, rehearsal = make(CONCURRENT, lock_timeout_s=60)
+    assert rehearsal.reversibility == "lossless"
+    plan, schema = history.plan("0001", "0002"), history.live.schema()
+
+    def fail_to_migrate() -> None:
+        with pytest.raises(SlipwayError):
+            migrate(plan, history.folder, rehearsal)
+
+    with busy(history, "INSERT INTO a VALUES (1000, 'a concurrent build waits for writers')"):
+        thread = threading.Thread(target=fail_to_migrate)
+        thread.start()
+        wait_for(lambda: waiting(history), "the build to wait for the transaction")
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "alembic" in " ".join(process.cmdline()):
+                    process.kill()
+        thread.join(60)
+    moved = migrate(plan, history.folder, rehearsal)
+    assert moved is not None and moved.acted
+    assert moved.mended == ("public.a_note",)
+    assert history.run("SELECT indisvalid FROM pg_index WHERE indexrelid = 'a_note'::regclass") == [(True,)]
+    roll_back(plan, history.folder, rehearsal)
+    assert history.live.schema() == schema
+
+
+def test_a_concurrent_build_that_fails(make: Make) -> None:
+    """A unique index over rows that are not unique any more leaves nothing behind, and the database is whole."""
+    history, rehearsal = make(UNIQUE)
+    schema = history.live.schema()
+    history.run("INSERT INTO a VALUES (1000, 'note 1')")
+    with pytest.raises(SlipwayError, match=r"could not create unique index|UniqueViolation") as failed:
+        migrate(history.plan("0001", "0002"), history.folder, rehearsal)
+    assert failed.value.retry_is_safe
+    assert history.live.schema() == schema
+
+
+def test_a_migration_that_committed_half(make: Make) -> None:
+    """A schema between two revisions is told as what it is, and neither way is guessed from there."""
+    history, rehearsal = make(HALF)
+    history.run("INSERT INTO a VALUES (1000, 'note 1')")
+    plan = history.plan("0001", "0002")
+    for move in (migrate, migrate, roll_back):
+        with pytest.raises(SlipwayError) as failed:
+            move(plan, history.folder, rehearsal)
+        assert failed.value.failed.startswith(
+            "The database says 0001, but its schema is not the one that was rehearsed to be there: it stands between two "
+            "revisions, or somebody else has changed it."
+        )
+        assert not failed.value.retry_is_safe
+    assert history.run("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid") == []
