@@ -6,11 +6,20 @@ from collections.abc import Callable
 
 from prefect.client.schemas.objects import State
 
-from flows.endings import gave_up, stopped_before_anything
+from flows.endings import gave_up, stopped
 from slipway.outcomes import Plan
 from tasks.attempts import Cancelled, attempt
 from tasks.hold import held
 from tasks.look import look_where_it_stands, out_of_resumes
+
+
+def while_wanted(work: Callable[[], State[str]], left: str) -> State[str]:
+    """Work that holds nothing, until it is cancelled; `left` says what that may leave behind."""
+    with attempt():
+        try:
+            return work()
+        except Cancelled as cancelled:
+            return stopped(cancelled, left)
 
 
 def while_held(change: str, read: Callable[[str], Plan], work: Callable[[Plan], State[str]]) -> State[str]:
@@ -23,4 +32,4 @@ def while_held(change: str, read: Callable[[str], Plan], work: Callable[[Plan], 
             with held(plan):
                 return work(plan)
         except Cancelled as cancelled:
-            return stopped_before_anything(cancelled)
+            return stopped(cancelled, "Nothing had been changed.")

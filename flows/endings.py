@@ -22,9 +22,9 @@ def final_state(decision: Decision, cancelled_by: str) -> State[str]:
     return Completed(name=name, message=message, data=decision.word)
 
 
-def stopped_before_anything(cancelled: Cancelled) -> State[str]:
-    """The end of a run that was cancelled before it changed anything."""
-    return CancelledState(message=f"{cancelled.failed} Nothing had been changed.")
+def stopped(cancelled: Cancelled, left: str) -> State[str]:
+    """The end of a run that was cancelled, and what it left behind."""
+    return CancelledState(message=f"{cancelled.failed} {left}")
 
 
 def failed_on_the_way_back(plan: Plan, error: Exception) -> State[str]:

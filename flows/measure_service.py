@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.cards import card
+from flows.changing import while_wanted
 from slipway.service import ServiceName
 from tasks.measure import measure_service as measure
 from tasks.service import read_service
@@ -22,5 +23,9 @@ CARD = card(
 @flow(name="measure-service", flow_run_name="measure-service {service}", description=CARD)
 def measure_service(service: ServiceName) -> State[str]:
     """Read the service's entry, measure its watched routes."""
-    window = measure(read_service(service))
-    return Completed(message=f"{len(window.measurements)} measurements in {window.seconds:.0f} s", data="measured")
+
+    def work() -> State[str]:
+        window = measure(read_service(service))
+        return Completed(message=f"{len(window.measurements)} measurements in {window.seconds:.0f} s", data="measured")
+
+    return while_wanted(work, "Nothing had been changed.")

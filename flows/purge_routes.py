@@ -10,6 +10,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.cards import card
+from flows.changing import while_wanted
 from slipway.service import Route, ServiceName, Tag
 from tasks.purge import purge_routes as purge
 from tasks.service import read_service_to_purge
@@ -29,6 +30,9 @@ def purge_routes(
     tags: Annotated[list[Tag], Field(max_length=256)] = [],  # noqa: B006
 ) -> State[str]:
     """Hold routes and tags against the service's entry, purge, read."""
-    entry = read_service_to_purge(service, routes, tags)
-    purged = purge(entry, routes, tags)
-    return Completed(message=f"{len(purged.affected)} routes read after the purge", data="purged")
+
+    def work() -> State[str]:
+        purged = purge(read_service_to_purge(service, routes, tags), routes, tags)
+        return Completed(message=f"{len(purged.affected)} routes read after the purge", data="purged")
+
+    return while_wanted(work, "Some of the routes may have left the cache; the next visitor fills it again.")

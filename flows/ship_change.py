@@ -15,7 +15,7 @@ from slipway.errors import SlipwayError
 from slipway.measurement import MeasuredWindow, Verdict
 from slipway.outcomes import Failure, Migration, Plan, Rehearsal
 from slipway.record import Story
-from slipway.rules.deciding import decide_on_rejection, worth_extending
+from slipway.rules.deciding import decide_on_rehearsal, decide_on_rejection, worth_extending
 from tasks.approval import wait_for_approval
 from tasks.attempts import Cancelled, StoppedBefore, cancelled_by, run_id, shield
 from tasks.inspect_headers import inspect_headers
@@ -48,7 +48,6 @@ def ship(plan: Plan) -> State[str]:
     inspection = inspect_headers(plan)
     before = measure(plan, label="before")
     rehearsal = rehearse(plan)
-    approval = wait_for_approval(plan)
     told = Story(
         run_id=run_id(),
         at=datetime.now(UTC),
@@ -56,8 +55,12 @@ def ship(plan: Plan) -> State[str]:
         findings=inspection.findings,
         rehearsal=rehearsal,
         before=before,
-        approval=approval,
     )
+    rejected = decide_on_rehearsal(rehearsal, plan.change.rehearse.accept)
+    if rejected is not None:
+        return settle(told.model_copy(update={"decision": rejected}))
+    approval = wait_for_approval(plan)
+    told = told.model_copy(update={"approval": approval})
     if approval is not None and not approval.approved:
         return settle(told.model_copy(update={"decision": decide_on_rejection(approval)}))
     return settle(apply(told))

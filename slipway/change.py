@@ -39,6 +39,13 @@ class Purge(Noun):
         return self
 
 
+class Rehearse(Noun):
+    """What the rehearsal looks at besides: the queries that matter, and findings that the owner accepts, by their code."""
+
+    queries: tuple[Sentence, ...] = ()
+    accept: tuple[Annotated[str, Field(pattern=NAME)], ...] = ()
+
+
 class Target(RouteAs):
     """A route whose times the change may alter; `control` overrides the change's own control for this target."""
 
@@ -79,6 +86,7 @@ class Change(Noun):
     approval: Literal["none", "required"] = "none"
     approval_within_h: float = Field(default=24, gt=0, le=24 * 30)
     migrate: Migrate | None = None
+    rehearse: Rehearse = Rehearse()
     purge: Purge | None = None
     measure: Measure
     judge: Judge = Judge()

@@ -38,6 +38,12 @@ def ship(name: Name) -> None:
 
 
 @app.command()
+def rehearse(name: Name) -> None:
+    """Rehearse a change on a copy of the live database and touch nothing live; exits 0 when it could be shipped."""
+    _start("rehearse-change", {"change": name})
+
+
+@app.command()
 def rollback(name: Name) -> None:
     """Roll a shipped change back; repeating it finds nothing left to do."""
     _start("roll-back-change", {"change": name})

@@ -41,6 +41,8 @@ def ending(run: Document) -> list[str]:
     lines = [f"{run['name']}: {state['name']}"]
     if run["decision"]:
         lines.append(f"{run['decision']['word']}: {run['decision']['reason']}")
+    for found in (run.get("rehearsal") or {}).get("findings", []):
+        lines.append(f"{found['level']} {found['code']}: {found['summary']} {found['explanation']}")
     for failure in run["failures"]:
         safe = "A retry is safe." if failure["retry_is_safe"] else "Do not retry before a person has looked."
         lines.append(f"{failure['step']}: {failure['failed']} Expected: {failure['expected']} {safe}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from slipway.finding import Finding
 from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict
 from slipway.outcomes import Approval, CommandRun, Decision, Migration, Plan, Purged, Rehearsal, Reverted, RouteReading
+from slipway.reporting import cell, command_table, findings, rehearsed
 from slipway.service import Noun
 
 PICTURE = "before-after.svg"
@@ -55,16 +56,16 @@ def _head(story: Story) -> list[str]:
         "| | |",
         "|---|---|",
         f"| service | {plan.service.name} |",
-        f"| owner | {_cell(plan.change.owner)} |",
-        f"| reason | {_cell(plan.change.reason)} |",
-        f"| expected | {_cell(plan.change.expected)} |",
-        f"| measured | {_cell(_measured(story.verdict))} |",
+        f"| owner | {cell(plan.change.owner)} |",
+        f"| reason | {cell(plan.change.reason)} |",
+        f"| expected | {cell(plan.change.expected)} |",
+        f"| measured | {cell(_measured(story.verdict))} |",
         f"| verdict | {story.verdict.verdict if story.verdict else 'none: not measured again'} |",
         f"| decision | {story.decided.word} |",
         *_approval_row(story.approval),
-        f"| rollback note | {_cell(plan.change.rollback)} |",
+        f"| rollback note | {cell(plan.change.rollback)} |",
         f"| run | {story.run_id}, {story.at:%Y-%m-%d %H:%M} UTC |",
-        f"| change file | sha256 {plan.digest[:16]}, {_cell(plan.commit) or 'not in a commit yet'} |",
+        f"| change file | sha256 {plan.digest[:16]}, {cell(plan.commit) or 'not in a commit yet'} |",
         "",
     ]
 
@@ -73,7 +74,7 @@ def _approval_row(approval: Approval | None) -> list[str]:
     if approval is None:
         return []
     word = "approved" if approval.approved else "rejected"
-    return [f"| approval | {word} by {_cell(approval.by)}: {_cell(approval.why)} |"]
+    return [f"| approval | {word} by {cell(approval.by)}: {cell(approval.why)} |"]
 
 
 def _measured(verdict: Verdict | None) -> str:
@@ -105,7 +106,7 @@ def _target_row(target: TargetVerdict) -> str:
         f"{target.errors_before} before, {target.errors_after} after",
         target.verdict,
     ]
-    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+    return f"| {' | '.join(cell(text) for text in cells)} |"
 
 
 def _times(before: float | None, after: float | None) -> str:
@@ -121,40 +122,19 @@ def _interval(interval: Interval | None) -> str:
 def _steps(story: Story) -> list[str]:
     lines = ["## What was done", ""]
     lines += [f"- Inspected: {len(story.findings)} findings, {_worst(story.findings)}."]
-    lines += [f"- Rehearsed: {_rehearsed(story.rehearsal)}"]
+    lines += [f"- Rehearsed: {rehearsed(story.rehearsal)}"]
     lines += [f"- Migrated: {_moved(story)}"]
     lines += purge_lines("Purged", story.purged)
     if story.reverted is not None:
         lines += [f"- Rolled back: {story.reverted.sentence}"]
         lines += purge_lines("Purged again", story.purged_again)
         lines += [f"- Measured after the roll back, against before the change: {_back(story.restored)}"]
-    return [*lines, "", *_findings((*story.findings, *story.rehearsal.findings)), *command_table(_commands(story)), ""]
+    return [*lines, "", *findings((*story.findings, *story.rehearsal.findings)), *command_table(_commands(story)), ""]
 
 
 def _worst(findings: Sequence[Finding]) -> str:
     warnings = sum(finding.level == "warning" for finding in findings)
     return f"{warnings} of them warnings" if warnings else "none of them a warning"
-
-
-def _rehearsed(rehearsal: Rehearsal) -> str:
-    if rehearsal.reversibility == "nothing to migrate":
-        return "nothing, the change has no migration."
-    return (
-        f"on a copy of {rehearsal.copy_bytes / 1e6:.0f} MB made in {rehearsal.copy_seconds:.1f} s; upgrade "
-        f"{rehearsal.upgrade_seconds:.1f} s, downgrade {rehearsal.downgrade_seconds:.1f} s. {way_back_words(rehearsal)}"
-    )
-
-
-def way_back_words(rehearsal: Rehearsal) -> str:
-    """What the rehearsed way back is worth, in a sentence."""
-    if rehearsal.reversibility == "lossless":
-        return f"The way back is lossless: the schema and all {rehearsal.rows:,} rows are as before."
-    lost = "; ".join(rehearsal.losses)
-    return {
-        "lossy": f"The way back loses something: {lost}.",
-        "does nothing": f"The way back does nothing: {lost}.",
-        "fails": f"The way back fails: {lost}",
-    }[rehearsal.reversibility]
 
 
 def _moved(story: Story) -> str:
@@ -190,23 +170,10 @@ def _back(verdict: Verdict | None) -> str:
     return "not measured." if verdict is None else f"{verdict.verdict}. {_measured(verdict)}"
 
 
-def _findings(findings: Sequence[Finding]) -> list[str]:
-    told = [finding for finding in findings if finding.level != "info"]
-    if not told:
-        return []
-    return ["## Findings", "", *(f"- {f.level}: {f.summary} {f.explanation}" for f in told), ""]
-
-
 def _commands(story: Story) -> list[CommandRun]:
     moved = [story.migration, story.reverted.migration if story.reverted else None]
     ran = [*story.plan.commands, *story.rehearsal.commands]
     return ran + [command for migration in moved if migration for command in migration.commands]
-
-
-def command_table(commands: Iterable[CommandRun]) -> list[str]:
-    """The commands that were run, with their times; empty without any."""
-    rows = [f"| `{_cell(' '.join(ran.argv))}` | {ran.seconds:.2f} s | {ran.exit_code} |" for ran in commands]
-    return ["## Commands", "", "| command | time | exit code |", "|---|---|---|", *rows] if rows else []
 
 
 def rolled_back_later(reverted: Reverted, purged: Purged | None) -> str:
@@ -250,7 +217,3 @@ def _way_back(story: Story) -> list[str]:
     if story.decided.word == "reject":
         return ["Nothing was changed; nothing is left to do."]
     return [f"    slipway rollback {story.plan.name}"]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -8,8 +8,9 @@ from functools import singledispatch
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from slipway.measurement import MeasuredWindow, Verdict
-from slipway.outcomes import Inspection, Record
+from slipway.outcomes import Inspection, Record, Rehearsal
 from slipway.record import PICTURE, verdict_table
+from slipway.reporting import report
 from slipway.steps.measure import summarise
 
 
@@ -32,6 +33,13 @@ def _publish(outcome: object, key: str) -> None:
 def _(outcome: Inspection, key: str) -> None:
     rows = [finding.model_dump() for finding in outcome.findings]
     create_table_artifact(key=f"findings-{key}", table=rows, description="What was noticed on the routes of the change")
+
+
+@_publish.register
+def _(outcome: Rehearsal, key: str) -> None:
+    create_markdown_artifact(
+        key=key, markdown=report(outcome), description="The migration on a copy of the live database"
+    )
 
 
 @_publish.register

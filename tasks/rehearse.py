@@ -6,5 +6,5 @@ from tasks.durable import durable
 
 @durable("rehearse")
 def rehearse(plan: Plan) -> Rehearsal:
-    """Upgrade and downgrade a copy of the live database. Repeated, it drops what a dead try left and copies anew."""
+    """Upgrade, downgrade and upgrade a copy of the live database. Repeated, it drops what a dead try left and copies anew."""
     return steps.rehearse(plan, Settings.from_environment().config.parent)

@@ -19,9 +19,10 @@ def jobs() -> JobsFile:
 
 
 def test_the_jobs(jobs: JobsFile) -> None:
-    """The four jobs are there, for the admin to see, and the measurement has a schedule."""
+    """The five jobs are there, for the admin to see, and the measurement has a schedule."""
     assert [job.name for job in jobs.deployments] == [
         "ship-change",
+        "rehearse-change",
         "roll-back-change",
         "measure-service",
         "purge-routes",
@@ -44,7 +45,7 @@ def test_every_entry_point_is_a_flow_with_a_card(jobs: JobsFile) -> None:
     ("old", "new", "told"),
     [
         ("work_pool:", "workpool:", "deployments.0.workpool: unknown key"),
-        ("cron:", "corn:", "deployments.2.schedules.0.corn: unknown key"),
+        ("cron:", "corn:", "deployments.3.schedules.0.corn: unknown key"),
         ("tags: [job]", "tags: [job]\n    job_variables: {command: id}", "deployments.0.job_variables: unknown key"),
         (
             "flows.ship_change.ship_change",

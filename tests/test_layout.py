@@ -18,6 +18,7 @@ NOUNS = {
     "measurement",
     "outcomes",
     "record",
+    "reporting",
     "service",
     "settings",
 }

@@ -22,7 +22,8 @@ from slipway.outcomes import (
     Reverted,
     RouteReading,
 )
-from slipway.record import Story, command_table, render, verdict_table, way_back_words
+from slipway.record import Story, render, verdict_table
+from slipway.reporting import command_table, way_back_words
 from slipway.service import Service
 
 SERVICE = Service.model_validate({"name": "shop", "url": "http://127.0.0.1:8000", "routes": ["/orders", "/products/*"]})

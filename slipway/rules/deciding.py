@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from slipway.change import Judge
 from slipway.measurement import TargetVerdict, Verdict
 from slipway.outcomes import Approval, Decision, DecisionWord, Failure, Rehearsal
@@ -19,6 +21,15 @@ def decide(verdict: Verdict, judge: Judge, rehearsal: Rehearsal) -> Decision:
 def decide_on_rejection(approval: Approval) -> Decision:
     """A person said no, before anything was changed."""
     return Decision(word="reject", reason=f"Rejected by {approval.by}: {approval.why} Nothing was changed.")
+
+
+def decide_on_rehearsal(rehearsal: Rehearsal, accepted: Sequence[str]) -> Decision | None:
+    """Reject a change whose rehearsal found an error that its owner has not accepted by name; None goes on."""
+    errors = [finding for finding in rehearsal.findings if finding.level == "error" and finding.code not in accepted]
+    if not errors:
+        return None
+    told = " ".join(f"{finding.code}: {finding.summary}" for finding in errors)
+    return Decision(word="reject", reason=f"The rehearsal found what stands against it. {told} Nothing was changed.")
 
 
 def worth_extending(verdict: Verdict) -> bool:

@@ -128,3 +128,25 @@ def test_an_approval_that_is_not_given(
     assert "migrate" not in step_names(ended)
     assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
     assert held(stack) == 0
+
+
+def test_rehearsing_alone(derive: Derive, stack: Stack, client: AdminClient, shop_database: PostgreSQL) -> None:
+    """The job rehearses with everything that a shipment would look at, says what the way back is worth, and ships nothing."""
+    before = shop_database.schema()
+    ended = finished(client, client.start("rehearse-change", {"change": derive("only-rehearsed")}))
+    assert (ended["state"]["type"], ended["state"]["name"]) == ("COMPLETED", "Rehearsed")
+    assert ended["state"]["message"].startswith("The way back is lossless: the schema and all 1,2")
+    assert ended["rehearsal"]["reversibility"] == "lossless"
+    assert [ran["argv"][1] for ran in ended["rehearsal"]["commands"]] == ["upgrade", "downgrade", "upgrade"]
+    assert shop_database.schema() == before
+    assert held(stack) == 0
+
+
+def test_cancelling_a_measurement(rolled_back: Run, client: AdminClient, until: Callable[[Run, str], Run]) -> None:
+    """A job that holds nothing hears a cancel, too."""
+    run = client.start("measure-service", {"service": "shop"})
+    until(run, "measure service")
+    client.say(run["id"], "cancel", "Ada", "too loud")
+    ended = finished(client, run)
+    assert ended["state"]["name"] == "Cancelled"
+    assert ended["state"]["message"] == "Cancelled by Ada: too loud. Nothing had been changed."

@@ -1,0 +1,57 @@
+"""A rehearsal in Markdown: what the record says of it, and the whole report for the Prefect UI. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from slipway.finding import Finding
+from slipway.outcomes import CommandRun, Rehearsal
+
+
+def report(rehearsal: Rehearsal) -> str:
+    """The whole report of a rehearsal."""
+    head = ["# Rehearsal", "", rehearsed(rehearsal)[:1].upper() + rehearsed(rehearsal)[1:], ""]
+    return "\n".join([*head, *findings(rehearsal.findings, all_levels=True), *command_table(rehearsal.commands)]) + "\n"
+
+
+def rehearsed(rehearsal: Rehearsal) -> str:
+    """What was done and what it showed, in words that stand behind a name."""
+    if rehearsal.reversibility == "nothing to migrate":
+        return "nothing, the change has no migration."
+    return (
+        f"on a copy of {rehearsal.copy_bytes / 1e6:.0f} MB made in {rehearsal.copy_seconds:.1f} s; upgrade "
+        f"{rehearsal.upgrade_seconds:.1f} s, downgrade {rehearsal.downgrade_seconds:.1f} s. {way_back_words(rehearsal)}"
+    )
+
+
+def way_back_words(rehearsal: Rehearsal) -> str:
+    """What the rehearsed way back is worth, in a sentence."""
+    if rehearsal.reversibility == "nothing to migrate":
+        return "The change has no migration."
+    if rehearsal.reversibility == "lossless":
+        return f"The way back is lossless: the schema and all {rehearsal.rows:,} rows are as before."
+    lost = "; ".join(rehearsal.losses)
+    return {
+        "lossy": f"The way back loses something: {lost}.",
+        "does nothing": f"The way back does nothing: {lost}.",
+        "fails": f"The way back fails: {lost}",
+    }[rehearsal.reversibility]
+
+
+def findings(found: Sequence[Finding], *, all_levels: bool = False) -> list[str]:
+    """The findings that a reader of a record should know, or all of them; empty without any."""
+    told = [finding for finding in found if all_levels or finding.level != "info"]
+    if not told:
+        return []
+    return ["## Findings", "", *(f"- {f.level}: {f.summary} {f.explanation}" for f in told), ""]
+
+
+def command_table(commands: Iterable[CommandRun]) -> list[str]:
+    """The commands that were run, with their times; empty without any."""
+    rows = [f"| `{cell(' '.join(ran.argv))}` | {ran.seconds:.2f} s | {ran.exit_code} |" for ran in commands]
+    return ["## Commands", "", "| command | time | exit code |", "|---|---|---|", *rows] if rows else []
+
+
+def cell(text: str) -> str:
+    """Text as it may stand in a table."""
+    return text.replace("|", "\\|").replace("\n", " ")
