@@ -88,6 +88,22 @@ class Migrations(Noun):
         return self.commands if self.commands is not None else PRESETS[self.preset or ""]
 
 
+class Serve(Noun):
+    """How the service's own code starts on another database: a command with `{port}`, and the route that tells it is up."""
+
+    command: Argv
+    ready: Route = "/health"
+    bin: str = ".venv/bin"
+    within_s: float = Field(default=30, gt=0, le=600)
+    environment: dict[str, Reference] = {}
+
+    @model_validator(mode="after")
+    def _own_port(self) -> Serve:
+        if not any("{port}" in part for part in self.command):
+            raise ValueError("the command must take {port}: it must not answer where the live service does")
+        return self
+
+
 class Cache(Noun):
     """The shared cache in front of the service and how a purge reaches it."""
 
@@ -136,6 +152,7 @@ class Service(Noun):
     routes: tuple[Route, ...] = Field(min_length=1)
     database: Database | None = None
     migrations: Migrations | None = None
+    serve: Serve | None = None
     cache: Cache | None = None
     identities: tuple[Identity, ...] = ()
     probe: Probe = Probe()

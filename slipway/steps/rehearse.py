@@ -17,6 +17,7 @@ from slipway.finding import Finding
 from slipway.outcomes import CommandRun, Plan, Rehearsal, Reversibility
 from slipway.rules.reversing import judge_way_back
 from slipway.settings import resolve
+from slipway.steps.old_code import old_code_findings
 
 
 def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
@@ -38,8 +39,10 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
     with live.copied(plan.service.name, prove) as copy:  # one change at a time per service, so the name is free
         seconds = round(time.monotonic() - began, 3)
         tool = MigrationTool(plan.service, copy.connection_url(), config_folder)
-        about_live = {"copy_seconds": seconds, "invalid_at_start": invalid_indexes(live)}
-        return there_and_back(tool, copy, wanted, live.schema()).model_copy(update=about_live)
+        rehearsal = there_and_back(tool, copy, wanted, live.schema())
+        found = (*rehearsal.findings, *old_code_findings(plan, copy.connection_url(), config_folder))
+        about_live = {"copy_seconds": seconds, "invalid_at_start": invalid_indexes(live), "findings": found}
+        return rehearsal.model_copy(update=about_live)
 
 
 def prove_apart(tool: MigrationTool, wanted: Migrate, live: PostgreSQL) -> None:

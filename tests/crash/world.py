@@ -37,7 +37,7 @@ CREATE TABLE effect_log (at timestamptz NOT NULL DEFAULT clock_timestamp(), tag 
 CREATE FUNCTION log_created() RETURNS event_trigger LANGUAGE plpgsql AS $$
 DECLARE done record;
 BEGIN
-  IF current_database() LIKE 'slipway_copy_%' THEN RETURN; END IF;  -- rows of ours are no loss of the way back
+  IF current_database() ~ '^slipway_copy_' THEN RETURN; END IF;  -- rows of ours are no loss of the way back
   FOR done IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
     INSERT INTO effect_log (tag, object) VALUES (done.command_tag, done.object_identity);
   END LOOP;
@@ -45,7 +45,7 @@ END $$;
 CREATE FUNCTION log_dropped() RETURNS event_trigger LANGUAGE plpgsql AS $$
 DECLARE done record;
 BEGIN
-  IF current_database() LIKE 'slipway_copy_%' THEN RETURN; END IF;
+  IF current_database() ~ '^slipway_copy_' THEN RETURN; END IF;
   FOR done IN SELECT * FROM pg_event_trigger_dropped_objects() LOOP
     INSERT INTO effect_log (tag, object) VALUES ('DROP INDEX', done.object_identity);
   END LOOP;

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from slipway.errors import SlipwayError
 from slipway.outcomes import Rehearsal
+from slipway.service import Serve
 from slipway.steps.migrate import migrate, migrate_back
 from slipway.steps.rehearse import digest, rehearse
 from slipway.steps.roll_back import roll_back
-from tests.histories import VARIABLE, History, Move, plan_of
+from tests.histories import BIN, VARIABLE, History, Move, plan_of
+from tests.sites import Answer, Site
 
 FIRST: Move = ("CREATE TABLE a (id int PRIMARY KEY, note text)", "DROP TABLE a")
 INDEX: Move = ("CREATE INDEX a_note ON a (note)", "DROP INDEX a_note")
@@ -66,7 +69,8 @@ def test_rehearsing_a_change_that_can_be_taken_back(make: Make) -> None:
         ("alembic", "downgrade", "0001"),
         ("alembic", "upgrade", "0002"),
     ]
-    assert (rehearsal.losses, rehearsal.findings, rehearsal.rows) == ((), (), 101)
+    assert (rehearsal.losses, rehearsal.rows) == ((), 101)
+    assert [finding.code for finding in rehearsal.findings] == ["old-code-not-checked"]
     assert rehearsal.schema_at_start == digest(history.live.schema()) != rehearsal.schema_at_end
     assert rehearsal.copy_bytes > 1_000_000
     assert min(rehearsal.copy_seconds, rehearsal.upgrade_seconds, rehearsal.downgrade_seconds) > 0
@@ -156,7 +160,8 @@ def test_what_a_way_back_is_worth(make: Make, move: Move, worth: str, losses: li
     before = state(history)
     rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
     assert (rehearsal.reversibility, list(rehearsal.losses)) == (worth, losses)
-    assert [finding.level for finding in rehearsal.findings] == ([] if worth == "lossless" else ["warning"])
+    warned = [] if worth == "lossless" else [f"way-back-{worth.replace(' ', '-')}"]
+    assert [finding.code for finding in rehearsal.findings if finding.level == "warning"] == warned
     assert state(history) == before
 
 
@@ -260,3 +265,60 @@ def test_without_a_migration_nothing_is_done(make: Make) -> None:
     assert rehearse(plan, history.folder) == Rehearsal(reversibility="nothing to migrate")
     assert migrate(plan, history.folder) is None
     assert roll_back(plan, history.folder).sentence == "nothing was left to do, the change has no migration."
+
+
+SERVICE = """
+import http.server, os, psycopg, sys
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        try:
+            with psycopg.connect(os.environ["DATABASE_URL"].replace("+psycopg", "")) as connection:
+                connection.execute("SELECT note FROM a LIMIT 1") if self.path != "/health" else None
+            self.send_response(200)
+        except psycopg.Error:
+            self.send_response(500)
+        self.end_headers()
+    def log_message(self, *words): pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("move", "command", "told"),
+    [
+        pytest.param(INDEX, ("python", "service.py", "{port}"), [], id="fits"),
+        pytest.param(
+            ("ALTER TABLE a RENAME note TO words", "ALTER TABLE a RENAME words TO note"),
+            ("python", "service.py", "{port}"),
+            [
+                f"/products/{number} as anonymous answers 500 on the migrated copy and 200 on the live service."
+                for number in (1, 2)
+            ],
+            id="breaks",
+        ),
+        pytest.param(
+            INDEX,
+            ("python", "-c", "import sys; sys.exit('no such module')", "{port}"),
+            [
+                "The service does not start on the migrated copy: The service ended with 1 before it answered on the "
+                "migrated copy: no such module"
+            ],
+            id="does not start",
+        ),
+    ],
+)
+def test_the_code_that_runs_now_meets_the_new_schema(
+    make: Make, site: Site, move: Move, command: tuple[str, ...], told: list[str]
+) -> None:
+    """The service itself is started on the migrated copy; a route that breaks there is an error, and no process is left."""
+    history = make(move)
+    (history.folder / "service.py").write_text(SERVICE, encoding="utf-8")
+    site.pages |= {"/products/1": Answer(), "/products/2": Answer()}
+    plan = history.plan("0001", "0002")
+    serve = Serve(command=command, bin=str(BIN))
+    service = plan.service.model_copy(update={"url": site.url, "serve": serve})
+    rehearsal = rehearse(plan.model_copy(update={"service": service}), history.folder)
+    assert [finding.summary for finding in rehearsal.findings] == told
+    assert {finding.code for finding in rehearsal.findings} <= {"old-code-breaks"}
+    running = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert not [argv for argv in running if "service.py" in argv and argv[-1].isdigit()]
