@@ -62,7 +62,7 @@ def migrate_back(plan: Plan, config_folder: Path, rehearsal: Rehearsal | None = 
         start=wanted.to,
         to=wanted.start,
         forward=False,
-        schema_at_start=known.schema_at_end,
+        schema_at_start="",  # whatever somebody else has changed meanwhile is no reason to leave a bad change live
         schema_at_end=known.schema_at_start,
         known_invalid=known.invalid_at_start,
     )
@@ -102,7 +102,8 @@ def _look_act_look(plan: Plan, tool: MigrationTool, database: PostgreSQL, move: 
     whole = Whole(database, move.start, move.schema_at_start, move.known_invalid)
     whole.mend()
     blockers = _climb(tool, database, move, whole)
-    end.mend()
+    if move.forward:
+        end.mend()
     return Migration(
         before=move.start,
         after=move.to,
