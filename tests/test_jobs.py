@@ -19,12 +19,13 @@ def jobs() -> JobsFile:
 
 
 def test_the_jobs(jobs: JobsFile) -> None:
-    """The four jobs are there, for the admin to see, and the measurement has a schedule."""
+    """The five jobs are there, for the admin to see, and the measurement has a schedule."""
     assert [job.name for job in jobs.deployments] == [
         "ship-change",
         "roll-back-change",
         "measure-service",
         "purge-routes",
+        "backfill",
     ]
     assert all("job" in job.tags for job in jobs.deployments)
     assert [job.name for job in jobs.deployments if job.schedules] == ["measure-service"]
