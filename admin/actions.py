@@ -6,6 +6,7 @@ import asyncio
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from admin.jobs import BACKFILL
 from admin.prefect_api import Document, Prefect
 from admin.problems import Conflict
 from slipway.adapters.attempts import Attempts
@@ -31,6 +32,21 @@ async def cancel(prefect: Prefect, attempts: Attempts, run: Document, said: Said
     await asyncio.to_thread(attempts.request_cancel, run["id"], f"{said.by}: {said.why}")
     if state != "CRASHED":  # a crashed run is resumed, and sees then that it is to be cancelled
         await prefect.set_state(run["id"], "CANCELLED" if state in NOT_STARTED else "CANCELLING", said.why)
+
+
+async def pause(attempts: Attempts, run: Document, job: str | None, said: Said) -> None:
+    """Ask a backfill to pause; it does so behind its batch. Raises Conflict for another job, and a run that is over."""
+    if job != BACKFILL:
+        raise Conflict(f"Run {run['id']} cannot be paused: it is no backfill.", expected="A run of the job backfill.")
+    if run["state"]["type"] in OVER:
+        raise Conflict(f"Run {run['id']} is over: {run['state']['name']}.", expected="A run that is on its way.")
+    await asyncio.to_thread(attempts.request_pause, run["id"], f"{said.by}: {said.why}")
+
+
+async def resume(attempts: Attempts, run: Document) -> None:
+    """Let a paused run go on. Raises Conflict for one that is not paused."""
+    if not await asyncio.to_thread(attempts.end_pause, run["id"]):
+        raise Conflict(f"Run {run['id']} is not paused.", expected="A run that somebody paused.")
 
 
 async def answer(prefect: Prefect, run: Document, said: Said, *, approved: bool) -> None:

@@ -65,6 +65,7 @@ def create_app() -> FastAPI:
     _add_jobs(app)
     _add_runs(app)
     _add_actions(app)
+    _add_pausing(app)
     return app
 
 
@@ -193,3 +194,19 @@ def _add_actions(app: FastAPI) -> None:
         """Say no to a change that waits for approval; nothing is changed."""
         await actions.answer(doors.prefect, await doors.run(run_id), said, approved=False)
         return summary(await doors.run(run_id), await _names(doors))
+
+
+def _add_pausing(app: FastAPI) -> None:
+    @app.post("/runs/{run_id}/pause", status_code=202)
+    async def pause(run_id: UUID, said: Said, doors: TheDoors) -> dict[str, Any]:
+        """Pause a backfill; what is done stays done, and its service stays held."""
+        shown = summary(await doors.run(run_id), await _names(doors))
+        await actions.pause(doors.attempts, shown, shown["job"], said)
+        return shown
+
+    @app.post("/runs/{run_id}/resume", status_code=202)
+    async def resume(run_id: UUID, said: Said, doors: TheDoors) -> dict[str, Any]:
+        """Let a paused backfill go on."""
+        run = await doors.run(run_id)
+        await actions.resume(doors.attempts, run)
+        return summary(run, await _names(doors))

@@ -11,12 +11,14 @@ from jsonschema import Draft202012Validator
 
 from admin.prefect_api import Document, Prefect
 from admin.problems import Conflict, NotFound
+from slipway.backfill import load_backfill
 from slipway.change import load_change
 from slipway.errors import InvalidInput
 from slipway.service import load_service
 from slipway.settings import Settings
 
 FRESH_S = 2.0
+BACKFILL = "backfill"  # the job whose folder holds a backfill.toml
 IN_FLIGHT = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 
 
@@ -53,7 +55,7 @@ class Jobs:
         """
         job = await self.find(name)
         check_parameters(job, parameters)
-        tags = self._tags(parameters)
+        tags = self._tags(name, parameters)
         full_key = f"{name}:{key or uuid.uuid4()}"
         if "change" in parameters:
             async with self._starting:
@@ -95,12 +97,13 @@ class Jobs:
                 expected="One change at a time per service; wait until that run has ended.",
             )
 
-    def _tags(self, parameters: Document) -> list[str]:
+    def _tags(self, job: str, parameters: Document) -> list[str]:
         """The tags of a run; reading the change or the service for them refuses names that do not exist."""
         if "change" in parameters:
-            change, _ = load_change(self._settings.changes, parameters["change"])
-            load_service(self._settings.config, change.service)
-            return [f"service:{change.service}", f"change:{parameters['change']}"]
+            load: Any = load_backfill if job == BACKFILL else load_change
+            found, _ = load(self._settings.changes, parameters["change"])
+            load_service(self._settings.config, found.service)
+            return [f"service:{found.service}", f"change:{parameters['change']}"]
         if "service" in parameters:
             return [f"service:{load_service(self._settings.config, parameters['service']).name}"]
         return []

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from prefect.client.schemas.objects import State
 
 from flows.endings import gave_up, stopped
-from slipway.outcomes import Plan
+from slipway.outcomes import OnService
 from tasks.attempts import Cancelled, attempt
 from tasks.hold import held
 from tasks.look import look_where_it_stands, out_of_resumes
+
+Planned = TypeVar("Planned", bound=OnService)
 
 
 def while_wanted(work: Callable[[], State[str]], left: str) -> State[str]:
@@ -22,11 +25,21 @@ def while_wanted(work: Callable[[], State[str]], left: str) -> State[str]:
             return stopped(cancelled, left)
 
 
-def while_held(change: str, read: Callable[[str], Plan], work: Callable[[Plan], State[str]]) -> State[str]:
+def roll_back_by_hand(resumes: int, change: str) -> State[str]:
+    """Where a change stands that kept crashing, and the way back."""
+    return gave_up(resumes, look_where_it_stands(change), f"To be where the change began: slipway rollback {change}")
+
+
+def while_held(
+    change: str,
+    read: Callable[[str], Planned],
+    work: Callable[[Planned], State[str]],
+    give_up: Callable[[int, str], State[str]] = roll_back_by_hand,
+) -> State[str]:
     """Read the plan, do the work while its service is held; a run that has crashed too often only looks and ends."""
     with attempt() as current:
         if out_of_resumes(current):
-            return gave_up(current.resumes, look_where_it_stands(change), change)
+            return give_up(current.resumes, change)
         try:
             plan = read(change)
             with held(plan):

@@ -41,10 +41,9 @@ def without_record(came_of_it: str, why: str, error: Exception) -> State[str]:
     return Failed(name="NotRecorded", message=f"{came_of_it}, without a record: {error} {why}")
 
 
-def gave_up(resumes: int, stands: str, change: str) -> State[str]:
+def gave_up(resumes: int, stands: str, by_hand: str) -> State[str]:
     """The end of a run that kept crashing: where the service stands, and what a person can do."""
     return Failed(
         name="GaveUp",
-        message=f"The run crashed {resumes} times and was not resumed again. {stands} "
-        f"To be where the change began: slipway rollback {change}",
+        message=f"The run crashed {resumes} times and was not resumed again. {stands} {by_hand}".strip(),
     )

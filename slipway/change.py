@@ -85,6 +85,7 @@ class Change(Noun):
     rollback: Sentence
     approval: Literal["none", "required"] = "none"
     approval_within_h: float = Field(default=24, gt=0, le=24 * 30)
+    requires_backfill: tuple[ChangeName, ...] = ()
     migrate: Migrate | None = None
     rehearse: Rehearse = Rehearse()
     purge: Purge | None = None

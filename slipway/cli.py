@@ -66,6 +66,24 @@ def purge(
 
 
 @app.command()
+def backfill(name: Annotated[str, typer.Argument(help="the backfill's folder below changes/")]) -> None:
+    """Change the rows of a table in batches; after a cancel or a failure it goes on from where it was."""
+    _start("backfill", {"change": name})
+
+
+@app.command()
+def pause(run: RunArgument, by: By, why: Why) -> None:
+    """Pause a backfill behind its batch."""
+    _say(run, "pause", by, why)
+
+
+@app.command()
+def resume(run: RunArgument, by: By, why: Why) -> None:
+    """Let a paused backfill go on."""
+    _say(run, "resume", by, why)
+
+
+@app.command()
 def status(run: Annotated[str | None, typer.Argument(help="a run's id; without it the newest runs")] = None) -> None:
     """Show one run, or the newest runs."""
     with _client() as client:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
+from slipway.backfill import Backfill
 from slipway.change import Change, ChangeName
 from slipway.finding import Finding
 from slipway.measurement import CacheClass
@@ -20,6 +21,18 @@ class CommandRun(Noun):
     seconds: float
     exit_code: int
     output: str  # stdout and stderr, the last lines, secrets replaced
+
+
+class OnService(Protocol):
+    """What a run is about to do on one service: enough to hold it by."""
+
+    @property
+    def name(self) -> str:
+        """The folder below changes/."""
+
+    @property
+    def service(self) -> Service:
+        """The service that is held."""
 
 
 class Plan(Noun):
@@ -140,3 +153,43 @@ class ServiceMeasured(Noun):
     errors: int
     median_ms: float | None
     p90_ms: float | None
+
+
+class BackfillPlan(Noun):
+    """A backfill with the service it is for, frozen for the rest of the run."""
+
+    name: ChangeName
+    digest: str
+    backfill: Backfill
+    service: Service
+
+
+class BackfillProgress(Noun):
+    """How far a backfill is; `eta_s` leaves out held and paused time, and is null while nobody can know."""
+
+    rows_passed: int
+    rows_changed: int
+    rows_skipped: int
+    total: int
+    total_is_exact: bool
+    rows_per_s: float | None
+    eta_s: float | None
+    batch: int
+    held_because: str = ""
+
+
+class SkippedRow(Noun):
+    """A row that a backfill left as it was: its key, or its number in the CSV file."""
+
+    row: int
+    reason: str
+
+
+class Backfilled(Noun):
+    """A backfill that went to its end: seconds of work, and seconds held or paused, in this run."""
+
+    rows_passed: int
+    rows_changed: int
+    skipped: tuple[SkippedRow, ...]
+    working_s: float
+    held_s: float

@@ -41,8 +41,10 @@ class _Here:
 
     attempt: Attempt | None = None
     cancelled_by = ""
+    paused_by = ""
     shielded = False
     acting = False
+    fenced: Fenced | None = None
 
 
 @cache
@@ -71,6 +73,7 @@ def attempt() -> Iterator[Attempt]:
     """Begin an attempt at this run, which fences every earlier one, and watch for a cancel while it lasts."""
     current = own_attempts().begin(run_id())
     _Here.attempt, _Here.cancelled_by, _Here.shielded = current, current.cancelled_by, False
+    _Here.paused_by = own_attempts().paused_by(run_id())
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(current, over), name="cancel-watch", daemon=True)
     watch.start()
@@ -87,8 +90,15 @@ def cancelled_by() -> str:
     return _Here.cancelled_by
 
 
+def paused_by() -> str:
+    """Who wants this run paused; empty when nobody does."""
+    return _Here.paused_by
+
+
 def check_cancelled() -> None:
-    """Raise Cancelled when somebody wants that, unless we are on the way back already."""
+    """Raise Cancelled when somebody wants that, unless we are on the way back already. A fenced process ends here."""
+    if _Here.fenced is not None:
+        _end_here(_Here.fenced)
     if _Here.cancelled_by and not _Here.shielded:
         raise Cancelled(_Here.cancelled_by)
 
@@ -123,10 +133,11 @@ def _end_here(fenced: Fenced) -> NoReturn:
 
 
 def _watch(current: Attempt, over: threading.Event) -> None:
-    """Look for a cancel in Prefect, and remember it in our store, where it outlives a crash.
+    """Look for a cancel in Prefect, and remember it in our store, where it outlives a crash; look there for a pause.
 
     A process that was taken for dead and is fenced ends here, too: it must not measure beside the later attempt, nor
-    rehearse on the same copy. One that is just acting has the lock, for which the later one waits: it may finish that.
+    rehearse on the same copy. One that is just acting has the lock, for which the later one waits: it may finish that,
+    or go on to where its step may be interrupted.
     """
     run = current.run_id
     with get_client(sync_client=True) as client:
@@ -136,7 +147,9 @@ def _watch(current: Attempt, over: threading.Event) -> None:
                 if state is not None and state.type == StateType.CANCELLING and not _Here.cancelled_by:
                     own_attempts().request_cancel(run, "somebody in Prefect")
                 _Here.cancelled_by = own_attempts().cancelled_by(current)
+                _Here.paused_by = own_attempts().paused_by(run)
             except Fenced as fenced:
+                _Here.fenced = fenced
                 if not _Here.acting:
                     _end_here(fenced)
             except Exception as error:  # the server or our store is away: the next look may succeed

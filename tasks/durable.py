@@ -26,7 +26,7 @@ from slipway import interruption
 from slipway.adapters.store import Outcome
 from slipway.errors import SlipwayError, Unavailable
 from tasks.artifacts import is_shown, publish
-from tasks.attempts import check_cancelled, effect, own_store, resumed, run_id
+from tasks.attempts import Cancelled, check_cancelled, effect, own_store, resumed, run_id
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,6 +80,8 @@ def _once(name: str, step: Callable[P, R]) -> Callable[P, R]:
             return returned
         try:
             outcome = step(*args, **kwargs)
+        except Cancelled:  # no failure: the end of the run says who, why, and how far it came
+            raise
         except SlipwayError as error:
             keep_failure(here, error)
             raise

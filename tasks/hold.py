@@ -8,7 +8,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
 from slipway.errors import SlipwayError
-from slipway.outcomes import Plan
+from slipway.outcomes import OnService
 from tasks.attempts import own_store, run_id, shield
 from tasks.durable import durable
 
@@ -16,7 +16,7 @@ CRASHED_FOR_GOOD = timedelta(minutes=10)  # a crashed run is resumed long before
 
 
 @contextmanager
-def held(plan: Plan) -> Iterator[None]:
+def held(plan: OnService) -> Iterator[None]:
     """Hold the service while a change is on its way; a run that pauses, is killed or crashes keeps the hold."""
     hold_service(plan)
     try:
@@ -30,7 +30,7 @@ def held(plan: Plan) -> Iterator[None]:
 
 
 @durable("hold the service")
-def hold_service(plan: Plan) -> str:
+def hold_service(plan: OnService) -> str:
     """Take the one hold of a service for this run, and tag the run. Repeated, it finds the hold to be its own already."""
     store, service = own_store(), plan.service.name
     _tag_run(f"service:{service}", f"change:{plan.name}")
@@ -49,7 +49,7 @@ def hold_service(plan: Plan) -> str:
 
 
 @durable("release the service")
-def release_service(plan: Plan) -> str:
+def release_service(plan: OnService) -> str:
     """Give up the hold. Repeated, it finds that it has none and does nothing."""
     had = own_store().release(plan.service.name, run_id())
     return f"{plan.service.name} is free" if had else f"{plan.service.name} was not held by this run"

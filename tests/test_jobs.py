@@ -26,6 +26,7 @@ def test_the_jobs(jobs: JobsFile) -> None:
         "roll-back-change",
         "measure-service",
         "purge-routes",
+        "backfill",
     ]
     assert all("job" in job.tags for job in jobs.deployments)
     assert [job.name for job in jobs.deployments if job.schedules] == ["measure-service"]

@@ -58,7 +58,7 @@ class AdminClient:
         return self._one("POST", f"/runs/{run_id}/rollback")
 
     def say(self, run_id: str, action: str, by: str, why: str) -> Document:
-        """`approve`, `reject` or `cancel` a run, with who and why."""
+        """`approve`, `reject`, `cancel`, `pause` or `resume` a run, with who and why."""
         return self._one("POST", f"/runs/{run_id}/{action}", json={"by": by, "why": why})
 
     def run(self, run_id: str) -> Document:

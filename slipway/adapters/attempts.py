@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from slipway.adapters.store import Store
-from slipway.adapters.tables import attempts
+from slipway.adapters.tables import attempts, pauses
 from slipway.service import Noun
 
 MAX_RESUMES = 5  # after so many the run only looks where the service stands, and ends
@@ -89,6 +89,22 @@ class Attempts:
         if token != attempt.token:
             raise _fenced(attempt)
         return str(by)
+
+    def request_pause(self, run_id: str, by: str) -> None:
+        """Remember, across crashes, that somebody wants the run paused; the first one stands."""
+        put = insert(pauses).values(run_id=run_id, by=by).on_conflict_do_nothing()
+        with self._store.transaction() as connection:
+            connection.execute(put)
+
+    def end_pause(self, run_id: str) -> bool:
+        """Let a paused run go on; false when it was not paused."""
+        with self._store.transaction() as connection:
+            return connection.execute(delete(pauses).where(pauses.c.run_id == run_id)).rowcount == 1
+
+    def paused_by(self, run_id: str) -> str:
+        """Who wants the run paused; empty when nobody does."""
+        with self._store.transaction() as connection:
+            return connection.execute(select(pauses.c.by).where(pauses.c.run_id == run_id)).scalar() or ""
 
 
 def _fenced(attempt: Attempt) -> Fenced:

@@ -27,6 +27,14 @@ outcomes = Table(
     Col("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
+pauses = Table(
+    "pause",
+    metadata,
+    Col("run_id", String, primary_key=True),
+    Col("by", String, nullable=False),
+    Col("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
 attempts = Table(
     "attempt",
     metadata,

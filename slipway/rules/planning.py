@@ -40,6 +40,8 @@ def _unknown_identities(change: Change, service: Service) -> list[str]:
 
 def _missing_parts(change: Change, service: Service, cache_has_tags: bool) -> list[str]:
     found = []
+    if change.requires_backfill and service.database is None:
+        found.append(f"Service {service.name} has no database in which a backfill could have finished.")
     if change.migrate is not None and service.migrations is None:
         found.append(f"Service {service.name} does not say how it migrates.")
     if change.migrate is not None and change.migrate.start == change.migrate.to:

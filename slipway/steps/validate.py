@@ -14,6 +14,7 @@ from slipway.outcomes import CommandRun, Plan
 from slipway.rules.planning import check_fit
 from slipway.service import Service, load_service
 from slipway.settings import Settings, resolve
+from slipway.steps.backfill import require_finished
 
 WRITTEN = ("record.md", "before-after.svg")  # what a run writes beside the change is not part of it
 
@@ -24,6 +25,7 @@ def validate(name: str, settings: Settings) -> Plan:
     Raises InvalidInput for what is written wrong, SlipwayError for a part of the service that does not answer.
     """
     plan = read_plan(name, settings)
+    require_finished(plan.change.requires_backfill, plan.service, settings)
     check_answers(plan.service)
     if plan.change.purge is not None:
         with purger_of(plan.service) as purger:

@@ -8,10 +8,36 @@ import pytest
 from prefect import Task
 
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
-from tasks import approval, hold, inspect_headers, judge, measure, migrate, purge, record, rehearse, roll_back, validate
+from tasks import (
+    approval,
+    backfill,
+    hold,
+    inspect_headers,
+    judge,
+    measure,
+    migrate,
+    purge,
+    record,
+    rehearse,
+    roll_back,
+    validate,
+)
 from tasks.durable import _may_pass_by_itself, step_name
 
-MODULES = (approval, hold, inspect_headers, judge, measure, migrate, purge, record, rehearse, roll_back, validate)
+MODULES = (
+    approval,
+    backfill,
+    hold,
+    inspect_headers,
+    judge,
+    measure,
+    migrate,
+    purge,
+    record,
+    rehearse,
+    roll_back,
+    validate,
+)
 
 
 def steps() -> list[Task[..., Any]]:

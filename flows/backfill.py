@@ -1,0 +1,46 @@
+"""Change the rows of one table in batches, slowly enough for the service."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled as CancelledState
+from prefect.states import Completed
+
+from flows.cards import card
+from flows.changing import while_held
+from flows.endings import gave_up
+from slipway.change import ChangeName
+from slipway.outcomes import BackfillPlan
+from tasks.attempts import Cancelled
+from tasks.backfill import backfill as change_rows
+from tasks.backfill import end_hold, how_far, read_backfill
+
+CARD = card(
+    "Changes the rows of one table in batches, each exactly once, and holds while the service or its database is not well.",
+    owner="the owner named in the backfill file",
+    expected="Every row done, or reported as skipped; a run that was cancelled or crashed goes on from its cursor.",
+    rollback="As the backfill file says: rows that were changed stay changed.",
+)
+
+
+@flow(name="backfill", flow_run_name="backfill {change}", description=CARD)
+def backfill(change: ChangeName) -> State[str]:
+    """Hold the service, change the rows."""
+    return while_held(change, read_backfill, fill, give_up)
+
+
+def fill(plan: BackfillPlan) -> State[str]:
+    """The backfill while its service is held; when it is cancelled, what is done stays done."""
+    try:
+        done = change_rows(plan)
+    except Cancelled as cancelled:
+        return CancelledState(message=f"{cancelled.failed} {how_far(plan.name)}")
+    message = f"{done.rows_passed:,} rows passed, {done.rows_changed:,} changed, {len(done.skipped):,} skipped"
+    return Completed(message=message, data="backfilled")
+
+
+def give_up(resumes: int, change: str) -> State[str]:
+    """The end of a run that kept crashing."""
+    end_hold(change)
+    return gave_up(resumes, how_far(change), "")

@@ -1,0 +1,274 @@
+"""A backfill in the service's own database: each batch moves the rows and the cursor in one transaction.
+
+The row of `slipway_backfill` is locked first, so two processes never do the same batch, and a process that dies, at
+whatever moment, leaves the rows and the cursor as they were before its last batch or as they are behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from sqlalchemy import Connection, Row, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from slipway.adapters import backfill_sql as sql
+from slipway.adapters.backfill_sources import KEY, Edge, Source, Span, key_faults, quoted
+from slipway.adapters.databases.postgresql import DRIVER, PostgreSQL
+from slipway.backfill import Backfill
+from slipway.errors import InvalidInput, SlipwayError, Unavailable
+
+COUNT_WITHIN_S = 5
+TIMEOUTS = {"57014", "55P03", "40001", "40P01"}  # statement, lock, serialization, deadlock: smaller may pass
+BAD_DATA = ("22", "23", "P0001")  # data exception, integrity constraint, RAISE in a trigger: smaller finds the row
+GONE = ("08", "57P", "53", "58")  # connection, shutdown, resources, system: asking again may help
+
+
+class TimedOut(Unavailable):
+    """A transaction met a time-out or a deadlock; nothing of it was done."""
+
+
+class Refused(SlipwayError):
+    """The database refused the data of a batch; nothing of it was done."""
+
+
+class Standing(NamedTuple):
+    """How far a backfill is, as its row in the service's database says."""
+
+    digest: str
+    upper: int
+    cursor: int
+    total: int
+    total_is_exact: bool
+    rows_passed: int
+    rows_changed: int
+    rows_skipped: int
+    finished_at: datetime | None
+
+
+class Ledger:
+    """The one connection of a backfill to the service's database. Use as a context manager.
+
+    Methods raise Unavailable when the database is away and SlipwayError for what it will always refuse.
+    """
+
+    def __init__(self, database: PostgreSQL, name: str, backfill: Backfill, source: Source) -> None:
+        self._name, self._backfill, self._source = name, backfill, source
+        more = {"application_name": application_name(name), "prepare_threshold": None}
+        self._engine = create_engine(database.url.set(drivername=DRIVER), connect_args=more, poolclass=StaticPool)
+        self._driver: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._engine.dispose()
+
+    def cancel(self) -> None:
+        """End the statement that is running, if there is one; for another thread."""
+        driver = self._driver
+        if driver is not None:
+            with suppress(Exception):  # it has just ended, or its connection has
+                driver.cancel()
+
+    def check(self) -> None:
+        """Hold key and statement against the table, without running it. Raises InvalidInput."""
+        names = {"table": quoted(self._backfill.table), "key": self._backfill.key}
+        with self._transaction() as connection:
+            fault = key_faults(connection.execute(KEY, names).one_or_none(), self._backfill.table, self._backfill.key)
+            if fault:
+                raise InvalidInput(fault, expected="A column of integers that is unique and NOT NULL.")
+            self._source.check(connection)
+
+    def begin(self, digest: str) -> Standing:
+        """Where the backfill stands; a new one gets its bounds here, once and for all. Raises InvalidInput for another file."""
+        with self._transaction() as connection:
+            for statement in sql.TABLES:
+                connection.execute(text(statement))
+        with self._transaction() as connection:
+            known = _standing(connection.execute(sql.LOOK, {"name": self._name}).one_or_none())
+        if known is None:
+            return self._enter(digest)
+        if known.digest != digest:
+            raise InvalidInput(
+                f"The backfill {self._name} was begun with another file: {_how_far(known)}.",
+                expected="The file as it was; what is to be done otherwise gets another name.",
+            )
+        return known
+
+    def advance(self, limit: int) -> tuple[Standing, dict[int, str]]:
+        """One batch of at most `limit` rows in one transaction: how far it is then, and the bad rows that it skipped.
+
+        A batch of one row that the database refuses is skipped. Raises TimedOut, and Refused for more than one row.
+        """
+        with self._transaction() as connection:
+            at = _standing(connection.execute(sql.LOCK, {"name": self._name}).one())
+            assert at is not None
+            span = Span(at.cursor, at.upper)
+            edge = None if at.finished_at else self._source.edge(connection, span, limit)
+            if edge is None:
+                finished = _standing(connection.execute(sql.FINISH, {"name": self._name}).one())
+                assert finished is not None
+                return finished, {}
+            return self._move(connection, span, edge)
+
+    def skipped(self) -> dict[int, str]:
+        """The rows that were skipped so far, with their reasons."""
+        with self._transaction() as connection:
+            return {row.position: row.reason for row in connection.execute(sql.SKIPPED, {"name": self._name})}
+
+    def retry_skipped(self, position: int) -> str:
+        """Try a skipped row once more: the reason why it stays skipped, or nothing."""
+        with self._transaction() as connection:
+            connection.execute(sql.LOCK, {"name": self._name})
+            changed, bad = self._apply_alone(connection, Span(position - 1, position), position)
+            if not bad:
+                where = {"name": self._name, "position": position}
+                if connection.execute(sql.UNSKIP, where).rowcount:
+                    connection.execute(sql.MENDED, {"name": self._name, "changed": changed})
+            return bad.get(position, "")
+
+    @contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """The connection between two batches, for a look at the database's health."""
+        with self._transaction() as connection:
+            yield connection
+
+    def _enter(self, digest: str) -> Standing:
+        with self._transaction() as connection:
+            span = self._source.span(connection) or Span(0, 0)
+        total, exact = self._total(span)
+        values = {"name": self._name, "digest": digest, **span._asdict(), "total": total, "exact": exact}
+        with self._transaction() as connection:
+            connection.execute(sql.BEGIN, values)
+            entered = _standing(connection.execute(sql.LOOK, {"name": self._name}).one())
+        assert entered is not None
+        return entered
+
+    def _total(self, span: Span) -> tuple[int, bool]:
+        """Counted where that is quick, estimated elsewhere."""
+        try:
+            with self._transaction(COUNT_WITHIN_S) as connection:
+                return self._source.count(connection, span), True
+        except TimedOut:
+            with self._transaction() as connection:
+                return self._source.estimate(connection, span), False
+
+    def _move(self, connection: Connection, span: Span, edge: Edge) -> tuple[Standing, dict[int, str]]:
+        wanted = Span(span.after, edge.last)
+        if edge.rows == 1:
+            changed, bad = self._apply_alone(connection, wanted, edge.last)
+        else:
+            changed, bad = self._source.apply(connection, wanted)
+        for position, reason in bad.items():
+            connection.execute(sql.SKIP, {"name": self._name, "position": position, "reason": reason})
+        moved = {"cursor": edge.last, "passed": edge.rows, "changed": changed, "skipped": len(bad)}
+        standing = _standing(connection.execute(sql.MOVE, {"name": self._name, **moved}).one())
+        assert standing is not None
+        self._refuse_too_many(standing, bad)
+        return standing, bad
+
+    def _apply_alone(self, connection: Connection, span: Span, position: int) -> tuple[int, dict[int, str]]:
+        """One row by itself: what the database refuses, deferred constraints too, is its reason."""
+        try:
+            with connection.begin_nested():
+                changed, bad = self._source.apply(connection, span)
+                connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+                return changed, bad
+        except DBAPIError as error:
+            if not _is_bad_data(error):
+                raise
+            return 0, {position: _reason(error)}
+
+    def _refuse_too_many(self, standing: Standing, bad: dict[int, str]) -> None:
+        if bad and standing.rows_skipped > self._backfill.max_bad_rows:
+            position, reason = next(iter(bad.items()))
+            row = f"row {position} of {self._backfill.csv.file}" if self._backfill.csv else f"row {position}"
+            raise SlipwayError(
+                f"{self._backfill.table}, {row}: {reason}. "
+                f"That makes {standing.rows_skipped} bad rows; {_how_far(standing)}.",
+                expected=f"At most {self._backfill.max_bad_rows} (max_bad_rows). What is done stays done.",
+                retry_is_safe=True,
+            )
+
+    @contextmanager
+    def _transaction(self, statement_s: float | None = None) -> Iterator[Connection]:
+        batch = self._backfill.batch
+        limits = {
+            "statement": f"{(statement_s or batch.statement_timeout_s) * 1_000:.0f}ms",
+            "lock": f"{batch.lock_timeout_s * 1_000:.0f}ms",
+        }
+        with _told(self._name), self._engine.begin() as connection:
+            self._driver = connection.connection.driver_connection
+            connection.execute(sql.LIMITS, limits)
+            yield connection
+
+
+def application_name(name: str) -> str:
+    """What the backfill calls itself in pg_stat_activity."""
+    return f"slipway backfill {name}"[:63]
+
+
+def standing_of(database: PostgreSQL, name: str) -> Standing | None:
+    """Where a backfill stands, or None when the database knows none of that name. Raises Unavailable."""
+    engine = create_engine(database.url.set(drivername=DRIVER))
+    try:
+        with _told(name), engine.connect() as connection:
+            if connection.execute(text("SELECT to_regclass('slipway_backfill')")).scalar_one() is None:
+                return None
+            return _standing(connection.execute(sql.LOOK, {"name": name}).one_or_none())
+    finally:
+        engine.dispose()
+
+
+def gate_fault(standing: Standing | None, digest: str) -> str:
+    """Why a change that requires a backfill must wait; empty when the backfill has done every row of this file."""
+    if standing is None:
+        return "has not begun"
+    if standing.digest != digest:
+        return "was run with another file"
+    if standing.finished_at is None:
+        return f"is not finished: {_how_far(standing)}"
+    return f"skipped {standing.rows_skipped:,} rows" if standing.rows_skipped else ""
+
+
+def _standing(row: Row[Any] | None) -> Standing | None:
+    return None if row is None else Standing(*row)
+
+
+def _how_far(standing: Standing) -> str:
+    about = "" if standing.total_is_exact else "about "
+    return f"{standing.rows_passed:,} of {about}{standing.total:,} rows are done"
+
+
+def _is_bad_data(error: DBAPIError) -> bool:
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith(BAD_DATA)
+
+
+def _reason(error: DBAPIError) -> str:
+    return (str(error.orig or error).strip().splitlines() or ["no reason"])[0][:500]
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if state in TIMEOUTS:
+            raise TimedOut(f"{_reason(error)}.", expected="Rows that are free, and batches that are quick.") from None
+        if _is_bad_data(error):
+            raise Refused(f"{_reason(error)}.", expected="Data that fits the table.", retry_is_safe=True) from None
+        if not state or state.startswith(GONE):
+            raise Unavailable(
+                f"The database of backfill {name}: {_reason(error)}.", expected="A database that answers."
+            ) from None
+        raise InvalidInput(
+            f"The database refuses backfill {name}: {_reason(error)}.", expected="SQL that fits the table."
+        ) from None

@@ -1,0 +1,55 @@
+from prefect.logging import get_run_logger
+from pydantic_core import to_jsonable_python
+
+from slipway.errors import SlipwayError, Unavailable
+from slipway.outcomes import Backfilled, BackfillPlan, BackfillProgress
+from slipway.settings import Settings
+from slipway.steps import backfill as steps
+from tasks.attempts import own_store, paused_by, run_id
+from tasks.durable import durable
+
+PROGRESS = "backfill progress"
+
+
+@durable("read backfill")
+def read_backfill(change: str) -> BackfillPlan:
+    """Hold a backfill against its service and table. Repeated, it only reads again: it changes nothing."""
+    return steps.validate(change, Settings.from_environment())
+
+
+@durable("backfill", acts_on=lambda plan: plan.service.name, interruptible=True)
+def backfill(plan: BackfillPlan) -> Backfilled:
+    """Change the rows batch by batch. Repeated, it goes on from the cursor that moved with the last batch."""
+    return steps.backfill(plan, Settings.from_environment().changes, Teller(), paused_by)
+
+
+def how_far(change: str) -> str:
+    """How far a backfill is, in a sentence; reads only, so it is no durable step."""
+    try:
+        return steps.how_far(steps.read_plan(change, Settings.from_environment()))
+    except SlipwayError as error:
+        return f"How far it is could not be seen: {error.failed}"
+
+
+def end_hold(change: str) -> None:
+    """The end of this run's hold, for a run that will not go on."""
+    plan = steps.read_plan(change, Settings.from_environment())
+    own_store().release(plan.service.name, run_id())
+
+
+class Teller:
+    """Keeps the progress where the admin service reads it, and writes into the run's log when it holds or goes on."""
+
+    def __init__(self) -> None:
+        self._held_because = ""
+
+    def __call__(self, progress: BackfillProgress) -> None:
+        """Tell one progress; that our own store is away is no reason to stop."""
+        log = get_run_logger()
+        if progress.held_because != self._held_because:
+            log.info("holding: %s", progress.held_because) if progress.held_because else log.info("going on")
+            self._held_because = progress.held_because
+        try:
+            own_store().keep(run_id(), PROGRESS, "BackfillProgress", to_jsonable_python(progress))
+        except Unavailable as error:
+            log.warning("the progress could not be kept: %s", error.failed)
