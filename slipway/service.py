@@ -44,6 +44,7 @@ class Database(Noun):
 
     url: EnvironmentReference
     variable: str = Field(default="DATABASE_URL", pattern=r"^[A-Z][A-Z0-9_]*$")
+    clone: EnvironmentReference | None = None  # a copy that the owner keeps: rehearsals use it, and copy nothing
 
 
 class MigrationCommands(Noun):

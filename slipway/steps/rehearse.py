@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from slipway.adapters.databases.contents import read_contents
-from slipway.adapters.databases.moving import invalid_indexes
+from slipway.adapters.databases.moving import invalid_indexes, is_same_database
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.migrating import BASE, MigrationTool, move_failed
 from slipway.change import Migrate
@@ -31,12 +33,11 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
     if wanted is None or plan.service.database is None:
         return Rehearsal(reversibility="nothing to migrate")
     live = PostgreSQL(resolve(plan.service.database.url))
-
-    def prove(empty: PostgreSQL) -> None:
-        prove_apart(MigrationTool(plan.service, empty.connection_url(), config_folder), wanted, live)
-
+    server = live if plan.service.database.clone is None else PostgreSQL(resolve(plan.service.database.clone))
+    with server.empty(plan.service.name) as empty:  # one change at a time per service, so the name is free
+        prove_apart(MigrationTool(plan.service, empty.connection_url(), config_folder))
     began = time.monotonic()
-    with live.copied(plan.service.name, prove) as copy:  # one change at a time per service, so the name is free
+    with live.copied(plan.service.name) if server is live else cloned(server, live) as copy:
         seconds = round(time.monotonic() - began, 3)
         tool = MigrationTool(plan.service, copy.connection_url(), config_folder)
         rehearsal = there_and_back(tool, copy, wanted, live.schema())
@@ -45,7 +46,19 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
         return rehearsal.model_copy(update=about_live)
 
 
-def prove_apart(tool: MigrationTool, wanted: Migrate, live: PostgreSQL) -> None:
+@contextmanager
+def cloned(clone: PostgreSQL, live: PostgreSQL) -> Iterator[PostgreSQL]:
+    """The clone that the owner keeps, seen not to be the live database. It is left as the rehearsal leaves it."""
+    if is_same_database(live, clone):
+        raise SlipwayError(
+            f"The clone {clone.name} is the live database itself. Nothing was changed.",
+            expected="`clone` in slipway.toml to name another database.",
+            retry_is_safe=True,
+        )
+    yield clone
+
+
+def prove_apart(tool: MigrationTool) -> None:
     """Raise SlipwayError when the service's tool sees a revision in a database that is still empty.
 
     It would be the live one, or another that stands in the service's own configuration: the tool does not follow the
@@ -64,6 +77,13 @@ def prove_apart(tool: MigrationTool, wanted: Migrate, live: PostgreSQL) -> None:
 def there_and_back(tool: MigrationTool, copy: PostgreSQL, wanted: Migrate, live_schema: str) -> Rehearsal:
     """Upgrade, downgrade and upgrade a copy, and judge the way back."""
     before = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
+    stands = tool.current()
+    if stands != wanted.start:
+        raise SlipwayError(
+            f"The copy stands at {stands}, not at {wanted.start}. Nothing live was changed.",
+            expected=f"A copy at {wanted.start}; a clone of your own has to be made anew.",
+            retry_is_safe=True,
+        )
     up = _upgrade(tool, wanted)
     schema = copy.schema()
     changed = Snapshot(schema_text=schema, tables=read_contents(copy) if schema == before.schema_text else ())

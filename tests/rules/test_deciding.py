@@ -7,9 +7,17 @@ from itertools import product
 import pytest
 
 from slipway.change import Judge
+from slipway.finding import Finding
 from slipway.measurement import Interval, TargetVerdict, Verdict, VerdictWord
 from slipway.outcomes import Approval, DecisionWord, Failure, Rehearsal
-from slipway.rules.deciding import decide, decide_on_failure, decide_on_rejection, open_question, worth_extending
+from slipway.rules.deciding import (
+    decide,
+    decide_on_failure,
+    decide_on_rehearsal,
+    decide_on_rejection,
+    open_question,
+    worth_extending,
+)
 
 PROVEN = Rehearsal(reversibility="lossless")
 NO_MIGRATION = Rehearsal(reversibility="nothing to migrate")
@@ -126,3 +134,21 @@ def test_a_database_between_two_revisions_is_a_persons() -> None:
     assert decision.reason == (
         "The migration or a step after it failed. It stands between. A person has to look before anything else is done."
     )
+
+
+def test_an_error_of_the_rehearsal_rejects_the_change() -> None:
+    """Unless its owner has accepted it by its code; warnings are for people to read."""
+    found = [
+        Finding(
+            code="old-code-breaks", level="error", summary="/a answers 500.", explanation="It will meet the schema."
+        ),
+        Finding(code="way-back-lossy", level="warning", summary="It loses something.", explanation="a.note"),
+    ]
+    rehearsal = Rehearsal(reversibility="lossy", losses=("a.note",), findings=tuple(found))
+    rejected = decide_on_rehearsal(rehearsal, [])
+    assert rejected is not None and rejected.word == "reject"
+    assert rejected.reason == (
+        "The rehearsal found what stands against it. old-code-breaks: /a answers 500. Nothing was changed."
+    )
+    assert decide_on_rehearsal(rehearsal, ["old-code-breaks"]) is None
+    assert decide_on_rehearsal(PROVEN, []) is None

@@ -8,10 +8,13 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from sqlalchemy import URL, make_url
 
+from deployments.postgres import create_database, drop_database, url_on
 from slipway.errors import SlipwayError
 from slipway.outcomes import Rehearsal
 from slipway.service import Serve
+from slipway.settings import EnvironmentReference
 from slipway.steps.migrate import migrate, migrate_back
 from slipway.steps.rehearse import digest, rehearse
 from slipway.steps.roll_back import roll_back
@@ -265,6 +268,32 @@ def test_without_a_migration_nothing_is_done(make: Make) -> None:
     assert rehearse(plan, history.folder) == Rehearsal(reversibility="nothing to migrate")
     assert migrate(plan, history.folder) is None
     assert roll_back(plan, history.folder).sentence == "nothing was left to do, the change has no migration."
+
+
+def test_a_clone_that_the_owner_keeps(make: Make, postgres: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is copied; a clone that is the live database under another name is refused before anything is changed."""
+    history = make(INDEX)
+    name = f"clone_{history.live.name}"
+    create_database(postgres, name)
+    plan = history.plan("0001", "0002")
+    monkeypatch.setenv("CLONE_URL", url_on(postgres, name))
+    database = plan.service.database.model_copy(update={"clone": EnvironmentReference(env="CLONE_URL")})
+    plan = plan.model_copy(update={"service": plan.service.model_copy(update={"database": database})})
+    try:
+        with pytest.raises(SlipwayError, match=r"The copy stands at base, not at 0001\. Nothing live was changed\."):
+            rehearse(plan, history.folder)
+        clone = History(history.folder / "clone", url_on(postgres, name), [FIRST, INDEX])
+        clone.stand_at("0001")
+        before = state(history)
+        assert rehearse(plan, history.folder).reversibility == "lossless"
+        assert (clone.version(), state(history)) == ("0002", before)
+        alias = make_url(history.live.connection_url()).set(host="localhost").render_as_string(hide_password=False)
+        monkeypatch.setenv("CLONE_URL", alias)
+        with pytest.raises(SlipwayError, match=r"is the live database itself\. Nothing was changed\."):
+            rehearse(plan, history.folder)
+        assert state(history) == before
+    finally:
+        drop_database(postgres, name)
 
 
 SERVICE = """

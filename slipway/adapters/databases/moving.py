@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -82,6 +83,18 @@ def blockers_of(database: PostgreSQL, application: str) -> Iterator[list[Blocker
         over.set()
         watch.join()
         seen.extend(found.values())
+
+
+def is_same_database(one: PostgreSQL, other: PostgreSQL) -> bool:
+    """Whether two URLs reach the same database, whatever names and ports they use: a lock taken here is seen there."""
+    key = secrets.randbits(62)
+    held = text(
+        "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = 'advisory' "
+        "AND d.datname = current_database() AND (l.classid::bigint << 32 | l.objid::bigint) = :key)"
+    )
+    with _connected(one) as mine, _connected(other) as theirs:
+        mine.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        return bool(theirs.execute(held, {"key": key}).scalar_one())
 
 
 def invalid_indexes(database: PostgreSQL) -> tuple[str, ...]:

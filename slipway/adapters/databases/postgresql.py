@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,19 +72,13 @@ class PostgreSQL:
         return str(self.url.database)
 
     @contextmanager
-    def copied(self, label: str, prove: Callable[[PostgreSQL], None] | None = None) -> Iterator[PostgreSQL]:
+    def copied(self, label: str) -> Iterator[PostgreSQL]:
         """A copy on the same server, by parallel dump and restore, which needs no quiet source; dropped at the end.
 
-        A copy of the same label that a dead run left behind is dropped first. `prove` gets the copy while it is still
-        empty, to see that whoever is to change it changes it and not the live one. Raises SlipwayError without room.
+        A copy of the same label that a dead run left behind is dropped first. Raises SlipwayError without room.
         """
         self._check_room(Path(tempfile.gettempdir()), "the dump")
-        copy = PostgreSQL(self._sibling(COPY_PREFIX + re.sub(r"[^a-z0-9-]", "", label.lower())[:40]))
-        self._make_empty(copy.name)
-        try:
-            if prove is not None:
-                prove(copy)
-                self._make_empty(copy.name)  # whatever looked at it may have left something
+        with self.empty(label) as copy:
             with _folder(Path(tempfile.gettempdir()) / f"{copy.name}-{self.url.host}-{self.url.port}") as dump:
                 dumped = ("--format=directory", "--jobs=2", "--compress=0", f"--file={dump}/dump")
                 self._tool("pg_dump", *dumped, "--dbname", self.name)
@@ -92,8 +86,17 @@ class PostgreSQL:
                 copy._tool("pg_restore", *restored, f"{dump}/dump")
             copy._admin("ANALYZE", inside=True)
             yield copy
+
+    @contextmanager
+    def empty(self, label: str) -> Iterator[PostgreSQL]:
+        """An empty database on the same server, dropped at the end; one that a dead run left behind is dropped first."""
+        made = PostgreSQL(self._sibling(COPY_PREFIX + re.sub(r"[^a-z0-9-]", "", label.lower())[:40]))
+        self._drop(made.name)
+        self._admin(f'CREATE DATABASE "{made.name}" TEMPLATE template0')
+        try:
+            yield made
         finally:
-            self._drop(copy.name)
+            self._drop(made.name)
 
     def _check_room(self, folder: Path, what: str) -> None:
         """Raise SlipwayError where less is free than the database is large; a dump has no indexes, and is smaller."""
@@ -111,10 +114,6 @@ class PostgreSQL:
 
     def _sibling(self, name: str) -> str:
         return self.url.set(database=name).render_as_string(hide_password=False)
-
-    def _make_empty(self, name: str) -> None:
-        self._drop(name)
-        self._admin(f'CREATE DATABASE "{name}" TEMPLATE template0')
 
     def _drop(self, name: str) -> None:
         self._admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
