@@ -16,6 +16,9 @@ TABLES = (
         PRIMARY KEY (name, position))
     """,
 )
+HAS_TABLES = text("""
+    SELECT to_regclass('slipway_backfill') IS NOT NULL AND to_regclass('slipway_backfill_skipped') IS NOT NULL
+""")
 COLUMNS = "digest, upper, cursor, total, total_is_exact, rows_passed, rows_changed, rows_skipped, finished_at"
 LOCK = text(f"SELECT {COLUMNS} FROM slipway_backfill WHERE name = :name FOR UPDATE")  # noqa: S608
 LOOK = text(f"SELECT {COLUMNS} FROM slipway_backfill WHERE name = :name")  # noqa: S608
@@ -29,7 +32,7 @@ FINISH = text(f"""
 """)  # noqa: S608
 BEGIN = text("""
     INSERT INTO slipway_backfill (name, digest, span_start, upper, cursor, total, total_is_exact)
-    VALUES (:name, :digest, :after, :upto, :after, :total, :exact)
+    VALUES (:name, :digest, :after, :upto, :after, :total, :exact) ON CONFLICT DO NOTHING
 """)
 SKIP = text("INSERT INTO slipway_backfill_skipped (name, position, reason) VALUES (:name, :position, :reason)")
 SKIPPED = text("SELECT position, reason FROM slipway_backfill_skipped WHERE name = :name ORDER BY position")

@@ -88,13 +88,11 @@ class Ledger:
 
     def begin(self, digest: str) -> Standing:
         """Where the backfill stands; a new one gets its bounds here, once and for all. Raises InvalidInput for another file."""
-        with self._transaction() as connection:
-            for statement in sql.TABLES:
-                connection.execute(text(statement))
+        self._make_tables()
         with self._transaction() as connection:
             known = _standing(connection.execute(sql.LOOK, {"name": self._name}).one_or_none())
         if known is None:
-            return self._enter(digest)
+            known = self._enter(digest)
         if known.digest != digest:
             raise InvalidInput(
                 f"The backfill {self._name} was begun with another file: {_how_far(known)}.",
@@ -127,11 +125,14 @@ class Ledger:
         """Try a skipped row once more: the reason why it stays skipped, or nothing."""
         with self._transaction() as connection:
             connection.execute(sql.LOCK, {"name": self._name})
+            where = {"name": self._name, "position": position}
+            if not connection.execute(sql.UNSKIP, where).rowcount:
+                return ""  # another process has done it since we looked
             changed, bad = self._apply_alone(connection, Span(position - 1, position), position)
+            for reason in bad.values():
+                connection.execute(sql.SKIP, {**where, "reason": reason})
             if not bad:
-                where = {"name": self._name, "position": position}
-                if connection.execute(sql.UNSKIP, where).rowcount:
-                    connection.execute(sql.MENDED, {"name": self._name, "changed": changed})
+                connection.execute(sql.MENDED, {"name": self._name, "changed": changed})
             return bad.get(position, "")
 
     @contextmanager
@@ -139,6 +140,13 @@ class Ledger:
         """The connection between two batches, for a look at the database's health."""
         with self._transaction() as connection:
             yield connection
+
+    def _make_tables(self) -> None:
+        """Only where they are missing: a role that may not create tables can be given them by one that may."""
+        with self._transaction() as connection:
+            if not connection.execute(sql.HAS_TABLES).scalar_one():
+                for statement in sql.TABLES:
+                    connection.execute(text(statement))
 
     def _enter(self, digest: str) -> Standing:
         with self._transaction() as connection:
