@@ -19,6 +19,8 @@ TABLES = (
 HAS_TABLES = text("""
     SELECT to_regclass('slipway_backfill') IS NOT NULL AND to_regclass('slipway_backfill_skipped') IS NOT NULL
 """)
+# Two sessions that create a table at once collide in the catalogue, IF NOT EXISTS or not.
+ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('slipway: tables of a backfill', 0))")
 COLUMNS = "digest, upper, cursor, total, total_is_exact, rows_passed, rows_changed, rows_skipped, finished_at"
 LOCK = text(f"SELECT {COLUMNS} FROM slipway_backfill WHERE name = :name FOR UPDATE")  # noqa: S608
 LOOK = text(f"SELECT {COLUMNS} FROM slipway_backfill WHERE name = :name")  # noqa: S608

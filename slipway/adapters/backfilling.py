@@ -145,6 +145,7 @@ class Ledger:
         """Only where they are missing: a role that may not create tables can be given them by one that may."""
         with self._transaction() as connection:
             if not connection.execute(sql.HAS_TABLES).scalar_one():
+                connection.execute(sql.ALONE)
                 for statement in sql.TABLES:
                     connection.execute(text(statement))
 
