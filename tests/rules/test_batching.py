@@ -1,84 +1,78 @@
-"""How large the next batch is, how long to wait after a time-out, and when a backfill will be done."""
-
-from __future__ import annotations
+"""The size of batches, the wait after time-outs, and the ETA."""
 
 import pytest
 
 from slipway.backfill import Batch
 from slipway.rules.batching import Pace, after_batch, after_timeout, eta_s, wait_after_timeout
 
-BATCH = Batch(target_s=1, start=1_000, smallest=100, largest=5_000)
+BATCH = Batch(start=1_000, smallest=100, largest=50_000, target_s=1)
 
 
-def batches(pace: Pace, rate: float, count: int, batch: Batch = BATCH) -> list[Pace]:
-    """The paces behind so many batches on a table that does `rate` rows a second."""
-    found = []
-    for _ in range(count):
-        seconds = pace.size / rate
-        pace = after_batch(pace, batch, pace.size, seconds, seconds)
-        found.append(pace)
-    return found
-
-
-def test_a_quick_table_gets_larger_batches_by_a_fifth_each() -> None:
-    """The size grows by a fifth at most, up to the largest, however quick a batch was."""
-    sizes = [pace.size for pace in batches(Pace(size=1_000), rate=1_000_000, count=20)]
+def test_it_grows_by_a_fifth_at_most() -> None:
+    """Batches that are far too quick grow by a fifth each, up to the largest."""
+    pace, sizes = Pace(size=1_000), []
+    for _ in range(30):
+        pace = after_batch(pace, BATCH, pace.size, pace.size / 1_000_000, 0.1)
+        sizes.append(pace.size)
     assert sizes[:3] == [1_200, 1_440, 1_728]
-    assert sizes[-1] == 5_000
+    assert sizes[-1] == 50_000
 
 
-def test_the_size_settles_where_a_batch_takes_its_target() -> None:
-    """From above and from below it comes to the rows of one target."""
-    assert batches(Pace(size=1_000), rate=3_000, count=20)[-1].size == 3_000
-    assert batches(Pace(size=5_000), rate=700, count=20)[-1].size == 700
+def test_it_settles_at_the_target() -> None:
+    """At ten thousand rows a second and a target of one second, a batch has ten thousand rows."""
+    pace = Pace(size=1_000)
+    for _ in range(30):
+        pace = after_batch(pace, BATCH, pace.size, pace.size / 10_000, 1)
+    assert pace.size == pytest.approx(10_000, rel=0.001)
 
 
-def test_a_slow_table_gets_the_smallest_batches_at_once() -> None:
-    """Shrinking has no limit but the smallest size."""
-    assert batches(Pace(size=1_000), rate=5, count=1)[-1].size == 100
+def test_it_shrinks_with_the_rate_and_not_below_the_smallest() -> None:
+    """When rows become slow the size follows the smoothed rate, four tenths of the way each time."""
+    pace = after_batch(Pace(size=10_000, rate=10_000), BATCH, 10_000, 10, 10)
+    assert (pace.rate, pace.size) == (0.4 * 1_000 + 0.6 * 10_000, 6_400)
+    for _ in range(50):
+        pace = after_batch(pace, BATCH, pace.size, pace.size / 10, 1)
+    assert pace.size == 100
 
 
-def test_one_slow_batch_counts_for_four_tenths() -> None:
-    """The rate is a moving average, in which the newest batch weighs 0.4."""
-    steady = batches(Pace(size=2_000), rate=2_000, count=5)[-1]
-    assert after_batch(steady, BATCH, 2_000, 4, 4).rate == pytest.approx(0.4 * 500 + 0.6 * 2_000)
+def test_a_small_size_can_grow() -> None:
+    """A fifth of a few rows is at least one."""
+    batch = Batch(start=1, smallest=1)
+    assert after_batch(Pace(size=1), batch, 1, 0.001, 0.001).size == 2
 
 
-def test_a_batch_that_takes_no_time_at_all() -> None:
-    """A clock that did not move is no division by zero."""
-    assert after_batch(Pace(size=1_000), BATCH, 1_000, 0, 0).size == 1_200
-
-
-def test_a_timeout_halves_the_size_and_forgets_the_rate() -> None:
-    """Down to the smallest; the next batch is measured anew, and then grows by a fifth at most."""
-    pace = after_timeout(Pace(size=1_000, rate=9_000, speed=8_000, batches=7), BATCH)
-    assert (pace.size, pace.rate, pace.speed, pace.batches) == (500, None, 8_000, 7)
+def test_a_time_out_halves_and_forgets_the_rate() -> None:
+    """After a time-out the size is half, not below the smallest, and grows again only by a fifth."""
+    pace = after_timeout(Pace(size=10_000, rate=10_000, speed=9_000, batches=5), BATCH)
+    assert (pace.size, pace.rate, pace.speed) == (5_000, None, 9_000)
+    assert after_batch(pace, BATCH, 5_000, 0.01, 0.01).size == 6_000
     assert after_timeout(Pace(size=150), BATCH).size == 100
-    assert after_batch(pace, BATCH, 500, 0.01, 0.01).size == 600
 
 
-def test_the_wait_after_timeouts_grows_to_ten_seconds() -> None:
-    """Twice as long each time, and never longer than ten seconds."""
-    assert [wait_after_timeout(count) for count in (1, 2, 3, 7, 8, 40, 4_000)] == [0.1, 0.2, 0.4, 6.4, 10, 10, 10]
+def test_the_wait_grows_to_ten_seconds() -> None:
+    """Each time-out in a row waits twice as long as the one before, and never longer than ten seconds."""
+    assert [wait_after_timeout(number) for number in (1, 2, 3, 7, 8, 40)] == [0.1, 0.2, 0.4, 6.4, 10, 10]
 
 
-def test_an_eta_is_unknown_at_first() -> None:
-    """Two batches are a guess; three are an estimate by the working time."""
-    paces = batches(Pace(size=1_000), rate=1_000, count=3)
-    assert [eta_s(pace, 10_000, 3_000) for pace in paces] == [None, None, pytest.approx(7)]
-
-
-def test_an_eta_by_working_time() -> None:
-    """What was spent on failed tries and rests between batches is part of it, what was held or paused is not."""
-    pace = Pace(size=100)
+def test_the_eta_counts_working_time() -> None:
+    """The ETA is by the speed over all working time, rests and failed tries too, not by the rate within batches."""
+    pace = Pace(size=1_000)
     for _ in range(5):
-        pace = after_batch(pace, BATCH, 100, seconds=0.1, working_s=0.5)
-    assert eta_s(pace, 1_100, 100) == pytest.approx(5)
+        pace = after_batch(pace, BATCH, 1_000, 0.1, 0.5)
+    assert pace.speed == pytest.approx(2_000)
+    assert eta_s(pace, 100_000, 20_000) == pytest.approx(40)
 
 
-def test_no_eta_without_a_total_that_can_be_true() -> None:
-    """An estimate of the rows that is passed already says nothing about the end."""
-    pace = batches(Pace(size=1_000), rate=1_000, count=3)[-1]
-    assert eta_s(pace, None, 3_000) is None
-    assert eta_s(pace, 2_999, 3_000) is None
-    assert eta_s(pace, 3_000, 3_000) == 0
+@pytest.mark.parametrize(
+    ("pace", "total", "passed"),
+    [
+        (Pace(size=1), 100, 0),
+        (Pace(size=1, speed=10, batches=2), 100, 20),
+        (Pace(size=1, speed=10, batches=9), None, 20),
+        (Pace(size=1, speed=10, batches=9), 100, 101),
+    ],
+    ids=["nothing done", "too few batches", "no total", "more than estimated"],
+)
+def test_an_eta_that_nobody_knows(pace: Pace, total: int | None, passed: int) -> None:
+    """What cannot be known is not guessed."""
+    assert eta_s(pace, total, passed) is None
