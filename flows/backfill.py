@@ -37,7 +37,7 @@ def fill(plan: BackfillPlan) -> State[str]:
     except Cancelled as cancelled:
         return CancelledState(message=f"{cancelled.failed} {how_far(plan.name)}")
     message = f"{done.rows_passed:,} rows passed, {done.rows_changed:,} changed, {len(done.skipped):,} skipped"
-    return Completed(message=message, data="backfilled")
+    return Completed(name="Backfilled", message=message, data="backfilled")
 
 
 def give_up(resumes: int, change: str) -> State[str]:

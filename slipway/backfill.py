@@ -55,7 +55,7 @@ class Batch(Noun):
 class Health(Noun):
     """When the backfill holds; a limit that is left out is not looked at."""
 
-    longest_transaction_s: float | None = Field(default=60, gt=0)
+    longest_transaction_s: float | None = Field(default=None, gt=0)
     replication_lag_s: float | None = Field(default=None, gt=0)
     wait_for_autovacuum: bool = True
     route: Route | None = None

@@ -44,7 +44,13 @@ class Applied(NamedTuple):
 
 
 class Source(Protocol):
-    """The rows of one backfill. Every method works inside the caller's transaction; what SQLAlchemy raises goes up."""
+    """The rows of one backfill. Every method works inside the caller's transaction; what SQLAlchemy raises goes up.
+
+    `edge_sql` gives `last`, where a batch of at most `limit` rows ends, and `rows`, how many it passes; `last` is NULL
+    when the span has no row.
+    """
+
+    edge_sql: str
 
     def check(self, connection: Connection) -> None:
         """Let the database read the statement without running it; raises what it says of it."""
@@ -58,8 +64,8 @@ class Source(Protocol):
     def estimate(self, connection: Connection, span: Span) -> int:
         """About how many rows a span has; quick."""
 
-    def edge(self, connection: Connection, span: Span, limit: int) -> Edge | None:
-        """The end of a batch of at most `limit` rows; None when the span has no row."""
+    def edge_parameters(self, span: Span, limit: int) -> dict[str, int | None]:
+        """The parameters of `edge_sql`."""
 
     def apply(self, connection: Connection, span: Span) -> Applied:
         """Change the rows of a span."""
@@ -79,9 +85,10 @@ class ExpressionSource:
         where = f" AND ({_verbatim(backfill.where)})" if backfill.where else ""
         self._range = f"{self._key} > :after AND {self._key} <= :upto"
         self._update = f"UPDATE {self._table} SET {sets} WHERE {self._range}{where}"  # noqa: S608
-        self._edge = text(
-            f"SELECT max(key), count(*) FROM (SELECT {self._key} AS key FROM {self._table} WHERE {self._range}"  # noqa: S608
-            f" ORDER BY {self._key} LIMIT :limit) AS batch"
+        # Rows that `where` leaves out count too, so that a batch is bounded whatever it says.
+        self.edge_sql = (
+            f"SELECT max(key) AS last, count(*) AS rows FROM (SELECT {self._key} AS key FROM {self._table}"  # noqa: S608
+            f" WHERE {self._range} ORDER BY {self._key} LIMIT :limit) AS batch"
         )
 
     def check(self, connection: Connection) -> None:
@@ -105,10 +112,9 @@ class ExpressionSource:
         plan: Any = connection.execute(text(query), span._asdict()).scalar_one()
         return int(plan[0]["Plan"]["Plan Rows"])
 
-    def edge(self, connection: Connection, span: Span, limit: int) -> Edge | None:
-        """Walk the key's index; also rows that `where` leaves out count, so that a batch is bounded whatever it says."""
-        last, rows = connection.execute(self._edge, {**span._asdict(), "limit": limit}).one()
-        return None if last is None else Edge(last, rows)
+    def edge_parameters(self, span: Span, limit: int) -> dict[str, int | None]:
+        """The span and the limit."""
+        return {**span._asdict(), "limit": limit}
 
     def apply(self, connection: Connection, span: Span) -> Applied:
         """Update the rows; the database's own errors tell of bad ones."""
@@ -125,6 +131,7 @@ class CsvSource:
         arrays = ", ".join(f"CAST(:c{at} AS {ARRAYS[kinds[name]]})" for at, name in enumerate(rows.columns))
         names = ", ".join(quoted(name) for name in rows.columns)
         sets = ", ".join(f"{quoted(name)} = given.{quoted(name)}" for name in rows.columns if name != backfill.key)
+        self.edge_sql = "SELECT CAST(:last AS bigint) AS last, CAST(:rows AS bigint) AS rows"
         self._update = (
             f"UPDATE {quoted(backfill.table)} AS kept SET {sets} FROM unnest({arrays}) AS given({names})"  # noqa: S608
             f" WHERE kept.{key} = given.{key} RETURNING kept.{key}"
@@ -147,11 +154,11 @@ class CsvSource:
         """The count."""
         return len(self._numbers(span))
 
-    def edge(self, connection: Connection, span: Span, limit: int) -> Edge | None:
+    def edge_parameters(self, span: Span, limit: int) -> dict[str, int | None]:
         """The next rows of the file."""
         numbers = self._numbers(Span(span.after, min(span.upto, span.after + limit)))
-        beyond = numbers or self._numbers(span)[:1]  # blank lines may leave a gap
-        return Edge(beyond[-1], len(beyond)) if beyond else None
+        found = numbers or self._numbers(span)[:1]  # blank lines may leave a gap
+        return {"last": found[-1] if found else None, "rows": len(found)}
 
     def apply(self, connection: Connection, span: Span) -> Applied:
         """Update the rows that are good; a key that the table does not have makes a bad one too."""

@@ -1,7 +1,8 @@
 """A backfill in the service's own database: each batch moves the rows and the cursor in one transaction.
 
-The row of `slipway_backfill` is locked first, so two processes never do the same batch, and a process that dies, at
-whatever moment, leaves the rows and the cursor as they were before its last batch or as they are behind it.
+The cursor moves only from where this process found it, so of two processes that are at the same batch one commits and
+the other undoes its own; and a process that dies, at whatever moment, leaves rows and cursor as they were before its
+last batch or as they are behind it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import Connection, Row, create_engine, text
+from sqlalchemy import Connection, Row, TextClause, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
@@ -22,6 +23,7 @@ from slipway.adapters.databases.postgresql import DRIVER, PostgreSQL
 from slipway.backfill import Backfill
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 
+COUNTED_UP_TO = 200_000  # rows
 COUNT_WITHIN_S = 5
 TIMEOUTS = {"57014", "55P03", "40001", "40P01"}  # statement, lock, serialization, deadlock: smaller may pass
 BAD_DATA = ("22", "23", "P0001")  # data exception, integrity constraint, RAISE in a trigger: smaller finds the row
@@ -60,6 +62,7 @@ class Ledger:
         self._name, self._backfill, self._source = name, backfill, source
         more = {"application_name": application_name(name), "prepare_threshold": None}
         self._engine = create_engine(database.url.set(drivername=DRIVER), connect_args=more, poolclass=StaticPool)
+        self._edge = sql.edge_query(source.edge_sql)
         self._driver: Any = None
 
     def __enter__(self) -> Self:
@@ -88,13 +91,11 @@ class Ledger:
 
     def begin(self, digest: str) -> Standing:
         """Where the backfill stands; a new one gets its bounds here, once and for all. Raises InvalidInput for another file."""
-        with self._transaction() as connection:
-            for statement in sql.TABLES:
-                connection.execute(text(statement))
+        self._make_tables()
         with self._transaction() as connection:
             known = _standing(connection.execute(sql.LOOK, {"name": self._name}).one_or_none())
         if known is None:
-            return self._enter(digest)
+            known = self._enter(digest)
         if known.digest != digest:
             raise InvalidInput(
                 f"The backfill {self._name} was begun with another file: {_how_far(known)}.",
@@ -102,43 +103,50 @@ class Ledger:
             )
         return known
 
-    def advance(self, limit: int) -> tuple[Standing, dict[int, str]]:
+    def advance(self, at: Standing, limit: int) -> tuple[Standing, dict[int, str]]:
         """One batch of at most `limit` rows in one transaction: how far it is then, and the bad rows that it skipped.
 
-        A batch of one row that the database refuses is skipped. Raises TimedOut, and Refused for more than one row.
+        A batch of one row that the database refuses is skipped. Raises TimedOut, Refused for more than one row, and
+        Unavailable when another process has moved the cursor: then nothing of this batch was done.
         """
-        with self._transaction() as connection:
-            at = _standing(connection.execute(sql.LOCK, {"name": self._name}).one())
-            assert at is not None
-            span = Span(at.cursor, at.upper)
-            edge = None if at.finished_at else self._source.edge(connection, span, limit)
-            if edge is None:
-                finished = _standing(connection.execute(sql.FINISH, {"name": self._name}).one())
-                assert finished is not None
-                return finished, {}
-            return self._move(connection, span, edge)
+        span = Span(at.cursor, at.upper)
+        with self._begun() as connection:
+            wanted = {**self._source.edge_parameters(span, limit), **self._limits()}
+            last, rows = connection.execute(self._edge, wanted).one()
+            if last is None:
+                return self._moved(connection, sql.FINISH, {"after": at.cursor}), {}
+            return self._move(connection, span, Edge(last, rows))
 
     def skipped(self) -> dict[int, str]:
         """The rows that were skipped so far, with their reasons."""
         with self._transaction() as connection:
             return {row.position: row.reason for row in connection.execute(sql.SKIPPED, {"name": self._name})}
 
-    def retry_skipped(self, position: int) -> str:
-        """Try a skipped row once more: the reason why it stays skipped, or nothing."""
+    def retry_skipped(self, position: int) -> None:
+        """Try a skipped row once more; one that is still bad stays skipped, with its newest reason."""
+        where = {"name": self._name, "position": position}
         with self._transaction() as connection:
-            connection.execute(sql.LOCK, {"name": self._name})
+            if connection.execute(sql.UNSKIP, where).rowcount == 0:  # another process has; this also waits for it
+                return
             changed, bad = self._apply_alone(connection, Span(position - 1, position), position)
-            if not bad:
-                where = {"name": self._name, "position": position}
-                if connection.execute(sql.UNSKIP, where).rowcount:
-                    connection.execute(sql.MENDED, {"name": self._name, "changed": changed})
-            return bad.get(position, "")
+            if bad:
+                connection.execute(sql.SKIP, {**where, "reason": bad[position]})
+            else:
+                connection.execute(sql.MENDED, {"name": self._name, "changed": changed})
 
     @contextmanager
     def looking(self) -> Iterator[Connection]:
         """The connection between two batches, for a look at the database's health."""
         with self._transaction() as connection:
             yield connection
+
+    def _make_tables(self) -> None:
+        """Only where they are missing: a role that may not create tables can be given them by one that may."""
+        with self._transaction() as connection:
+            if not connection.execute(sql.HAS_TABLES).scalar_one():
+                connection.execute(sql.ALONE)
+                for statement in sql.TABLES:
+                    connection.execute(text(statement))
 
     def _enter(self, digest: str) -> Standing:
         with self._transaction() as connection:
@@ -152,13 +160,16 @@ class Ledger:
         return entered
 
     def _total(self, span: Span) -> tuple[int, bool]:
-        """Counted where that is quick, estimated elsewhere."""
-        try:
+        """Counted where the planner takes the table for small, estimated elsewhere: a count would read it all."""
+        with self._transaction() as connection:
+            estimate = self._source.estimate(connection, span)
+        if estimate > COUNTED_UP_TO:
+            return estimate, False
+        try:  # without statistics the planner takes a large table for a small one
             with self._transaction(COUNT_WITHIN_S) as connection:
                 return self._source.count(connection, span), True
         except TimedOut:
-            with self._transaction() as connection:
-                return self._source.estimate(connection, span), False
+            return estimate, False
 
     def _move(self, connection: Connection, span: Span, edge: Edge) -> tuple[Standing, dict[int, str]]:
         wanted = Span(span.after, edge.last)
@@ -168,9 +179,8 @@ class Ledger:
             changed, bad = self._source.apply(connection, wanted)
         for position, reason in bad.items():
             connection.execute(sql.SKIP, {"name": self._name, "position": position, "reason": reason})
-        moved = {"cursor": edge.last, "passed": edge.rows, "changed": changed, "skipped": len(bad)}
-        standing = _standing(connection.execute(sql.MOVE, {"name": self._name, **moved}).one())
-        assert standing is not None
+        way = {"after": span.after, "cursor": edge.last, "passed": edge.rows, "changed": changed, "skipped": len(bad)}
+        standing = self._moved(connection, sql.MOVE, way)
         self._refuse_too_many(standing, bad)
         return standing, bad
 
@@ -197,17 +207,30 @@ class Ledger:
                 retry_is_safe=True,
             )
 
+    def _moved(self, connection: Connection, statement: TextClause, values: dict[str, int]) -> Standing:
+        moved = _standing(connection.execute(statement, {"name": self._name, **values}).one_or_none())
+        if moved is None:
+            raise Unavailable(f"Another process is at backfill {self._name}.", expected="One at a time.")
+        return moved
+
     @contextmanager
     def _transaction(self, statement_s: float | None = None) -> Iterator[Connection]:
+        with self._begun() as connection:
+            connection.execute(sql.LIMITS, self._limits(statement_s))
+            yield connection
+
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        with _told(self._name), self._engine.begin() as connection:
+            self._driver = connection.connection.driver_connection
+            yield connection
+
+    def _limits(self, statement_s: float | None = None) -> dict[str, str]:
         batch = self._backfill.batch
-        limits = {
+        return {
             "statement": f"{(statement_s or batch.statement_timeout_s) * 1_000:.0f}ms",
             "lock": f"{batch.lock_timeout_s * 1_000:.0f}ms",
         }
-        with _told(self._name), self._engine.begin() as connection:
-            self._driver = connection.connection.driver_connection
-            connection.execute(sql.LIMITS, limits)
-            yield connection
 
 
 def application_name(name: str) -> str:

@@ -27,14 +27,16 @@ REPLICAS = text("""
 VACUUM = text("SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE relid = to_regclass(:table))")
 
 
-def read_signals(connection: Connection, limits: Health, table: str, visitor: httpx.Client, service: str) -> Signals:
+def read_signals(
+    connection: Connection, limits: Health, table: str, visitor: httpx.Client | None, service: str
+) -> Signals:
     """What `limits` asks for, now; the rest is left alone."""
     return Signals(
         longest_transaction_s=_longest_transaction(connection) if limits.longest_transaction_s else None,
         replication_lag_s=_replication_lag(connection) if limits.replication_lag_s else None,
         vacuuming=limits.wait_for_autovacuum
         and bool(connection.execute(VACUUM, {"table": quoted(table)}).scalar_one()),
-        latency_ms=_latency(visitor, limits.route, service) if limits.route else None,
+        latency_ms=_latency(visitor, limits.route, service) if limits.route and visitor is not None else None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from pathlib import Path
 from threading import Event, Thread
@@ -65,7 +65,7 @@ def backfill(plan: BackfillPlan, changes: Path, tell: Tell, paused_by: PausedBy)
     with (
         _ledger(plan, changes) as ledger,
         _ended_when_interrupted(ledger),
-        visitor(plan.service, None) as client,
+        nullcontext() if plan.backfill.health.route is None else visitor(plan.service, None) as client,
     ):
         try:
             ledger.check()
@@ -105,7 +105,7 @@ class _Way:
     """One process's way through a backfill."""
 
     def __init__(
-        self, plan: BackfillPlan, ledger: Ledger, client: httpx.Client, tell: Tell, paused_by: PausedBy
+        self, plan: BackfillPlan, ledger: Ledger, client: httpx.Client | None, tell: Tell, paused_by: PausedBy
     ) -> None:
         self.plan, self.ledger, self.client = plan, ledger, client
         self.tell, self.paused_by = tell, paused_by
@@ -137,7 +137,7 @@ class _Way:
         """One batch, or none: a time-out halves the size, bad data halves the batch until the row stands alone."""
         limit, began = min(self.limit, self.pace.size), time.monotonic()
         try:
-            after, bad = self.ledger.advance(limit)
+            after, bad = self.ledger.advance(standing, limit)
         except TimedOut as error:
             interruption.check()  # as above
             self._after_timeout(error)
