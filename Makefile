@@ -30,6 +30,7 @@ crash-test: setup ## kill -9 everything in every step, and look at the whole wor
 
 bench: setup     ## measure against peers, side by side in one run: JSON lines with ratios
 	@$(PYTHON) -m bench.start
+	@$(PYTHON) -m bench.report
 
 deploy: setup    ## install the jobs on the Prefect server that PREFECT_API_URL names
 	@$(PYTHON) -m deployments.deploy

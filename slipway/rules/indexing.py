@@ -75,7 +75,7 @@ def _new(index: Index, others: Sequence[Index]) -> Iterator[Finding]:
         yield _superfluous(index, twin, "warning")
         return
     for other in others:
-        if not other.constraint and other.partition != "part" and _covers(index, other):
+        if other.valid and not other.constraint and other.partition != "part" and _covers(index, other):
             said = f"The new index {index.name} covers {_named(other)} ({bytes_in_words(other.bytes)}), which could go."
             yield _finding("index-superseded", "info", said, TWICE.format(other=index.name))
 
