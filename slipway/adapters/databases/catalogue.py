@@ -25,38 +25,42 @@ TABLE = "CASE n.nspname WHEN 'public' THEN t.relname ELSE n.nspname || '.' || t.
 # pg_get_indexdef(index, column, true) leaves out operator class, collation and order, so they are added here: two
 # keys are one only when all of it is the same.
 INDEXES = rf"""
-    SELECT {TABLE} AS table, i.relname AS name, a.amname AS method, k.keys, k.included, x.indisunique AS unique,
-        CASE c.contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique' WHEN 'x' THEN 'exclusion' ELSE '' END
-            AS constraint,
-        x.indisvalid AND x.indisready AS valid, coalesce(pg_get_expr(x.indpred, x.indrelid), '') AS predicate,
-        NOT coalesce((to_jsonb(x) ->> 'indnullsnotdistinct')::boolean, false) AS nulls_distinct,
-        CASE WHEN i.relkind = 'I' THEN 'whole' WHEN i.relispartition THEN 'part' ELSE '' END AS partition,
-        coalesce(pg_relation_size(i.oid), 0) AS bytes, coalesce(s.idx_scan, 0) AS scans, d.stats_reset AS counted_since
-    FROM pg_index x
-    JOIN pg_class i ON i.oid = x.indexrelid
-    JOIN pg_class t ON t.oid = x.indrelid
-    JOIN pg_namespace n ON n.oid = t.relnamespace
-    JOIN pg_am a ON a.oid = i.relam
-    LEFT JOIN pg_constraint c ON c.conindid = i.oid AND c.contype IN ('p', 'u', 'x')
-    LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = i.oid
-    LEFT JOIN pg_stat_database d ON d.datname = current_database()
-    CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(key ORDER BY at) FILTER (WHERE at <= x.indnkeyatts), '{{}}') AS keys,
-            coalesce(array_agg(key ORDER BY at) FILTER (WHERE at > x.indnkeyatts), '{{}}') AS included
-        FROM (
-            SELECT at, pg_get_indexdef(i.oid, at, true)
-                || coalesce(' COLLATE ' || nullif(x.indcollation[at - 1], coalesce(col.attcollation, 0))::regcollation, '')
-                || CASE WHEN o.opcdefault IS FALSE OR own.attoptions IS NOT NULL THEN ' ' || o.opcname ELSE '' END
-                || coalesce(' (' || array_to_string(own.attoptions, ', ') || ')', '')
-                || CASE WHEN x.indoption[at - 1] & 1 = 1 THEN ' DESC' ELSE '' END
-                || CASE x.indoption[at - 1] & 3 WHEN 1 THEN ' NULLS LAST' WHEN 2 THEN ' NULLS FIRST' ELSE '' END AS key
-            FROM generate_series(1, x.indnatts) AS at
-            LEFT JOIN pg_attribute own ON own.attrelid = i.oid AND own.attnum = at
-            LEFT JOIN pg_opclass o ON o.oid = x.indclass[at - 1]
-            LEFT JOIN pg_attribute col ON col.attrelid = x.indrelid AND col.attnum = x.indkey[at - 1] AND col.attnum > 0
-        ) AS parts
-    ) AS k
-    WHERE {OURS}
+    SELECT found.table, name, method, parts[1 : indnkeyatts] AS keys, parts[indnkeyatts + 1 : indnatts] AS included, "unique",
+        "constraint", valid, predicate, nulls_distinct, partition, bytes, scans, counted_since
+    FROM (
+        SELECT {TABLE} AS table, i.relname AS name, a.amname AS method, x.indnkeyatts, x.indnatts, x.indisunique AS unique,
+            CASE c.contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique' WHEN 'x' THEN 'exclusion' ELSE '' END
+                AS constraint,
+            x.indisvalid AND x.indisready AS valid, coalesce(pg_get_expr(x.indpred, x.indrelid), '') AS predicate,
+            NOT coalesce((to_jsonb(x) ->> 'indnullsnotdistinct')::boolean, false) AS nulls_distinct,
+            CASE WHEN i.relkind = 'I' THEN 'whole' WHEN i.relispartition THEN 'part' ELSE '' END AS partition,
+            coalesce(pg_relation_size(i.oid), 0) AS bytes, pg_stat_get_numscans(i.oid) AS scans,
+            pg_stat_get_db_stat_reset_time((SELECT oid FROM pg_database WHERE datname = current_database()))
+                AS counted_since,
+            ARRAY(
+                SELECT pg_get_indexdef(i.oid, at, true)
+                    || coalesce(
+                        ' COLLATE ' || nullif(x.indcollation[at - 1], coalesce(col.attcollation, 0))::regcollation, ''
+                    )
+                    || CASE WHEN o.opcdefault IS FALSE OR own.attoptions IS NOT NULL THEN ' ' || o.opcname ELSE '' END
+                    || coalesce(' (' || array_to_string(own.attoptions, ', ') || ')', '')
+                    || CASE WHEN x.indoption[at - 1] & 1 = 1 THEN ' DESC' ELSE '' END
+                    || CASE x.indoption[at - 1] & 3 WHEN 1 THEN ' NULLS LAST' WHEN 2 THEN ' NULLS FIRST' ELSE '' END
+                FROM generate_series(1, x.indnatts) AS at
+                LEFT JOIN pg_attribute own ON own.attrelid = i.oid AND own.attnum = at
+                LEFT JOIN pg_opclass o ON o.oid = x.indclass[at - 1]
+                LEFT JOIN pg_attribute col
+                    ON col.attrelid = x.indrelid AND col.attnum = x.indkey[at - 1] AND col.attnum > 0
+                ORDER BY at
+            ) AS parts
+        FROM pg_index x
+        JOIN pg_class i ON i.oid = x.indexrelid
+        JOIN pg_class t ON t.oid = x.indrelid
+        JOIN pg_namespace n ON n.oid = t.relnamespace
+        JOIN pg_am a ON a.oid = i.relam
+        LEFT JOIN pg_constraint c ON c.conindid = i.oid AND c.contype IN ('p', 'u', 'x')
+        WHERE {OURS}
+    ) AS found
     ORDER BY 1, 2
 """  # noqa: S608 - put together from constants
 
@@ -170,11 +174,12 @@ def _nodes(node: dict[str, Any], heap: str = "") -> Iterator[PlanNode]:
 
 @contextmanager
 def _reading(database: PostgreSQL) -> Iterator[Connection]:
-    """A read-only transaction that is rolled back."""
+    """A read-only transaction that is rolled back; without JIT, which takes longer to compile than a catalogue to read."""
     engine = create_engine(database.url.set(drivername=DRIVER), poolclass=NullPool)
     try:
         with engine.connect() as connection:
             connection.execution_options(postgresql_readonly=True)
+            connection.execute(text("SET LOCAL jit = off"))
             yield connection
     except (SQLAlchemyError, psycopg.Error) as error:
         raise Unavailable(f"Database {database.name}: {_reason(error)}.", expected="A database that answers.") from None
