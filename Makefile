@@ -29,7 +29,9 @@ crash-test: setup ## kill -9 everything in every step, and look at the whole wor
 	@$(PYTHON) -m tests.crash.run $(OPTIONS)
 
 bench: setup     ## measure against peers, side by side in one run: JSON lines with ratios
-	@$(PYTHON) -m bench.start && $(PYTHON) -m bench.backfill
+	@$(PYTHON) -m bench.start
+	@$(PYTHON) -m bench.backfill
+	@$(PYTHON) -m bench.report
 
 deploy: setup    ## install the jobs on the Prefect server that PREFECT_API_URL names
 	@$(PYTHON) -m deployments.deploy
