@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from slipway.backfill import Backfill
+from slipway.catalogue import Statement
 from slipway.change import Change, ChangeName
 from slipway.finding import Finding
 from slipway.measurement import CacheClass
@@ -64,6 +65,8 @@ class Rehearsal(Noun):
     reversibility: Reversibility
     losses: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    statements: tuple[Statement, ...] = ()  # of the upgrade, as the server ran them on the copy
+    grown_bytes: int = 0  # of all tables and indexes, by the upgrade
     copy_bytes: int = 0
     copy_seconds: float = 0
     upgrade_seconds: float = 0

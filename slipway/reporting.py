@@ -10,8 +10,11 @@ from slipway.outcomes import CommandRun, Rehearsal
 
 def report(rehearsal: Rehearsal) -> str:
     """The whole report of a rehearsal."""
-    head = ["# Rehearsal", "", rehearsed(rehearsal)[:1].upper() + rehearsed(rehearsal)[1:], ""]
-    return "\n".join([*head, *findings(rehearsal.findings, all_levels=True), *command_table(rehearsal.commands)]) + "\n"
+    words = rehearsed(rehearsal)
+    lines = ["# Rehearsal", "", words[:1].upper() + words[1:], ""]
+    lines += findings(rehearsal.findings, all_levels=True)
+    lines += [*statement_table(rehearsal), *command_table(rehearsal.commands)]
+    return "\n".join(lines) + "\n"
 
 
 def rehearsed(rehearsal: Rehearsal) -> str:
@@ -44,6 +47,19 @@ def findings(found: Sequence[Finding], *, all_levels: bool = False) -> list[str]
     if not told:
         return []
     return ["## Findings", "", *(f"- {f.level}: {f.summary} {f.explanation}" for f in told), ""]
+
+
+def statement_table(rehearsal: Rehearsal) -> list[str]:
+    """The statements of the upgrade with time, rows and locks; empty without any."""
+    if not rehearsal.statements:
+        return []
+    rows = ["| statement | calls | time | rows | locks |", "|---|---|---|---|---|"]
+    for ran in rehearsal.statements:
+        locks = ", ".join(f"{lock.mode} on {lock.table} for {lock.held_s:.2f} s" for lock in ran.locks)
+        told = "" if ran.rows is None else f"{ran.rows:,}"
+        rows.append(f"| `{cell(ran.sql)}` | {ran.calls} | {ran.seconds:.3f} s | {told} | {cell(locks)} |")
+    grown = f"All tables and indexes grew by {rehearsal.grown_bytes / 1e6:+.1f} MB."
+    return ["## Statements of the upgrade", "", *rows, "", grown, ""]
 
 
 def command_table(commands: Iterable[CommandRun]) -> list[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from slipway.adapters.databases.contents import read_contents
-from slipway.adapters.databases.moving import invalid_indexes, is_same_database
+from slipway.adapters.databases.moving import invalid_indexes
 from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.adapters.migrating import BASE, MigrationTool, move_failed
+from slipway.adapters.databases.watching import watched
+from slipway.adapters.migrating import MigrationTool, move_failed
 from slipway.change import Migrate
 from slipway.contents import Snapshot
 from slipway.errors import SlipwayError
@@ -19,7 +18,9 @@ from slipway.finding import Finding
 from slipway.outcomes import CommandRun, Plan, Rehearsal, Reversibility
 from slipway.rules.reversing import judge_way_back
 from slipway.settings import resolve
+from slipway.steps.copying import copy_of
 from slipway.steps.old_code import old_code_findings
+from slipway.steps.survey import change_findings, existing_index_findings, queries_of, survey
 
 
 def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
@@ -33,50 +34,46 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
     if wanted is None or plan.service.database is None:
         return Rehearsal(reversibility="nothing to migrate")
     live = PostgreSQL(resolve(plan.service.database.url))
-    server = live if plan.service.database.clone is None else PostgreSQL(resolve(plan.service.database.clone))
-    with server.empty(plan.service.name) as empty:  # one change at a time per service, so the name is free
-        prove_apart(MigrationTool(plan.service, empty.connection_url(), config_folder))
     began = time.monotonic()
-    with live.copied(plan.service.name) if server is live else cloned(server, live) as copy:
+    with copy_of(plan.service, live, config_folder) as copy:
         seconds = round(time.monotonic() - began, 3)
-        tool = MigrationTool(plan.service, copy.connection_url(), config_folder)
-        rehearsal = there_and_back(tool, copy, wanted, live.schema())
-        found = (*rehearsal.findings, *old_code_findings(plan, copy.connection_url(), config_folder))
-        about_live = {"copy_seconds": seconds, "invalid_at_start": invalid_indexes(live), "findings": found}
-        return rehearsal.model_copy(update=about_live)
+        rehearsal = on_copy(plan, wanted, copy, live, config_folder)
+        old_code = old_code_findings(plan, copy.connection_url(), config_folder)
+        update = {"copy_seconds": seconds, "findings": (*rehearsal.findings, *old_code)}
+        return rehearsal.model_copy(update=update)
 
 
-@contextmanager
-def cloned(clone: PostgreSQL, live: PostgreSQL) -> Iterator[PostgreSQL]:
-    """The clone that the owner keeps, seen not to be the live database. It is left as the rehearsal leaves it."""
-    if is_same_database(live, clone):
-        raise SlipwayError(
-            f"The clone {clone.name} is the live database itself. Nothing was changed.",
-            expected="`clone` in slipway.toml to name another database.",
-            retry_is_safe=True,
-        )
-    yield clone
-
-
-def prove_apart(tool: MigrationTool) -> None:
-    """Raise SlipwayError when the service's tool sees a revision in a database that is still empty.
-
-    It would be the live one, or another that stands in the service's own configuration: the tool does not follow the
-    variable, and its upgrade would not change the copy.
-    """
-    seen = tool.current()
-    if seen != BASE:
-        raise SlipwayError(
-            f"`{' '.join(tool.migrations.argv.current)}` sees revision {seen} in an empty database: it does not follow "
-            f"the variable {tool.variable}, and would change another database than the copy. Nothing was changed.",
-            expected=f"A service whose commands connect to what {tool.variable} says, and to nothing else.",
-            retry_is_safe=True,
-        )
-
-
-def there_and_back(tool: MigrationTool, copy: PostgreSQL, wanted: Migrate, live_schema: str) -> Rehearsal:
-    """Upgrade, downgrade and upgrade a copy, and judge the way back."""
+def on_copy(plan: Plan, wanted: Migrate, copy: PostgreSQL, live: PostgreSQL, config_folder: Path) -> Rehearsal:
+    """Upgrade, downgrade and upgrade a copy; look at it before and after the first, and judge the way back."""
+    tool, live_schema = MigrationTool(plan.service, copy.connection_url(), config_folder), live.schema()
+    _see_that_it_stands(tool, wanted)
+    queries = queries_of(live, plan.change.rehearse)
     before = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
+    looked = survey(copy, queries)
+    with watched(copy) as watch:
+        up = _upgrade(MigrationTool(plan.service, watch.database.connection_url(), config_folder), wanted)
+    looked_again, schema = survey(copy, queries), copy.schema()
+    changed = Snapshot(schema_text=schema, tables=read_contents(copy) if schema == before.schema_text else ())
+    worth, losses, commands = _back_and_again(tool, copy, wanted, before, changed)
+    found = (*change_findings(looked, looked_again, watch, plan.migration_sql), *existing_index_findings(live))
+    return Rehearsal(
+        reversibility=worth,
+        losses=losses,
+        findings=(*_findings(worth, losses), *found),
+        statements=watch.statements,
+        grown_bytes=looked_again.bytes - looked.bytes,
+        copy_bytes=copy.size_bytes(),
+        upgrade_seconds=up.seconds,
+        downgrade_seconds=commands[0].seconds,
+        rows=sum(table.rows for table in before.tables),
+        schema_at_start=digest(live_schema),
+        schema_at_end=digest(schema) if before.schema_text == live_schema else "",
+        invalid_at_start=invalid_indexes(live),
+        commands=(up, *commands),
+    )
+
+
+def _see_that_it_stands(tool: MigrationTool, wanted: Migrate) -> None:
     stands = tool.current()
     if stands != wanted.start:
         raise SlipwayError(
@@ -84,22 +81,6 @@ def there_and_back(tool: MigrationTool, copy: PostgreSQL, wanted: Migrate, live_
             expected=f"A copy at {wanted.start}; a clone of your own has to be made anew.",
             retry_is_safe=True,
         )
-    up = _upgrade(tool, wanted)
-    schema = copy.schema()
-    changed = Snapshot(schema_text=schema, tables=read_contents(copy) if schema == before.schema_text else ())
-    worth, losses, commands = _back_and_again(tool, copy, wanted, before, changed)
-    return Rehearsal(
-        reversibility=worth,
-        losses=losses,
-        findings=_findings(worth, losses),
-        copy_bytes=copy.size_bytes(),
-        upgrade_seconds=up.seconds,
-        downgrade_seconds=commands[0].seconds,
-        rows=sum(table.rows for table in before.tables),
-        schema_at_start=digest(live_schema),
-        schema_at_end=digest(schema) if before.schema_text == live_schema else "",
-        commands=(up, *commands),
-    )
 
 
 def digest(schema: str) -> str:

@@ -11,8 +11,10 @@ import pytest
 from sqlalchemy import URL, make_url
 
 from deployments.postgres import create_database, drop_database, url_on
+from slipway.change import Rehearse
 from slipway.errors import SlipwayError
 from slipway.outcomes import Rehearsal
+from slipway.reporting import report
 from slipway.service import Serve
 from slipway.settings import EnvironmentReference
 from slipway.steps.migrate import migrate, migrate_back
@@ -268,6 +270,36 @@ def test_without_a_migration_nothing_is_done(make: Make) -> None:
     assert rehearse(plan, history.folder) == Rehearsal(reversibility="nothing to migrate")
     assert migrate(plan, history.folder) is None
     assert roll_back(plan, history.folder).sentence == "nothing was left to do, the change has no migration."
+
+
+def test_the_report(make: Make) -> None:
+    """Every statement with rows and locks, the SQL that is dangerous, and the gate on a query that lost its index."""
+    history = make(
+        (
+            "CREATE INDEX a_again ON a (id); DROP INDEX a_note; UPDATE a SET size = 2",
+            "DROP INDEX a_again; CREATE INDEX a_note ON a (note); UPDATE a SET size = 1",
+        )
+    )
+    history.run("ALTER TABLE a ADD COLUMN size int NOT NULL DEFAULT 1")
+    history.run("CREATE INDEX a_note ON a (note)")
+    history.run("INSERT INTO a SELECT n, 'note ' || n FROM generate_series(101, 120000) AS n")
+    plan = history.plan("0001", "0002")
+    wanted = Rehearse(queries=("SELECT * FROM a WHERE note = $1",))
+    sql = history.tool().sql("0001", "0002")
+    plan = plan.model_copy(update={"change": plan.change.model_copy(update={"rehearse": wanted}), "migration_sql": sql})
+    rehearsal = rehearse(plan, history.folder)
+    found = {finding.code: finding for finding in rehearsal.findings}
+    assert rehearsal.reversibility == "lossless", rehearsal.losses
+    assert found["plan-seq-scan"].level == "error"
+    assert found["plan-seq-scan"].summary.startswith(
+        "SELECT * FROM a WHERE note = $1 read a_note; after the change it reads"
+    )
+    assert {"sql-no-where", "squawk-require-concurrent-index-creation"} <= set(found)
+    assert any("a_again" in finding.summary for code, finding in found.items() if code.startswith("index-"))
+    [update] = [ran for ran in rehearsal.statements if "UPDATE a SET size" in ran.sql]
+    assert update.rows == 120_000
+    assert "a" in {lock.table for ran in rehearsal.statements for lock in ran.locks}
+    assert "| `UPDATE a SET size = 2` | 1 |" in report(rehearsal)
 
 
 def test_a_clone_that_the_owner_keeps(make: Make, postgres: URL, monkeypatch: pytest.MonkeyPatch) -> None:

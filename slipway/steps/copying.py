@@ -1,0 +1,53 @@
+"""The copy to rehearse on: made here, or kept by the owner, and proven to be another database than the live one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slipway.adapters.databases.moving import is_same_database
+from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.adapters.migrating import BASE, MigrationTool
+from slipway.errors import SlipwayError
+from slipway.service import Service
+from slipway.settings import resolve
+
+
+@contextmanager
+def copy_of(service: Service, live: PostgreSQL, config_folder: Path) -> Iterator[PostgreSQL]:
+    """A copy by dump and restore, dropped at the end, or the clone that the owner keeps, left as the rehearsal leaves it.
+
+    Raises SlipwayError when the service's tool would not keep to it.
+    """
+    assert service.database is not None  # held by check_fit
+    server = live if service.database.clone is None else PostgreSQL(resolve(service.database.clone))
+    with server.empty(service.name) as empty:  # one change at a time per service, so the name is free
+        prove_apart(MigrationTool(service, empty.connection_url(), config_folder))
+    if server is live:
+        with live.copied(service.name) as copy:
+            yield copy
+        return
+    if is_same_database(live, server):
+        raise SlipwayError(
+            f"The clone {server.name} is the live database itself. Nothing was changed.",
+            expected="`clone` in slipway.toml to name another database.",
+            retry_is_safe=True,
+        )
+    yield server
+
+
+def prove_apart(tool: MigrationTool) -> None:
+    """Raise SlipwayError when the service's tool sees a revision in a database that is still empty.
+
+    It would be the live one, or another that stands in the service's own configuration: the tool does not follow the
+    variable, and its upgrade would not change the copy.
+    """
+    seen = tool.current()
+    if seen != BASE:
+        raise SlipwayError(
+            f"`{' '.join(tool.migrations.argv.current)}` sees revision {seen} in an empty database: it does not follow "
+            f"the variable {tool.variable}, and would change another database than the copy. Nothing was changed.",
+            expected=f"A service whose commands connect to what {tool.variable} says, and to nothing else.",
+            retry_is_safe=True,
+        )

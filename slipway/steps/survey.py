@@ -1,0 +1,73 @@
+"""What a rehearsal reports besides the way back: indexes, plans, locks, rewrites, sizes, and the migration's SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slipway.adapters.databases.catalogue import busiest_queries, explain, read_indexes, read_tables
+from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.adapters.databases.watching import Watch
+from slipway.adapters.squawk import lint
+from slipway.catalogue import Index, Query, QueryPlan, TableSize
+from slipway.change import Rehearse
+from slipway.finding import Finding
+from slipway.rules.indexing import index_findings, new_index_findings
+from slipway.rules.locking import lock_findings, rewrite_findings
+from slipway.rules.plans import plan_findings
+from slipway.rules.sql_lint import dangerous_statements
+from slipway.service import Noun
+
+BUSIEST = 10
+
+
+class Survey(Noun):
+    """A database at one moment: its tables and indexes, and how it would run the queries that matter."""
+
+    tables: tuple[TableSize, ...]
+    indexes: tuple[Index, ...]
+    plans: tuple[QueryPlan, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The size of all tables with their indexes."""
+        return sum(table.bytes for table in self.tables)
+
+
+def survey(database: PostgreSQL, queries: Sequence[Query]) -> Survey:
+    """Look at a database; only reads. Raises Unavailable."""
+    return Survey(tables=read_tables(database), indexes=read_indexes(database), plans=explain(database, queries))
+
+
+def queries_of(live: PostgreSQL, wanted: Rehearse) -> tuple[Query, ...]:
+    """The change's own queries, by their beginning, and the busiest of the live database, where they can be known."""
+    own = tuple(Query(label=" ".join(sql.split())[:100], sql=sql) for sql in wanted.queries)
+    return (*own, *busiest_queries(live, BUSIEST).queries)
+
+
+def existing_index_findings(live: PostgreSQL) -> tuple[Finding, ...]:
+    """What stands against the indexes that are there: for a person to read, whatever it is, as no change has made it."""
+    found = index_findings(read_indexes(live))
+    return tuple(
+        finding.model_copy(update={"level": "warning"}) if finding.level == "error" else finding for finding in found
+    )
+
+
+def change_findings(before: Survey, after: Survey, watch: Watch, sql: str) -> tuple[Finding, ...]:
+    """What the migration did to the copy, and what its SQL says of itself."""
+    unseen = [
+        Finding(
+            code="statements-not-all-seen",
+            level="info",
+            summary="Not every statement of the migration was seen with its time and its locks.",
+            explanation=watch.unseen,
+        )
+    ]
+    return (
+        *lint(sql),
+        *dangerous_statements(sql, before.tables),
+        *lock_findings(watch.statements, before.tables),
+        *rewrite_findings(watch.rewritten, before.tables),
+        *new_index_findings(before.indexes, after.indexes),
+        *plan_findings(before.plans, after.plans, before.tables),
+        *(unseen if watch.unseen else ()),
+    )
