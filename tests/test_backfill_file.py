@@ -99,6 +99,24 @@ def test_a_link_that_leads_elsewhere(tmp_path: Path) -> None:
     assert refusal(tmp_path) == "emails/rows.csv leads elsewhere."
 
 
+def test_what_is_left_out(tmp_path: Path) -> None:
+    """No row may be skipped, and no limit of health holds that nobody set."""
+    write(tmp_path, EXAMPLE)
+    backfill, _ = load_backfill(tmp_path, "emails")
+    assert (backfill.max_bad_rows, backfill.batch.target_s) == (0, 1)
+    assert (backfill.health.longest_transaction_s, backfill.health.replication_lag_s) == (None, None)
+
+
+def test_a_backfill_that_is_not_there(tmp_path: Path) -> None:
+    """It is told with those that there are; a change of that name is no backfill."""
+    write(tmp_path, EXAMPLE)
+    (tmp_path / "faster").mkdir()
+    (tmp_path / "faster" / "change.toml").write_text("")
+    with pytest.raises(InvalidInput) as refused:
+        load_backfill(tmp_path, "faster")
+    assert str(refused.value) == "There is no backfill 'faster'. Expected: One of: emails. A retry is safe."
+
+
 def test_names(tmp_path: Path) -> None:
     """A bad name, and one that is not there, are told with what is possible."""
     write(tmp_path, EXAMPLE)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.progress import Progress, ending, succeeded
+from slipway.progress import Progress, ending, rows_line, succeeded
 
 
 def run(state: str, name: str, **more: Any) -> dict[str, Any]:
@@ -103,3 +103,46 @@ def test_a_failure_that_must_not_be_repeated() -> None:
     assert ending(run("FAILED", "Failed", failures=[failure]))[1:] == [
         "migrate: It broke. Expected: It whole. Do not retry before a person has looked."
     ]
+
+
+def rows(passed: int, **more: Any) -> dict[str, Any]:
+    """The progress of a backfill as the admin service shows it."""
+    found: dict[str, Any] = {
+        "rows_passed": passed,
+        "rows_changed": passed,
+        "rows_skipped": 0,
+        "total": 10_000,
+        "total_is_exact": False,
+        "rows_per_s": 2_000.4,
+        "eta_s": 3.5,
+        "batch": 1_000,
+        "held_because": "",
+    }
+    return found | more
+
+
+@pytest.mark.parametrize(
+    ("progress", "line"),
+    [
+        (rows(3_000), "3,000 of about 10,000 rows, 2,000 rows/s, 4 s to go"),
+        (rows(0, rows_per_s=None, eta_s=None), "0 of about 10,000 rows, time to go unknown"),
+        (rows(10_000, total_is_exact=True, eta_s=0.0), "10,000 of 10,000 rows, 2,000 rows/s, 0 s to go"),
+        (
+            rows(3_000, rows_skipped=2, held_because="accounts is being vacuumed"),
+            "3,000 of about 10,000 rows (2 skipped), 2,000 rows/s, 4 s to go; holding: accounts is being vacuumed",
+        ),
+    ],
+)
+def test_a_line_of_a_backfill(progress: dict[str, Any], line: str) -> None:
+    """Rows, speed, time to go and what holds it; an estimate is called so, and what nobody knows is not told as 0."""
+    assert rows_line(progress) == line
+
+
+def test_a_backfill_is_told_by_tenths_and_holds() -> None:
+    """A line for each tenth of the rows, and whenever it holds or goes on; the same is not told twice."""
+    said: list[str] = []
+    progress = Progress(said.append)
+    held = rows(1_500, held_because="the replication lag takes 31 s, more than 10")
+    for seen in (rows(0), rows(500), rows(1_000), rows(1_500), held, held, rows(1_500)):
+        progress.show(run("RUNNING", "Running", backfill=seen))
+    assert said == [rows_line(seen) for seen in (rows(0), rows(1_000), held, rows(1_500))]

@@ -76,3 +76,8 @@ def test_the_eta_counts_working_time() -> None:
 def test_an_eta_that_nobody_knows(pace: Pace, total: int | None, passed: int) -> None:
     """What cannot be known is not guessed."""
     assert eta_s(pace, total, passed) is None
+
+
+def test_a_batch_that_takes_no_time_at_all() -> None:
+    """A clock that did not move is no division by zero."""
+    assert after_batch(Pace(size=1_000), BATCH, 1_000, 0.0, 0.0).size == 1_200

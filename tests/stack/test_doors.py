@@ -14,7 +14,7 @@ from slipway.adapters.admin_client import AdminClient
 from slipway.errors import InvalidInput, SlipwayError
 from tests.stack.runs import Run, finished
 
-JOBS = ["backfill", "measure-service", "purge-routes", "roll-back-change", "ship-change"]
+JOBS = ["backfill", "measure-service", "purge-routes", "rehearse-change", "roll-back-change", "ship-change"]
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import pytest
 
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.settings import Settings
+from slipway.steps.backfill import backfill
+from slipway.steps.backfill import validate as validate_backfill
 from slipway.steps.validate import validate
 from tests.histories import BIN, VARIABLE, History
 from tests.sites import Answer, Site
@@ -221,3 +223,23 @@ def test_a_service_without_its_own_environment(
     assert error.failed == "There is no command 'alembic'."
     assert error.expected == (f"It in {history.folder}/.venv/bin; has the service's own environment been set up?")
     assert untouched(history)
+
+
+def test_a_change_that_requires_a_backfill(
+    tmp_path: Path, settings: Settings, history: History, refused: Callable[[str], SlipwayError]
+) -> None:
+    """Such a change is refused until the backfill has finished with its file of now."""
+    history.run("INSERT INTO a VALUES (1)")
+    history.run("ALTER TABLE a ADD PRIMARY KEY (id)")
+    required = 'requires_backfill = ["fill"]\n'
+    (tmp_path / "changes" / "fill").mkdir(parents=True)
+    assert refused(required).failed == "There is no backfill 'fill'."
+    written = tmp_path / "changes" / "fill" / "backfill.toml"
+    head = CHANGE.partition("{parts}")[0] + 'table = "a"\nkey = "id"\n'
+    history.run("ALTER TABLE a ADD COLUMN size int")
+    written.write_text(head + 'set = { size = "2 * id" }\n')
+    assert refused(required).failed == "The backfill fill, which this change requires, has not begun."
+    backfill(validate_backfill("fill", settings), settings.changes, lambda _: None, str)
+    assert validate("faster", settings).change.requires_backfill == ("fill",)
+    written.write_text(head + 'set = { size = "3 * id" }\n')
+    assert refused(required).failed == "The backfill fill, which this change requires, was run with another file."

@@ -1,0 +1,113 @@
+"""A backfill on the running stack: paused, killed, resumed, cancelled, begun again; every row changed exactly once."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import create_engine, text
+
+from deployments.stack import Stack
+from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.errors import SlipwayError
+from tests.crash.killing import kill_flow
+from tests.stack.runs import Run, follow_through, scalar
+
+NAME, ROWS = "add-one", 20_000
+BACKFILL = """
+service = "shop"
+owner = "the tests"
+reason = "to see that no row is lost or doubled"
+expected = "one more in every row"
+rollback = "nothing to undo"
+table = "counted"
+key = "id"
+set = { n = "n + 1" }
+[batch]
+start = 200
+smallest = 200
+largest = 200
+pause_s = 0.05
+"""
+
+
+@pytest.fixture
+def counted(shop_database: PostgreSQL, changes: Path) -> Iterator[str]:
+    """A table of the shop's database, and the backfill of it; both are gone afterwards, as other tests compare schemas."""
+    (changes / NAME).mkdir()
+    (changes / NAME / "backfill.toml").write_text(BACKFILL)
+    run(shop_database, f"CREATE TABLE counted AS SELECT i AS id, 0 AS n FROM generate_series(1, {ROWS}) AS i")
+    run(shop_database, "ALTER TABLE counted ADD PRIMARY KEY (id)")
+    yield NAME
+    run(shop_database, "DROP TABLE IF EXISTS counted, slipway_backfill, slipway_backfill_skipped")
+
+
+def run(database: PostgreSQL, statement: str) -> None:
+    """Run one statement."""
+    engine = create_engine(database.url)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(statement))
+    finally:
+        engine.dispose()
+
+
+def wait_for(look: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+    """What `look` finds, once it finds something; fails with what it waited for."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.1)
+    return found
+
+
+def test_paused_killed_cancelled_and_begun_again(
+    counted: str, stack: Stack, client: AdminClient, shop_database: PostgreSQL
+) -> None:
+    """Whatever happens to the run, its progress can be read, the service is held, and the sums are right at the end."""
+    found = client.start("backfill", {"change": counted})
+
+    def progress(run: Run) -> dict[str, Any]:
+        return client.run(run["id"])["backfill"] or {"rows_passed": 0, "held_because": ""}
+
+    wait_for(lambda: progress(found)["rows_passed"], "the first rows")
+    with pytest.raises(SlipwayError, match=r"\(backfill add-one\) is in flight for shop"):
+        client.start("ship-change", {"change": "refresh-catalogue"})
+
+    client.say(found["id"], "pause", "Ada", "rush hour")
+    wait_for(lambda: progress(found)["held_because"] == "paused by Ada: rush hour", "the pause")
+    done = scalar(shop_database, "SELECT sum(n) FROM counted")
+    kill_flow(None, found)
+    wait_for(lambda: client.run(found["id"])["state"]["type"] == "CRASHED", "the crash to be seen")
+    wait_for(lambda: client.run(found["id"])["state"]["type"] == "RUNNING", "the run to be resumed")
+    client.say(found["id"], "resume", "Ada", "it is quiet again")
+    refused = httpx.post(
+        f"{stack.admin_url}/runs/{found['id']}/resume", json={"by": "Ada", "why": "twice"}, trust_env=False
+    )
+    assert refused.status_code == 409
+    assert refused.json()["failed"] == f"Run {found['id']} is not paused."
+    wait_for(lambda: progress(found)["rows_passed"] > done, "more rows than before the kill")
+
+    client.say(found["id"], "cancel", "Grace", "enough for today")
+    ended = follow_through(client, found)
+    done = scalar(shop_database, "SELECT sum(n) FROM counted")
+    assert 0 < done < ROWS
+    assert ended["state"] == {
+        "type": "CANCELLED",
+        "name": "Cancelled",
+        "message": f"Cancelled by Grace: enough for today. {done:,} of {ROWS:,} rows are done and stay so; "
+        f"slipway backfill {counted} goes on from there.",
+    }
+    assert ended["failures"] == []
+    assert scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold") == 0
+
+    again = follow_through(client, client.start("backfill", {"change": counted}))
+    assert again["state"]["message"] == "20,000 rows passed, 20,000 changed, 0 skipped", again
+    assert again["backfill"]["rows_passed"] == ROWS
+    assert scalar(shop_database, "SELECT ARRAY[sum(n), min(n), max(n)] FROM counted") == [ROWS, 1, 1]
+    over = httpx.post(f"{stack.admin_url}/runs/{again['id']}/pause", json={"by": "Ada", "why": "late"}, trust_env=False)
+    assert over.json()["failed"] == f"Run {again['id']} is over: Backfilled."
