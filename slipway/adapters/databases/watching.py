@@ -10,6 +10,8 @@ Locks come from pg_locks: after each statement of an open transaction, before it
 is missed there; and every 20 ms meanwhile. A statement outside a transaction that ends sooner than that shows none, and
 its locks can have made nobody wait longer. Rewrites are seen by a table's file, which is another one afterwards.
 
+Several statements that a client sends as one text are noted as one, as only their time together is known.
+
 Where client and server encrypt, or the relay cannot be used, sessions are sampled from pg_stat_activity: statements
 shorter than 20 ms can be missed, rows are not known, and `Watch.unseen` says so.
 """
