@@ -108,7 +108,7 @@ class Lock(Noun):
 
 
 class Statement(Noun):
-    """A statement that a migration ran; the same text run often is one statement with its calls added up.
+    """A statement that a migration ran, or several that it sent as one text; the same text run often has its calls added up.
 
     The text is shortened and has its literals, but no password and no bound parameter.
     """

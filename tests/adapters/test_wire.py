@@ -53,7 +53,7 @@ ANSWERED = (
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1_000, 1_000_000])
 def test_however_the_bytes_are_cut(size: int) -> None:
-    """Statements of a simple query, those of a pipeline, an error that ends it, and where a transaction is open."""
+    """A simple query of several statements, a pipeline, an error that ends it, and where a transaction is open."""
     conversation = Conversation()
     for at in range(0, len(ASKED), size):
         conversation.asked(ASKED[at : at + size], 1.0)
@@ -62,9 +62,7 @@ def test_however_the_bytes_are_cut(size: int) -> None:
         told += conversation.answered(ANSWERED[at : at + size], 2.0)
     assert conversation.pid == 42
     assert [(event.sql, event.rows) if isinstance(event, Ended) else event.open for event in told] == [
-        ("BEGIN", None),
-        ("UPDATE a SET b = ';'", 3),
-        ("DELETE FROM a", 2),
+        ("BEGIN; UPDATE a SET b = ';'; DELETE FROM a", 5),
         True,
         ("SELECT $1", 1),
         ("SELECT $1", None),
@@ -78,10 +76,13 @@ def test_however_the_bytes_are_cut(size: int) -> None:
 def test_what_runs_and_since_when() -> None:
     """A statement runs from when it was sent, or from the end of the one before it."""
     conversation = Conversation()
-    conversation.asked(message("Q", b"UPDATE a SET b = 1; DELETE FROM a\0"), 1.0)
-    assert conversation.running() == ("UPDATE a SET b = 1", 1.0)
-    [ended] = conversation.answered(message("C", b"UPDATE 3\0"), 4.0)
-    assert ended == Ended("UPDATE a SET b = 1", 1.0, 4.0, 3)
-    assert conversation.running() == ("DELETE FROM a", 4.0)
-    *_, ready = conversation.answered(message("C", b"DELETE 3\0") + message("Z", b"I"), 6.0)
+    sent = parse(b"", b"SELECT 1") + bind(b"", b"") + message("E", bytes(5)) + message("E", bytes(5)) + message("S")
+    conversation.asked(sent, 1.0)
+    assert conversation.running() == ("SELECT 1", 1.0)
+    [ended] = conversation.answered(message("C", b"SELECT 3\0"), 4.0)
+    assert ended == Ended("SELECT 1", 1.0, 4.0, 3)
+    assert conversation.running() == ("SELECT 1", 4.0)
+    *_, ready = conversation.answered(message("C", b"SELECT 3\0") + message("Z", b"I"), 6.0)
     assert ready == Ready(open=False, at=6.0)
+    conversation.asked(message("Q", b"\0"), 7.0)
+    assert list(conversation.answered(message("I") + message("Z", b"I"), 8.0)) == [Ready(open=False, at=8.0)]

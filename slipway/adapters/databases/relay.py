@@ -44,7 +44,7 @@ class Relay:
         self._plain = address.startswith("/") or ipaddress.ip_address(address).is_loopback
         self._hear = hear
         self._listener = socket.create_server((HOST, 0))
-        self._sockets: list[socket.socket] = []
+        self._clients: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._stopped = False
 
@@ -63,8 +63,8 @@ class Relay:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept
         self._listener.close()
-        for each in list(self._sockets):
-            _shut(each)
+        for client in self._clients:
+            _shut(client)
         for thread in list(self._threads):
             thread.join(JOIN_S)
 
@@ -79,7 +79,7 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            self._sockets = [each for each in self._sockets if each.fileno() >= 0] + [client]
+            self._clients = [each for each in self._clients if each.fileno() >= 0] + [client]
             self._run(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
@@ -89,7 +89,6 @@ class Relay:
             except OSError:  # the client sees its connection end
                 return
             with server:
-                self._sockets.append(server)
                 with contextlib.suppress(OSError):
                     self._pass_on(client, server)
                 _shut(client)
@@ -99,10 +98,17 @@ class Relay:
         heard = self._greet(client, server)
         if heard is not None:
             self.sessions.append(heard)
-        back = threading.Thread(target=self._pump, args=(server, client, lambda data: self._from_server(heard, data)))
-        back.start()
-        self._pump(client, server, lambda data: self._from_client(heard, data))
-        back.join()
+        try:
+            back = threading.Thread(
+                target=self._pump, args=(server, client, lambda data: self._from_server(heard, data)), daemon=True
+            )
+            back.start()
+            self._pump(client, server, lambda data: self._from_client(heard, data))
+            back.join()
+        finally:
+            if heard is not None:
+                self.sessions.remove(heard)
+                self._hear(heard, Ready(open=False, at=time.monotonic()))  # whatever it held it holds no more
 
     def _connect(self) -> socket.socket:
         address, port = self._upstream

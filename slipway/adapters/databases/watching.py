@@ -10,6 +10,8 @@ Locks come from pg_locks: after each statement of an open transaction, before it
 is missed there; and every 20 ms meanwhile. A statement outside a transaction that ends sooner than that shows none, and
 its locks can have made nobody wait longer. Rewrites are seen by a table's file, which is another one afterwards.
 
+Several statements that a client sends as one text are noted as one, as only their time together is known.
+
 Where client and server encrypt, or the relay cannot be used, sessions are sampled from pg_stat_activity: statements
 shorter than 20 ms can be missed, rows are not known, and `Watch.unseen` says so.
 """
@@ -157,11 +159,14 @@ class Eye:
                 self._look({})
 
     def _look(self, just_ended: dict[int, tuple[str, float]]) -> None:
-        """Note the locks of each session for the statement that it is at or has just ended."""
+        """Note the locks of each session for the statement that it is at or has just ended.
+
+        Which one that is has to be asked after the locks: a statement that began meanwhile may have taken them.
+        """
         with self._looking, self._noting_failure():
-            at, at_it = time.monotonic(), self._running() | just_ended
-            locks = self._locks() if at_it else {}
-            for pid, (sql, began) in at_it.items():
+            at = time.monotonic()
+            locks = self._locks() if self._relay is not None and self._relay.sessions else {}
+            for pid, (sql, began) in (self._running() | just_ended).items():
                 self.journal.looked(pid, sql, began, locks.get(pid, set()), at)
 
     def _running(self) -> dict[int, tuple[str, float]]:

@@ -1,6 +1,8 @@
 """PostgreSQL's protocol 3.0 as a bystander reads it: which statement begins and ends, and whether a transaction is open.
 
-It is fed the bytes of both directions and changes none (manual, "Frontend/Backend Protocol", "Message Formats").
+It is fed the bytes of both directions and changes none (manual, "Frontend/Backend Protocol", "Message Formats"). A simple
+query of several statements is one: the server may keep its answers back until the last is done, so that only their time
+together is known.
 """
 
 from __future__ import annotations
@@ -10,8 +12,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
-
-from slipway.rules.splitting import split_statements
 
 ENCRYPTION_REQUESTS = (80877103, 80877104)  # SSLRequest, GSSENCRequest: answered with one byte, before all else
 CANCEL_REQUEST = 80877102
@@ -69,7 +69,8 @@ class _Pending:
     sql: str
     sent: float
     kind: Literal["simple", "extended", "sync"]
-    parts: deque[str] = field(default_factory=deque)  # the statements of a simple query that are still to come
+    rows: int | None = None  # of a simple query so far
+    failed: bool = False
 
 
 class Conversation:
@@ -87,8 +88,7 @@ class Conversation:
         """The text of the statement that the server is at, and when it began; None between statements."""
         for pending in self._pending:
             if pending.kind != "sync":
-                text = pending.parts[0] if pending.parts else pending.sql
-                return text, max(pending.sent, self._last_end)
+                return pending.sql, max(pending.sent, self._last_end)
         return None
 
     def asked(self, data: bytes, at: float) -> None:
@@ -96,7 +96,7 @@ class Conversation:
         for kind, body in self._from_client.feed(data):
             if kind == "Q":
                 text = body.rstrip(b"\0").decode("utf-8", "replace")
-                self._pending.append(_Pending(text, at, "simple", deque(_parts(text))))
+                self._pending.append(_Pending(text, at, "simple"))
             elif kind == "P":
                 name, _, rest = body.partition(b"\0")
                 self._prepared[name] = rest.partition(b"\0")[0].decode("utf-8", "replace")
@@ -115,28 +115,35 @@ class Conversation:
             if kind == "K":
                 (self.pid,) = struct.unpack_from("!I", body)
             elif kind == "Z":
-                self._settle()
+                yield from self._ready(at)
                 yield Ready(open=body != b"I", at=at)
-            elif (ended := self._end(kind, body, at)) is not None:
+            elif (ended := self._answer(kind, body, at)) is not None:
                 yield ended
 
-    def _end(self, kind: str, body: bytes, at: float) -> Ended | None:
+    def _answer(self, kind: str, body: bytes, at: float) -> Ended | None:
         head = self._pending[0] if self._pending else None
         if head is None or head.kind == "sync":  # of a notice from outside, or of a Parse that failed
             return None
-        began, self._last_end = max(head.sent, self._last_end), at
-        text = head.parts.popleft() if head.parts else head.sql
-        if head.kind == "extended":
-            self._pending.popleft()
-        if kind == "E":  # the server passes over all up to the next Sync, or the rest of a simple query
-            head.parts.clear()
+        rows = _rows(body) if kind == "C" else None
+        if head.kind == "simple":  # it may hold several statements, and ends when the server is ready again
+            head.failed = head.failed or kind == "E"
+            head.rows = head.rows if rows is None else rows + (head.rows or 0)
+            return None
+        self._pending.popleft()
+        if kind == "E":  # the server passes over all up to the next Sync
             self._drop_extended()
-        return Ended(text, began, at, _rows(body) if kind == "C" else None) if text.strip() else None
+        return self._end(head, rows, at)
 
-    def _settle(self) -> None:
+    def _ready(self, at: float) -> Iterator[Ended]:
         self._drop_extended()
-        if self._pending:
-            self._pending.popleft()  # the simple query or the Sync that it answers
+        if self._pending and (head := self._pending.popleft()).kind == "simple":
+            ended = self._end(head, None if head.failed else head.rows, at)
+            if ended is not None:
+                yield ended
+
+    def _end(self, pending: _Pending, rows: int | None, at: float) -> Ended | None:
+        began, self._last_end = max(pending.sent, self._last_end), at
+        return Ended(pending.sql, began, at, rows) if pending.sql.strip() else None
 
     def _drop_extended(self) -> None:
         while self._pending and self._pending[0].kind == "extended":
@@ -147,10 +154,3 @@ def _rows(tag: bytes) -> int | None:
     """The rows of a CommandComplete: "INSERT 0 5", "UPDATE 3"; other commands count none."""
     words = tag.rstrip(b"\0").split()
     return int(words[-1]) if words and words[0] in COUNTED and words[-1].isdigit() else None
-
-
-def _parts(sql: str) -> list[str]:
-    """The statements of a simple query, which may hold several."""
-    if ";" not in sql.strip().rstrip(";"):
-        return [sql]
-    return [statement.sql for statement in split_statements(sql)] or [sql]
