@@ -14,7 +14,7 @@ from slipway.change import ChangeName
 from slipway.outcomes import BackfillPlan
 from tasks.attempts import Cancelled
 from tasks.backfill import backfill as change_rows
-from tasks.backfill import end_hold, how_far, read_backfill
+from tasks.backfill import how_far, look_how_far, read_backfill
 
 CARD = card(
     "Changes the rows of one table in batches, each exactly once, and holds while the service or its database is not well.",
@@ -35,12 +35,11 @@ def fill(plan: BackfillPlan) -> State[str]:
     try:
         done = change_rows(plan)
     except Cancelled as cancelled:
-        return CancelledState(message=f"{cancelled.failed} {how_far(plan.name)}")
+        return CancelledState(message=f"{cancelled.failed} {how_far(plan)}")
     message = f"{done.rows_passed:,} rows passed, {done.rows_changed:,} changed, {len(done.skipped):,} skipped"
     return Completed(name="Backfilled", message=message, data="backfilled")
 
 
 def give_up(resumes: int, change: str) -> State[str]:
     """The end of a run that kept crashing."""
-    end_hold(change)
-    return gave_up(resumes, how_far(change), "")
+    return gave_up(resumes, look_how_far(change), "")

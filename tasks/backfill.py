@@ -23,18 +23,22 @@ def backfill(plan: BackfillPlan) -> Backfilled:
     return steps.backfill(plan, Settings.from_environment().changes, Teller(), paused_by)
 
 
-def how_far(change: str) -> str:
+def how_far(plan: BackfillPlan) -> str:
     """How far a backfill is, in a sentence; reads only, so it is no durable step."""
     try:
-        return steps.how_far(steps.read_plan(change, Settings.from_environment()))
+        return steps.how_far(plan)
     except SlipwayError as error:
         return f"How far it is could not be seen: {error.failed}"
 
 
-def end_hold(change: str) -> None:
-    """The end of this run's hold, for a run that will not go on."""
-    plan = steps.read_plan(change, Settings.from_environment())
-    own_store().release(plan.service.name, run_id())
+def look_how_far(change: str) -> str:
+    """The same for a run that will not go on, and the end of its hold."""
+    try:
+        plan = steps.read_plan(change, Settings.from_environment())
+        own_store().release(plan.service.name, run_id())
+    except SlipwayError as error:
+        return f"How far it is could not be seen: {error.failed}"
+    return how_far(plan)
 
 
 class Teller:
