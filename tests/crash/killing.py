@@ -53,7 +53,7 @@ def travel(world: World, job: str, change: str, moments: list[Moment], kill: Kil
         with contextlib.suppress(Exception):  # whatever was killed may keep the admin service from answering
             journey.run = world.client.run(journey.run["id"])
         now = time.monotonic()
-        if killed_at and goes_on(journey.run):
+        if killed_at and goes_on(world.stack, journey.run):
             journey.resumed_after.append(now - killed_at)
             killed_at = 0.0
         due = next((moment for moment in waiting if is_due(moment, journey.run, seen, now)), None)
@@ -89,30 +89,34 @@ def is_due(moment: Moment, run: Run, seen: dict[str, float], now: float) -> bool
     return False
 
 
-def goes_on(run: Run) -> bool:
+def goes_on(stack: Stack, run: Run) -> bool:
     """Whether the run is at work again: over, or running with a living process."""
     if run["state"]["type"] in ("COMPLETED", "FAILED", "CANCELLED"):
         return True
-    return run["state"]["type"] == "RUNNING" and flow_process() is not None
+    return run["state"]["type"] == "RUNNING" and flow_process(stack) is not None
 
 
-def flow_process() -> psutil.Process | None:
-    """The living process of the one run in flight: the child that a warm parent has forked."""
-    for process in psutil.process_iter():
+def flow_process(stack: Stack) -> psutil.Process | None:
+    """The living process of the one run in flight on a stack: the child that a warm parent of its workers has forked."""
+    for part in [part for part in stack.parts if part.name.endswith("worker") and part.process is not None]:
         with contextlib.suppress(psutil.Error):
-            if is_warm(process) and is_warm(process.parent()) and process.status() != psutil.STATUS_ZOMBIE:
-                return process
+            for parent in psutil.Process(part.process.pid).children():
+                for child in parent.children() if is_warm(parent) else ():
+                    if is_warm(child) and child.status() != psutil.STATUS_ZOMBIE:
+                        return child
     return None
 
 
-def is_warm(process: psutil.Process | None) -> bool:
+def is_warm(process: psutil.Process) -> bool:
     """Whether a process is a warm parent, or was forked from one."""
-    return process is not None and "deployments.warm.parent" in process.cmdline()
+    with contextlib.suppress(psutil.Error):
+        return "deployments.warm.parent" in process.cmdline()
+    return False
 
 
-def kill_flow(stack: Stack | None, run: Run) -> None:
+def kill_flow(stack: Stack, run: Run) -> None:
     """Kill the process of the run alone."""
-    process = flow_process()
+    process = flow_process(stack)
     if process is not None:
         process.send_signal(signal.SIGKILL)
 

@@ -47,7 +47,7 @@ def test_approved_and_then_cancelled(
     before = shop_database.schema()
     run = client.start("ship-change", {"change": change})
     wait_for(lambda: client.run(run["id"])["state"]["name"] == "Suspended", "the run to ask for approval")
-    wait_for(lambda: flow_process() is None, "the process of the run to end")
+    wait_for(lambda: flow_process(stack) is None, "the process of the run to end")
     assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
     with pytest.raises(SlipwayError, match="is in flight for shop"):
         client.start("ship-change", {"change": "refresh-catalogue"})

@@ -81,7 +81,7 @@ def test_paused_killed_cancelled_and_begun_again(
     client.say(found["id"], "pause", "Ada", "rush hour")
     wait_for(lambda: progress(found)["held_because"] == "paused by Ada: rush hour", "the pause")
     done = scalar(shop_database, "SELECT sum(n) FROM counted")
-    kill_flow(None, found)
+    kill_flow(stack, found)
     wait_for(lambda: client.run(found["id"])["state"]["type"] == "CRASHED", "the crash to be seen")
     wait_for(lambda: client.run(found["id"])["state"]["type"] == "RUNNING", "the run to be resumed")
     client.say(found["id"], "resume", "Ada", "it is quiet again")

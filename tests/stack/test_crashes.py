@@ -19,12 +19,12 @@ def step(run: Run, name: str) -> dict[str, Any]:
 
 
 def test_a_killed_run_goes_on_from_its_last_finished_step(
-    kept: Run, client: AdminClient, until: Callable[[Run, str], Run]
+    kept: Run, stack: Stack, client: AdminClient, until: Callable[[Run, str], Run]
 ) -> None:
     """The step that had finished is not run again, the one in flight is, and the run ends as if nothing had been."""
     run = client.start("purge-routes", {"service": "shop", "routes": ["/products"]})
     before = until(run, "purge routes")
-    kill_flow(None, run)
+    kill_flow(stack, run)
     ended = follow_through(client, run)
     assert ended["state"]["message"] == "1 routes read after the purge"
     assert step(ended, "read service to purge")["started"] == step(before, "read service to purge")["started"]
@@ -37,7 +37,7 @@ def test_a_killed_worker_takes_its_run_along_and_another_goes_on(
     """No orphan goes on without its worker; the worker that is started next resumes the run, which still has the hold."""
     run = client.start("roll-back-change", {"change": "drop-open-orders-index"})
     until(run, "purge and verify after the roll back")
-    orphan = flow_process()
+    orphan = flow_process(stack)
     assert orphan is not None
     kill_worker_alone(stack, run)
     gone, _ = psutil.wait_procs([orphan], timeout=10)

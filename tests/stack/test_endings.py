@@ -86,7 +86,7 @@ def test_a_run_that_keeps_crashing_gives_up(
     until(run, "purge and verify after the roll back")
     store = PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"])
     execute(store, f"UPDATE attempt SET resumes = {MAX_RESUMES - 1} WHERE run_id = '{run['id']}'")
-    kill_flow(None, run)
+    kill_flow(stack, run)
     ended = follow_through(client, run)
     assert (ended["state"]["type"], ended["state"]["name"]) == ("FAILED", "GaveUp")
     assert ended["state"]["message"].startswith(f"The run crashed {MAX_RESUMES} times and was not resumed again. ")
@@ -100,6 +100,7 @@ def test_a_record_that_cannot_be_written(derive: Derive, stack: Stack, client: A
     name = derive("no-record")
     (changes / name / "record.md").mkdir()
     ended = finished(client, client.start("roll-back-change", {"change": name}))
+    (changes / name / "record.md").rmdir()
     assert (ended["state"]["type"], ended["state"]["name"]) == ("FAILED", "NotRecorded")
     assert ended["state"]["message"].startswith("RolledBack, without a record: ")
     assert "0008" in ended["state"]["message"]
