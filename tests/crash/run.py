@@ -139,7 +139,7 @@ class Trip:
 def one_run(running: World, before: Facts, trip: Trip, tally: Tally) -> None:
     """One run with its kills, and what is true afterwards."""
     began = time.monotonic()
-    drops, creates = running.count("DROP INDEX"), running.count("CREATE INDEX")
+    drops, creates, purges = running.count("DROP INDEX"), running.count("CREATE INDEX"), running.cache.purges()
     if trip.job == "roll-back-change":
         running.upgrade("0009")
     journey = travel(running, trip.job, CHANGE, trip.moments, trip.act)
@@ -156,7 +156,24 @@ def one_run(running: World, before: Facts, trip: Trip, tally: Tally) -> None:
         tally.finished += 1
     if done != (1, 1):
         tally.twice.append(f"TWICE {name}: dropped {done[0]} times, created {done[1]} times")
+    tally.twice += wrong_purges(running, trip, journey, name, purges)
     print(f"{time.monotonic() - began:5.1f} s  {journey.run['state']['name']:<12} {name}", flush=True)
+
+
+def wrong_purges(running: World, trip: Trip, journey: Journey, name: str, before: int) -> list[str]:
+    """Whether the cache was asked to purge as often as the steps should: each asks twice, and once more a repeat.
+
+    What the cache was told just before it was killed itself its log may not have; nothing is too few then.
+    """
+    if not running.cache.read:
+        return []
+    wanted = 2 * sum("purge" in step for step in STEPS[trip.job])
+    most = wanted + 2 * sum("purge" in killed and "into" in killed for killed in journey.killed)
+    least = 0 if trip.name in ("cache", "PostgreSQL restarted every 20 s") else wanted
+    if trip.name in SCENARIOS or trip.name == "service":
+        most += 2 * len(STEPS[trip.job])  # a step that found its service or its store away is tried again, each second
+    asked = running.cache.purges() - before
+    return [] if least <= asked <= most else [f"PURGES {name}: {asked}, not {wanted} to {most}"]
 
 
 def what_is_wrong(running: World, before: Facts, journey: Journey) -> str:

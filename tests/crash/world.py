@@ -22,6 +22,7 @@ from deployments.deploy import ROOT
 from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
+from tests.crash.cache_log import CacheLog, cache_log
 from tests.stack.runs import scalar
 
 CHANGE = "drop-open-orders-index"
@@ -72,6 +73,7 @@ class World:
     client: AdminClient
     shop: PostgreSQL
     store: PostgreSQL
+    cache: CacheLog
 
     def settle(self, within_s: float = 120) -> None:
         """Wait until the supervisor has every part up again."""
@@ -132,10 +134,11 @@ def world(home: Path, say: Callable[[str], None]) -> Iterator[World]:
     with (
         Stack(home / "stack", changes=changes, config=config, fresh=True, say=say, durable=True) as stack,
         AdminClient(stack.admin_url) as client,
+        cache_log(stack) as cache,
     ):
         shop = PostgreSQL(stack.environment["SHOP_DATABASE_URL"])
         store = PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"])
-        made = World(stack, client, shop, store)
+        made = World(stack, client, shop, store, cache)
         made.upgrade("0008")
         engine = create_engine(shop.url)
         with engine.begin() as connection:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,17 @@ def test_a_record_that_cannot_be_written(derive: Derive, stack: Stack, client: A
     assert (ended["state"]["type"], ended["state"]["name"]) == ("FAILED", "NotRecorded")
     assert ended["state"]["message"].startswith("RolledBack, without a record: ")
     assert "0008" in ended["state"]["message"]
+    assert held(stack) == 0
+
+
+def test_a_hold_whose_run_is_gone(derive: Derive, stack: Stack, client: AdminClient) -> None:
+    """A hold never outlives its run for good: the next run finds it, releases it, says so, and goes on."""
+    store = PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"])
+    lost = uuid.uuid4()
+    execute(store, f"INSERT INTO hold (service, run_id, change) VALUES ('shop-quick', '{lost}', 'long-ago')")
+    run = finished(client, client.start("roll-back-change", {"change": derive("behind-a-lost-hold")}))
+    assert run["state"]["name"] == "RolledBack"
+    assert f"released the hold of shop-quick: run {lost} has ended" in (stack.home / "logs" / "worker.log").read_text()
     assert held(stack) == 0
 
 
