@@ -18,6 +18,7 @@ READS_ALL = (
 DEARER = (
     "The cost is the planner's estimate in its own unit, no time; the measurement after the migration tells the time."
 )
+UNSEEN = "Nothing can be said of it; write it as the server takes it, with $1 for a parameter."
 BROKEN = "The service would get this error from the moment of the migration on."
 
 
@@ -31,17 +32,28 @@ def plan_findings(
 ) -> tuple[Finding, ...]:
     """What became of each query's plan, in the order of `after`; an error is a gate.
 
-    Only queries that touch a table of at least `large_rows` rows are held to their cost. A query that could not be
-    planned before is not judged.
+    `before` and `after` are the plans of the same queries in the same order. Only queries that touch a table of at
+    least `large_rows` rows are held to their cost. A query that could not be planned before, as it asks for what the
+    migration makes, is looked at as it is after; one that never can be is told, as nothing was seen of it.
     """
     large = large_tables(tables, large_rows)
-    earlier = {plan.query: plan for plan in before}
     found: list[Finding] = []
-    for now in after:
-        was = earlier.get(now.query)
-        if was is not None and not was.error:
-            found.extend(_compare(was, now, large, cost_factor))
+    for was, now in zip(before, after, strict=True):
+        found.extend(_alone(now, large) if was.error else _compare(was, now, large, cost_factor))
     return tuple(found)
+
+
+def _alone(now: QueryPlan, large: dict[str, int]) -> list[Finding]:
+    if now.error:
+        told = f"{now.query} can be planned neither before nor after the change: {now.error}."
+        return [_finding("plan-unknown", "warning", told, UNSEEN)]
+    return [
+        _finding(
+            "plan-seq-scan", "error", f"{now.query} reads all {rows_in_words(large[table])} of {table}.", READS_ALL
+        )
+        for table in _scanned(now)
+        if table in large
+    ]
 
 
 def _compare(was: QueryPlan, now: QueryPlan, large: dict[str, int], cost_factor: float) -> list[Finding]:

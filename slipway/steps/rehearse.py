@@ -47,7 +47,7 @@ def on_copy(plan: Plan, wanted: Migrate, copy: PostgreSQL, live: PostgreSQL, con
     """Upgrade, downgrade and upgrade a copy; look at it before and after the first, and judge the way back."""
     tool, live_schema = MigrationTool(plan.service, copy.connection_url(), config_folder), live.schema()
     _see_that_it_stands(tool, wanted)
-    queries = queries_of(live, plan.change.rehearse)
+    queries, unknown = queries_of(live, plan.change.rehearse)
     before = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
     looked = survey(copy, queries)
     with watched(copy) as watch:
@@ -55,7 +55,7 @@ def on_copy(plan: Plan, wanted: Migrate, copy: PostgreSQL, live: PostgreSQL, con
     looked_again, schema = survey(copy, queries), copy.schema()
     changed = Snapshot(schema_text=schema, tables=read_contents(copy) if schema == before.schema_text else ())
     worth, losses, commands = _back_and_again(tool, copy, wanted, before, changed)
-    found = (*change_findings(looked, looked_again, watch, plan.migration_sql), *existing_index_findings(live))
+    found = (*change_findings(looked, looked_again, watch, plan.migration_sql, unknown), *existing_index_findings(live))
     return Rehearsal(
         reversibility=worth,
         losses=losses,

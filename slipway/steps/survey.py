@@ -38,10 +38,11 @@ def survey(database: PostgreSQL, queries: Sequence[Query]) -> Survey:
     return Survey(tables=read_tables(database), indexes=read_indexes(database), plans=explain(database, queries))
 
 
-def queries_of(live: PostgreSQL, wanted: Rehearse) -> tuple[Query, ...]:
-    """The change's own queries, by their beginning, and the busiest of the live database, where they can be known."""
+def queries_of(live: PostgreSQL, wanted: Rehearse) -> tuple[tuple[Query, ...], str]:
+    """The change's own queries, by their beginning, and the busiest of the live database, or why these are not known."""
     own = tuple(Query(label=" ".join(sql.split())[:100], sql=sql) for sql in wanted.queries)
-    return (*own, *busiest_queries(live, BUSIEST).queries)
+    busiest = busiest_queries(live, BUSIEST)
+    return (*own, *busiest.queries), busiest.unknown
 
 
 def existing_index_findings(live: PostgreSQL) -> tuple[Finding, ...]:
@@ -52,16 +53,8 @@ def existing_index_findings(live: PostgreSQL) -> tuple[Finding, ...]:
     )
 
 
-def change_findings(before: Survey, after: Survey, watch: Watch, sql: str) -> tuple[Finding, ...]:
+def change_findings(before: Survey, after: Survey, watch: Watch, sql: str, unknown: str) -> tuple[Finding, ...]:
     """What the migration did to the copy, and what its SQL says of itself."""
-    unseen = [
-        Finding(
-            code="statements-not-all-seen",
-            level="info",
-            summary="Not every statement of the migration was seen with its time and its locks.",
-            explanation=watch.unseen,
-        )
-    ]
     return (
         *lint(sql),
         *dangerous_statements(sql, before.tables),
@@ -69,5 +62,11 @@ def change_findings(before: Survey, after: Survey, watch: Watch, sql: str) -> tu
         *rewrite_findings(watch.rewritten, before.tables),
         *new_index_findings(before.indexes, after.indexes),
         *plan_findings(before.plans, after.plans, before.tables),
-        *(unseen if watch.unseen else ()),
+        *_unseen("statements-not-all-seen", "Not every statement was seen with its time and its locks.", watch.unseen),
+        *_unseen("busiest-queries-not-checked", "Plans of the busiest queries were not compared.", unknown),
     )
+
+
+def _unseen(code: str, summary: str, why: str) -> list[Finding]:
+    """What was not looked at is told, with the reason."""
+    return [Finding(code=code, level="info", summary=summary, explanation=why)] if why else []

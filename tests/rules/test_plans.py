@@ -63,6 +63,12 @@ FAILED = plan(0, error='relation "orders" does not exist')
             BY_INDEX, FAILED, "error",
             'plan-failed: GET of orders cannot be planned after the change: relation "orders" does not exist.',
         ),
+        (
+            FAILED, FAILED, "warning",
+            "plan-unknown: GET of orders can be planned neither before nor after the change: "
+            'relation "orders" does not exist.',
+        ),
+        (FAILED, ALL, "error", "plan-seq-scan: GET of orders reads all 1.0 M rows of orders."),
     ],
 )  # fmt: skip
 def test_a_plan_that_changed(before: QueryPlan, after: QueryPlan, level: str, said: str) -> None:
@@ -80,8 +86,7 @@ def test_a_plan_that_changed(before: QueryPlan, after: QueryPlan, level: str, sa
         (BY_INDEX, plan(15, ("Index Scan", "orders", "ix_orders_open"))),
         (plan(4, ("Index Scan", "country", "country_pkey")), plan(9, ("Seq Scan", "country", ""))),
         (plan(9, ("Seq Scan", "country", "")), plan(4, ("Index Scan", "country", "country_pkey"))),
-        (FAILED, FAILED),
-        (FAILED, ALL),
+        (FAILED, BY_INDEX),
         (plan(1, ("Result", "", "")), plan(9, ("Result", "", ""))),
         (BY_INDEX, plan(9, ("Seq Scan", "made_by_the_change", ""))),
     ],
@@ -104,6 +109,8 @@ def test_the_limits_can_be_set() -> None:
     assert plan_findings([BY_INDEX], [BITMAP], TABLES, cost_factor=5.0) == ()
 
 
-def test_a_query_without_a_plan_before_is_not_judged() -> None:
-    """A query that is only in the second list."""
-    assert plan_findings([], [ALL], TABLES) == ()
+def test_two_queries_of_one_name() -> None:
+    """They are told apart by their place: a label may be the same beginning of two texts."""
+    found = plan_findings([BY_INDEX, ALL], [BY_INDEX, ALL], TABLES)
+    assert found == ()
+    assert [each.code for each in plan_findings([ALL, BY_INDEX], [ALL, ALL], TABLES)] == ["plan-seq-scan"]

@@ -59,7 +59,7 @@ INDEXES = rf"""
         JOIN pg_namespace n ON n.oid = t.relnamespace
         JOIN pg_am a ON a.oid = i.relam
         LEFT JOIN pg_constraint c ON c.conindid = i.oid AND c.contype IN ('p', 'u', 'x')
-        WHERE {OURS}
+        WHERE {OURS} AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index AS building WHERE building.index_relid = i.oid)
     ) AS found
     ORDER BY 1, 2
 """  # noqa: S608 - put together from constants
