@@ -161,14 +161,18 @@ def one_run(running: World, before: Facts, trip: Trip, tally: Tally) -> None:
 
 
 def wrong_purges(running: World, trip: Trip, journey: Journey, name: str, before: int) -> list[str]:
-    """Whether the cache was asked to purge as often as the steps should: each asks twice, and once more a repeat.
+    """Whether the cache was asked to purge as often as the steps should: each asks twice, and so does a repeat.
+
+    Validating a change asks once, for a page that nobody reads, to see that the cache listens.
 
     What the cache was told just before it was killed itself its log may not have; nothing is too few then.
     """
     if not running.cache.read:
         return []
-    wanted = 2 * sum("purge" in step for step in STEPS[trip.job])
-    most = wanted + 2 * sum("purge" in killed and "into" in killed for killed in journey.killed)
+    wanted = 2 * sum("purge" in step for step in STEPS[trip.job]) + ("validate" in STEPS[trip.job])
+    most = wanted + 2 * sum(
+        "into" in killed and ("purge" in killed or "validate" in killed) for killed in journey.killed
+    )
     least = 0 if trip.name in ("cache", "PostgreSQL restarted every 20 s") else wanted
     if trip.name in SCENARIOS or trip.name == "service":
         most += 2 * len(STEPS[trip.job])  # a step that found its service or its store away is tried again, each second
