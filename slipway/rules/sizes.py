@@ -7,11 +7,6 @@ from collections.abc import Sequence
 from slipway.catalogue import LARGE_ROWS, TableSize
 
 
-def rows_by_table(tables: Sequence[TableSize]) -> dict[str, int]:
-    """The estimated rows of each table."""
-    return {table.table: table.rows for table in tables}
-
-
 def large_tables(tables: Sequence[TableSize], large_rows: int = LARGE_ROWS) -> dict[str, int]:
     """The tables of at least `large_rows` rows, with their rows."""
     return {table.table: table.rows for table in tables if table.rows >= large_rows}

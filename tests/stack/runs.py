@@ -1,8 +1,10 @@
 """What the tests ask of runs and of the shop's database."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from slipway.adapters.admin_client import AdminClient
@@ -27,6 +29,16 @@ def follow_through(client: AdminClient, run: Run) -> Run:
             return run
         assert time.monotonic() < deadline, "the run was not resumed"
         time.sleep(0.2)
+
+
+def wait_for(look: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+    """What `look` finds, once it finds something; fails with what it waited for."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.02)
+    return found
 
 
 def scalar(database: PostgreSQL, query: str) -> Any:

@@ -1,10 +1,7 @@
 """A change that waits for a person, is approved, and is cancelled when it is live already: all the way back."""
 
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +11,7 @@ from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.errors import SlipwayError
 from tests.crash.killing import flow_process
-from tests.stack.runs import Run, finished, scalar
+from tests.stack.runs import Run, finished, scalar, wait_for
 
 NAME = "drop-with-approval"
 
@@ -28,16 +25,6 @@ def change(changes: Path) -> str:
     file = changes / NAME / "change.toml"
     file.write_text('approval = "required"\n' + file.read_text(encoding="utf-8"), encoding="utf-8")
     return NAME
-
-
-def wait_for(look: Callable[[], Any], what: str, seconds: float = 120) -> Any:
-    """What `look` finds, once it finds something; fails with what it waited for."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.1)
-    return found
 
 
 def test_approved_and_then_cancelled(

@@ -1,7 +1,6 @@
 """A backfill on the running stack: paused, killed, resumed, cancelled, begun again; every row changed exactly once."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.errors import SlipwayError
 from tests.crash.killing import kill_flow
-from tests.stack.runs import Run, follow_through, scalar
+from tests.stack.runs import Run, follow_through, scalar, wait_for
 
 NAME, ROWS = "add-one", 20_000
 BACKFILL = """
@@ -53,16 +52,6 @@ def run(database: PostgreSQL, statement: str) -> None:
             connection.execute(text(statement))
     finally:
         engine.dispose()
-
-
-def wait_for(look: Callable[[], Any], what: str, seconds: float = 120) -> Any:
-    """What `look` finds, once it finds something; fails with what it waited for."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.1)
-    return found
 
 
 def test_paused_killed_cancelled_and_begun_again(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from slipway.steps.migrate import migrate
 from slipway.steps.rehearse import rehearse
 from slipway.steps.roll_back import roll_back
 from tests.histories import VARIABLE, History, Move
+from tests.stack.runs import wait_for
 
 FIRST: Move = ("CREATE TABLE a (id int PRIMARY KEY, note text)", "DROP TABLE a")
 COLUMN: Move = ("ALTER TABLE a ADD COLUMN size int", "ALTER TABLE a DROP COLUMN size")
@@ -63,15 +63,6 @@ def busy(history: History, query: str = "SELECT count(*) FROM a") -> Iterator[ps
         connection.execute(query)
         yield connection
         connection.rollback()
-
-
-def wait_for(look: Callable[[], Any], what: str) -> Any:
-    """What `look` finds, once it finds something."""
-    deadline = time.monotonic() + 30
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"waited 30 s for {what}"
-        time.sleep(0.02)
-    return found
 
 
 def waiting(history: History) -> bool:
