@@ -74,8 +74,7 @@ class Stack:
     def start(self) -> None:
         """Start every part; returns when all answer. Raises SlipwayError that names the part that does not."""
         self._take_home()
-        names = list(PREFERRED)
-        self.ports = dict(zip(names, free_ports([PREFERRED[name] for name in names]), strict=True))
+        self.ports = self._choose_ports()
         self.secrets = read_secrets(self.home / "secrets.json")
         server = self._start_postgres()
         self.environment = slipway_environment(
@@ -145,6 +144,14 @@ class Stack:
         if left.exists():
             marks = [(int(pid), float(started)) for pid, started in json.loads(left.read_text(encoding="utf-8"))]
             self.say(f"ended {end_marked(marks)} processes that a killed stack left behind")
+
+    def _choose_ports(self) -> dict[str, int]:
+        """Those of the last time where they are free: a run that was in flight then goes on with the addresses it knows."""
+        kept = self.home / "ports.json"
+        wishes = PREFERRED | (json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {})
+        ports = dict(zip(wishes, free_ports(list(wishes.values())), strict=True))
+        kept.write_text(json.dumps(ports), encoding="utf-8")
+        return ports
 
     def _start_postgres(self) -> URL:
         own = os.environ.get("SLIPWAY_POSTGRES_URL")

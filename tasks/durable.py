@@ -14,19 +14,18 @@ from functools import wraps
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
-from prefect import Task, task
+from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
-from pydantic import BaseModel, TypeAdapter
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from slipway import interruption
-from slipway.adapters.store import Outcome
 from slipway.errors import SlipwayError, Unavailable
 from tasks.artifacts import is_shown, publish
-from tasks.attempts import Cancelled, check_cancelled, effect, own_store, resumed, run_id
+from tasks.attempts import Cancelled, check_cancelled, effect
+from tasks.keeping import begin_to_keep, keep_failure, kept_by_an_earlier_attempt, see_kept
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,9 +34,18 @@ SHOWN_WITHIN_S = 5.0
 RETRIES, RETRY_EVERY_S = 30, 1.0  # short waits: a cancel is looked for before each try
 
 
+class Step(Task[P, R]):
+    """A task that is over once Slipway's store has what it left behind, too."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
+        outcome: R = super().__call__(*args, **kwargs)
+        see_kept(step_name(self.name, kwargs), outcome)
+        return outcome
+
+
 def durable(
     name: str, *, acts_on: Callable[[Any], str] | None = None, interruptible: bool = False
-) -> Callable[[Callable[P, R]], Task[P, R]]:
+) -> Callable[[Callable[P, R]], Step[P, R]]:
     """Make a step of a run: durable, named `name` (and its `label`, for a step that a run takes more than once).
 
     What it returns is kept in Slipway's store under that name and shown as Prefect artifacts; a SlipwayError is
@@ -48,13 +56,14 @@ def durable(
     knows where it may be.
     """
 
-    def make(step: Callable[P, R]) -> Task[P, R]:
+    def make(step: Callable[P, R]) -> Step[P, R]:
         @wraps(step)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             with _circumstances(acts_on(args[0]) if acts_on else "", interruptible):
                 return step(*args, **kwargs)
 
-        return task(
+        return Step(
+            _once(name, run),
             name=name,
             task_run_name=_shown_name,
             cache_key_fn=_key,
@@ -63,7 +72,7 @@ def durable(
             retries=RETRIES,
             retry_delay_seconds=RETRY_EVERY_S,
             retry_condition_fn=_may_pass_by_itself,
-        )(_once(name, run))
+        )
 
     return make
 
@@ -85,7 +94,7 @@ def _once(name: str, step: Callable[P, R]) -> Callable[P, R]:
         except SlipwayError as error:
             keep_failure(here, error)
             raise
-        keep(here, outcome)
+        begin_to_keep(here, outcome)
         show(here, outcome)
         return outcome
 
@@ -108,17 +117,6 @@ def step_name(name: str, parameters: dict[str, Any]) -> str:
     return f"{name} {parameters['label']}" if parameters.get("label") else name
 
 
-def keep(step: str, outcome: object) -> None:
-    """Keep what a step left behind where the admin service reads it."""
-    kind = type(outcome).__name__ if isinstance(outcome, BaseModel) else "note"
-    own_store().keep(run_id(), step, kind, to_jsonable_python(outcome))
-
-
-def kept_by_an_earlier_attempt(step: str) -> Outcome | None:
-    """What this step of this run left behind before a crash, when its Prefect result could not be kept (a full disk)."""
-    return own_store().outcome_of(run_id(), step) if resumed() else None
-
-
 def show(step: str, outcome: object) -> None:
     """Show what a step left behind in the Prefect UI; a picture that cannot be hung up is no reason to roll back.
 
@@ -136,12 +134,6 @@ def _show(step: str, outcome: object) -> None:
         publish(step, outcome)
     except Exception:
         get_run_logger().warning("the outcome of %s could not be shown as an artifact", step, exc_info=True)
-
-
-def keep_failure(step: str, error: SlipwayError) -> None:
-    """Keep a failure in the words that a person reads."""
-    body = {"failed": error.failed, "expected": error.expected, "retry_is_safe": error.retry_is_safe}
-    own_store().keep(run_id(), f"{step} failed", "Failure", body)
 
 
 def _shown_name() -> str:

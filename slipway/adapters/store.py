@@ -5,16 +5,20 @@ One small database beside Prefect's own. Every method is one transaction.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, select
+import psycopg
+from sqlalchemy import Connection, Engine, bindparam, create_engine, delete, event, func, select
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
 
+from slipway.adapters.sending import receive, send
 from slipway.adapters.tables import holds, metadata, outcomes
 from slipway.errors import InvalidInput, Unavailable
 from slipway.service import Noun
@@ -22,11 +26,11 @@ from slipway.service import Noun
 IDLE_S = 1.0  # a connection that was unused for longer is tried before it is trusted
 
 _OUTCOME = (outcomes.c.step, outcomes.c.kind, outcomes.c.body, outcomes.c.at)
-_PUT = insert(outcomes)
+_PUT = insert(outcomes).values({name: bindparam(name) for name in ("run_id", "step", "kind", "body")})
 _KEEP = _PUT.on_conflict_do_update(
     index_elements=["run_id", "step"],
     set_={"kind": _PUT.excluded.kind, "body": _PUT.excluded.body, "at": func.now()},
-)
+).compile(dialect=postgresql.dialect(paramstyle="numeric_dollar"))  # type: ignore[no-untyped-call]
 
 
 class Hold(Noun):
@@ -99,9 +103,23 @@ class Store:
 
     def keep(self, run_id: str, step: str, kind: str, body: Any) -> None:
         """Keep what a step left behind (anything that JSON can say); a repeat replaces it."""
-        values = {"run_id": run_id, "step": step, "kind": kind, "body": body}
-        with _answering(), self._single.connect() as connection:  # one statement, one round trip: each step pays it
-            connection.execute(_KEEP, values)
+        with self.keeping(run_id, step, kind, body):
+            pass
+
+    @contextmanager
+    def keeping(self, run_id: str, step: str, kind: str, body: Any) -> Iterator[None]:
+        """As `keep`, under way while the block runs, and kept behind it. Every step pays for this: it is one round trip."""
+        values = {"run_id": run_id, "step": step, "kind": kind, "body": json.dumps(body)}
+        given = [values[name] for name in _KEEP.positiontup or ()]
+        with _answering(), self._single.connect() as connection:
+            driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+            try:
+                send(driver, str(_KEEP), given)
+                yield
+                receive(driver)
+            except psycopg.Error:
+                connection.invalidate()
+                raise
 
     def outcome_of(self, run_id: str, step: str) -> Outcome | None:
         """What one step of a run left behind, or None."""
@@ -150,7 +168,7 @@ def _answering() -> Iterator[None]:
     """What SQLAlchemy raises when the database is away, as Unavailable."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
+    except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
         raise Unavailable(
             f"Slipway's own database does not answer: {type(error).__name__}.", expected="A database that answers."
         ) from None

@@ -170,3 +170,39 @@ def test_a_busy_connection_that_was_cut(store: Store, database: str) -> None:
         store.keep("run-1", "migrate", "note", "done")
     store.keep("run-1", "migrate", "note", "done")
     assert len(store.outcomes_of("run-1")) == 1
+
+
+def test_keeping_goes_on_beside_other_work(store: Store, database: str) -> None:
+    """The server is at it while the block runs, on a connection of its own, and it is done behind the block."""
+    with store.keeping("run-1", "judge", "note", "meanwhile"):
+        store.keep("run-1", "decide", "note", "sooner or later")
+    assert {outcome.step for outcome in store.outcomes_of("run-1")} == {"judge", "decide"}
+
+
+def test_a_large_outcome(store: Store) -> None:
+    """More than fits into a socket's buffers at once is sent whole."""
+    body = {"samples": [f"{number} ä" for number in range(400_000)]}
+    store.keep("run-1", "measure", "note", body)
+    (kept,) = store.outcomes_of("run-1")
+    assert kept.body == body
+
+
+def test_an_outcome_that_the_database_refuses(store: Store) -> None:
+    """A text that PostgreSQL's JSON cannot hold is an error of its own, and the store goes on."""
+    with pytest.raises(psycopg.DataError, match="u0000"):
+        store.keep("run-1", "judge", "note", "a\0b")
+    store.keep("run-1", "judge", "note", "ab")
+    assert [outcome.body for outcome in store.outcomes_of("run-1")] == ["ab"]
+
+
+def test_a_connection_that_is_cut_while_an_outcome_is_under_way(store: Store, database: str) -> None:
+    """Whether it was kept is not known then: it is told as safe to retry, and the retry leaves it there once."""
+    with psycopg.connect(database.replace("+psycopg", "")) as other:
+        other.execute("LOCK TABLE outcome")
+        with pytest.raises(Unavailable), store.keeping("run-1", "judge", "note", "done"):
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+    store.keep("run-1", "judge", "note", "done")
+    assert len(store.outcomes_of("run-1")) == 1

@@ -158,6 +158,17 @@ def lost_host(world: World) -> Iterator[Kill]:
         another.stop()
 
 
+@contextmanager
+def everything_at_once(world: World) -> Iterator[Kill]:
+    """Every part dies within a moment, as when the power fails; the supervisor starts each again, in its own time."""
+
+    def act(stack: Stack, run: Run) -> None:
+        for part in list(stack.parts):
+            kill_tree(stack, part.name)
+
+    yield act
+
+
 def wake(silent: list[psutil.Process]) -> None:
     """Have the processes of a silent host go on."""
     for process in silent:
@@ -166,6 +177,11 @@ def wake(silent: list[psutil.Process]) -> None:
 
 
 SCENARIOS: dict[str, tuple[Scenario, tuple[Moment, ...]]] = {
+    "everything at once": (everything_at_once, (Moment("measure before", 1.0), Moment("migrate", 0.5))),
+    "everything at once, on the way back": (
+        everything_at_once,
+        (Moment("measure after", 1.0), Moment("roll back", 0.5), Moment("measure restored", 1.0)),
+    ),
     "lost host that comes back": (lost_host, (Moment("measure before", 1.0), Moment("measure after", 1.0))),
     "Prefect server away for 5 minutes": (server_away, (Moment("measure before", 1.0),)),
     "PostgreSQL restarted every 20 s": (postgres_restarts, (Moment("validate", 0.0),)),
