@@ -23,6 +23,9 @@ class Progress:
             self._show_step(step["name"], step["state"]["type"], step["seconds"] or 0.0)
         if run.get("backfill"):
             self._show_rows(run["backfill"])
+        if run["state"]["name"] == "Suspended":
+            for line in [*finding_lines(run), asked_for(run["id"])]:
+                self._once(line, line)
 
     def _show_rows(self, progress: Document) -> None:
         """A line for each tenth of the rows, and whenever the backfill holds or goes on."""
@@ -63,14 +66,25 @@ def ending(run: Document) -> list[str]:
     lines = [f"{run['name']}: {state['name']}"]
     if run["decision"]:
         lines.append(f"{run['decision']['word']}: {run['decision']['reason']}")
-    for found in (run.get("rehearsal") or {}).get("findings", []):
-        lines.append(f"{found['level']} {found['code']}: {found['summary']} {found['explanation']}")
+    if state["name"] != "Suspended":  # then they are told where the run waits
+        lines += finding_lines(run)
     for failure in run["failures"]:
         safe = "A retry is safe." if failure["retry_is_safe"] else "Do not retry before a person has looked."
         lines.append(f"{failure['step']}: {failure['failed']} Expected: {failure['expected']} {safe}")
     if not run["decision"] and not run["failures"] and state["message"]:
         lines.append(str(state["message"]))
     return lines
+
+
+def finding_lines(run: Document) -> list[str]:
+    """What the rehearsal of a run found."""
+    found = (run.get("rehearsal") or {}).get("findings", [])
+    return [f"{finding['level']} {finding['code']}: {finding['summary']} {finding['explanation']}" for finding in found]
+
+
+def asked_for(run_id: str) -> str:
+    """How a person answers a run that waits for approval."""
+    return f"waits for a yes or a no: slipway approve {run_id} --by NAME --why REASON, or slipway reject"
 
 
 def succeeded(run: Document) -> bool:

@@ -18,6 +18,7 @@ from prefect.runtime import flow_run
 from slipway.adapters.attempts import Attempt, Attempts, Fenced
 from slipway.adapters.store import Store
 from slipway.errors import SlipwayError
+from slipway.rules.sentences import ended
 from slipway.settings import Settings
 
 LOOK_EVERY_S = 0.7
@@ -29,7 +30,7 @@ class Cancelled(SlipwayError):
 
     def __init__(self, by: str) -> None:
         self.by = by
-        super().__init__(f"Cancelled by {by}.", expected="The run to go on.", retry_is_safe=True)
+        super().__init__(f"Cancelled by {ended(by)}", expected="The run to go on.", retry_is_safe=True)
 
 
 class StoppedBefore(Cancelled):

@@ -53,6 +53,20 @@ def test_each_line_is_told_once() -> None:
     assert said == ["validate …", "validate: done in 1.3 s", "hold …", "hold: done in 0.0 s", "purge: failed"]
 
 
+def test_a_run_that_waits_for_a_person() -> None:
+    """What was found, and how to answer, once, however long it waits."""
+    said: list[str] = []
+    progress = Progress(said.append)
+    finding = {"level": "warning", "code": "index-unused", "summary": "It is idle.", "explanation": "It costs."}
+    waits = run("PAUSED", "Suspended", id="4711", rehearsal={"findings": [finding]})
+    for _ in range(3):
+        progress.show(waits)
+    assert said == [
+        "warning index-unused: It is idle. It costs.",
+        "waits for a yes or a no: slipway approve 4711 --by NAME --why REASON, or slipway reject",
+    ]
+
+
 def test_a_step_that_was_over_before_it_was_seen() -> None:
     """A step that began and ended between two looks is told by its end alone."""
     said: list[str] = []

@@ -15,8 +15,9 @@ from slipway.settings import Settings
 
 TIMEOUT_S = 30.0
 POLL_S = 0.5
-OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+OVER = ("COMPLETED", "FAILED", "CANCELLED")
 AWAY_FOR_S = 60.0  # so long a run is followed while the admin service does not answer
+RESUMED_WITHIN_S = 60.0  # a crash that no worker has resumed by then is an end, too
 Document = dict[str, Any]
 
 
@@ -71,8 +72,11 @@ class AdminClient:
         return found
 
     def follow(self, run_id: str) -> Iterator[Document]:
-        """The run again and again until it has ended, the last time ended; a service that is away is waited for."""
-        answered = time.monotonic()
+        """The run again and again until it has ended, the last time ended.
+
+        A service that is away is waited for, and so is a worker that resumes a crashed run.
+        """
+        answered = lived = time.monotonic()
         while True:
             try:
                 run = self.run(run_id)
@@ -82,7 +86,8 @@ class AdminClient:
             else:
                 answered = time.monotonic()
                 yield run
-                if run["state"]["type"] in OVER:
+                lived = lived if run["state"]["type"] == "CRASHED" else answered
+                if run["state"]["type"] in OVER or answered - lived > RESUMED_WITHIN_S:
                     return
             time.sleep(POLL_S)
 

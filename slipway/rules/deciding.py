@@ -8,6 +8,7 @@ from slipway.change import Judge
 from slipway.measurement import TargetVerdict, Verdict
 from slipway.outcomes import Approval, Decision, DecisionWord, Failure, Rehearsal
 from slipway.rules.judging import meets
+from slipway.rules.sentences import ended
 
 
 def decide(verdict: Verdict, judge: Judge, rehearsal: Rehearsal) -> Decision:
@@ -20,7 +21,7 @@ def decide(verdict: Verdict, judge: Judge, rehearsal: Rehearsal) -> Decision:
 
 def decide_on_rejection(approval: Approval) -> Decision:
     """A person said no, before anything was changed."""
-    return Decision(word="reject", reason=f"Rejected by {approval.by}: {approval.why} Nothing was changed.")
+    return Decision(word="reject", reason=f"Rejected by {approval.by}: {ended(approval.why)} Nothing was changed.")
 
 
 def decide_on_rehearsal(rehearsal: Rehearsal, accepted: Sequence[str]) -> Decision | None:

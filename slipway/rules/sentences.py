@@ -1,8 +1,13 @@
-"""Numbers as people read them, the same in sentences, pictures and records."""
+"""Numbers as people read them, the same in sentences, pictures and records; and sentences that people wrote."""
 
 from __future__ import annotations
 
 from slipway.measurement import Interval
+
+
+def ended(text: str) -> str:
+    """A sentence that somebody wrote, with a full stop where it has none: ours goes on behind it."""
+    return text if text.rstrip().endswith((".", "!", "?", "…")) else f"{text.rstrip()}."
 
 
 def milliseconds(before: float, after: float) -> str:

@@ -47,7 +47,7 @@ def travel(world: World, job: str, change: str, moments: list[Moment], kill: Kil
     seen: dict[str, float] = {}
     waiting, killed_at = list(moments), 0.0
     deadline = time.monotonic() + DEADLINE_S
-    while journey.run["state"]["type"] not in OVER or journey.run["state"]["type"] == "CRASHED":
+    while journey.run["state"]["type"] not in OVER:
         assert time.monotonic() < deadline, f"the run did not end: {journey.run['state']}, killed {journey.killed}"
         time.sleep(POLL_S)
         with contextlib.suppress(Exception):  # whatever was killed may keep the admin service from answering
@@ -91,7 +91,7 @@ def is_due(moment: Moment, run: Run, seen: dict[str, float], now: float) -> bool
 
 def goes_on(stack: Stack, run: Run) -> bool:
     """Whether the run is at work again: over, or running with a living process."""
-    if run["state"]["type"] in ("COMPLETED", "FAILED", "CANCELLED"):
+    if run["state"]["type"] in OVER:
         return True
     return run["state"]["type"] == "RUNNING" and flow_process(stack) is not None
 

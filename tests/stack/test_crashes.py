@@ -10,7 +10,7 @@ from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
 from tests.crash.killing import flow_process, kill_flow, kill_worker_alone
-from tests.stack.runs import Run, finished, follow_through, scalar
+from tests.stack.runs import Run, finished, scalar
 
 
 def step(run: Run, name: str) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def test_a_killed_run_goes_on_from_its_last_finished_step(
     run = client.start("purge-routes", {"service": "shop", "routes": ["/products"]})
     before = until(run, "purge routes")
     kill_flow(stack, run)
-    ended = follow_through(client, run)
+    ended = finished(client, run)
     assert ended["state"]["message"] == "1 routes read after the purge"
     assert step(ended, "read service to purge")["started"] == step(before, "read service to purge")["started"]
     assert step(ended, "purge routes")["state"]["type"] == "COMPLETED"
@@ -42,7 +42,7 @@ def test_a_killed_worker_takes_its_run_along_and_another_goes_on(
     kill_worker_alone(stack, run)
     gone, _ = psutil.wait_procs([orphan], timeout=10)
     assert gone == [orphan]
-    ended = follow_through(client, run)
+    ended = finished(client, run)
     assert ended["state"]["message"] == "nothing was left to do, the database already stands at 0008."
     assert any(line.startswith("worker died") for line in said)
     assert scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold") == 0

@@ -14,7 +14,7 @@ from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.attempts import MAX_RESUMES
 from slipway.adapters.databases.postgresql import PostgreSQL
 from tests.crash.killing import kill_flow
-from tests.stack.runs import Run, finished, follow_through, scalar, step_names
+from tests.stack.runs import Run, finished, scalar, step_names
 
 Derive = Callable[..., str]
 
@@ -88,7 +88,7 @@ def test_a_run_that_keeps_crashing_gives_up(
     store = PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"])
     execute(store, f"UPDATE attempt SET resumes = {MAX_RESUMES - 1} WHERE run_id = '{run['id']}'")
     kill_flow(stack, run)
-    ended = follow_through(client, run)
+    ended = finished(client, run)
     assert (ended["state"]["type"], ended["state"]["name"]) == ("FAILED", "GaveUp")
     assert ended["state"]["message"].startswith(f"The run crashed {MAX_RESUMES} times and was not resumed again. ")
     assert "0008" in ended["state"]["message"]
