@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -42,10 +42,17 @@ class Job(_Strict):
     schedules: list[Schedule] = []
 
 
+class Here(_Strict):
+    """A place that is no path of any machine."""
+
+    directory: Literal["."]
+
+
 class JobsFile(_Strict):
-    """The file."""
+    """The file. A run fetches nothing before it starts (`pull` stays where it is): its flow is imported from the package."""
 
     name: str
+    pull: list[dict[Literal["prefect.deployments.steps.set_working_directory"], Here]]
     deployments: list[Job]
 
     @model_validator(mode="after")

@@ -53,6 +53,7 @@ def test_every_entry_point_is_a_flow_with_a_card(jobs: JobsFile) -> None:
             "flows/ship_change.py:ship_change",
             "deployments.0.entrypoint: string should",
         ),
+        ("directory: .", "directory: /srv/slipway", "pull.0"),
         ("name: purge-routes", "name: ship-change", "each name once"),
         ("deployments:", "deployments: [", "cannot be read"),
     ],
