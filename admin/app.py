@@ -172,10 +172,11 @@ def _add_actions(app: FastAPI) -> None:
     @app.post("/runs/{run_id}/rollback", status_code=202)
     async def roll_back(run_id: UUID, doors: TheDoors, response: Response) -> dict[str, Any]:
         """Roll back the change that a run shipped: starts roll-back-change, as every other door does."""
-        change = (await doors.run(run_id))["parameters"].get("change")
-        if not change:
+        shipped = (await doors.run(run_id))["parameters"]
+        if not shipped.get("change"):
             raise Conflict(f"Run {run_id} shipped no change.", expected="A run of ship-change.")
-        return await _started(doors, "roll-back-change", {"change": change}, None, response)
+        where = {"change": shipped["change"], "staging": bool(shipped.get("staging"))}
+        return await _started(doors, "roll-back-change", where, None, response)
 
     @app.post("/runs/{run_id}/cancel", status_code=202)
     async def cancel(run_id: UUID, said: Said, doors: TheDoors) -> dict[str, Any]:

@@ -102,8 +102,9 @@ class Jobs:
         if "change" in parameters:
             load: Any = load_backfill if job == BACKFILL else load_change
             found, _ = load(self._settings.changes, parameters["change"])
-            load_service(self._settings.config, found.service)
-            return [f"service:{found.service}", f"change:{parameters['change']}"]
+            on_staging = bool(parameters.get("staging"))
+            service = load_service(self._settings.config, found.service, on_staging=on_staging)
+            return [f"service:{service.name}", f"change:{parameters['change']}"]
         if "service" in parameters:
             return [f"service:{load_service(self._settings.config, parameters['service']).name}"]
         return []
@@ -143,4 +144,4 @@ def _properties(job: Document) -> Document:
 
 def _explicit(stored: Any, asked: Document) -> Document:
     """What was asked for before, in the keys of now; Prefect stores defaults along with what was asked."""
-    return {name: value for name, value in stored.items() if name in asked or value not in ([], None)}
+    return {name: value for name, value in stored.items() if name in asked or value not in ([], None, False)}

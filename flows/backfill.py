@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled as CancelledState
@@ -27,7 +29,7 @@ CARD = card(
 @flow(name="backfill", flow_run_name="backfill {change}", description=CARD)
 def backfill(change: ChangeName) -> State[str]:
     """Hold the service, change the rows."""
-    return while_held(change, read_backfill, fill, give_up)
+    return while_held(partial(read_backfill, change), fill, partial(give_up, change))
 
 
 def fill(plan: BackfillPlan) -> State[str]:
@@ -40,6 +42,6 @@ def fill(plan: BackfillPlan) -> State[str]:
     return Completed(name="Backfilled", message=message, data="backfilled")
 
 
-def give_up(resumes: int, change: str) -> State[str]:
+def give_up(change: str, resumes: int) -> State[str]:
     """The end of a run that kept crashing."""
     return gave_up(resumes, look_how_far(change), "")

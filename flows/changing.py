@@ -25,23 +25,21 @@ def while_wanted(work: Callable[[], State[str]], left: str) -> State[str]:
             return stopped(cancelled, left)
 
 
-def roll_back_by_hand(resumes: int, change: str) -> State[str]:
-    """Where a change stands that kept crashing, and the way back."""
-    return gave_up(resumes, look_where_it_stands(change), f"To be where the change began: slipway rollback {change}")
+def give_up_on(change: str, staging: bool, resumes: int) -> State[str]:
+    """The end of a run that kept crashing: where its change stands, and the way back."""
+    by_hand = f"To be where the change began: slipway rollback {change}{' --staging' if staging else ''}"
+    return gave_up(resumes, look_where_it_stands(change, staging), by_hand)
 
 
 def while_held(
-    change: str,
-    read: Callable[[str], Planned],
-    work: Callable[[Planned], State[str]],
-    give_up: Callable[[int, str], State[str]] = roll_back_by_hand,
+    read: Callable[[], Planned], work: Callable[[Planned], State[str]], give_up: Callable[[int], State[str]]
 ) -> State[str]:
     """Read the plan, do the work while its service is held; a run that has crashed too often only looks and ends."""
     with attempt() as current:
         if out_of_resumes(current):
-            return give_up(current.resumes, change)
+            return give_up(current.resumes)
         try:
-            plan = read(change)
+            plan = read()
             with held(plan):
                 return work(plan)
         except Cancelled as cancelled:

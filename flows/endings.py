@@ -32,7 +32,7 @@ def failed_on_the_way_back(plan: Plan, error: Exception) -> State[str]:
     return Failed(
         name="RollBackFailed",
         message=f"THE ROLL BACK OF {plan.name} FAILED on {plan.service.name}. {error} "
-        f"By hand, once that is mended: slipway rollback {plan.name}",
+        f"By hand, once that is mended: {plan.way_back}",
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.cards import card
-from flows.changing import while_held
+from flows.changing import give_up_on, while_held
 from slipway.change import ChangeName
 from slipway.outcomes import Plan
 from slipway.reporting import way_back_words
@@ -26,7 +28,7 @@ CARD = card(
 @flow(name="rehearse-change", flow_run_name="rehearse-change {change}", description=CARD)
 def rehearse_change(change: ChangeName) -> State[str]:
     """Validate, rehearse, report. The service is held, so that nothing moves the live database meanwhile."""
-    return while_held(change, validate, report)
+    return while_held(partial(validate, change), report, partial(give_up_on, change, False))
 
 
 def report(plan: Plan) -> State[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.cards import card
-from flows.changing import while_held
+from flows.changing import give_up_on, while_held
 from flows.endings import failed_on_the_way_back, without_record
-from slipway.change import ChangeName
+from slipway.change import ChangeName, OnStaging
 from slipway.outcomes import Plan
-from slipway.record import rolled_back_later
 from tasks.attempts import Cancelled, shield
 from tasks.purge import purge
 from tasks.record import append_to_record
@@ -27,9 +28,9 @@ CARD = card(
 
 
 @flow(name="roll-back-change", flow_run_name="roll-back-change {change}", description=CARD)
-def roll_back_change(change: ChangeName) -> State[str]:
+def roll_back_change(change: ChangeName, staging: OnStaging = False) -> State[str]:
     """Look where the database stands, move it back, purge, record."""
-    return while_held(change, read_plan, go_back)
+    return while_held(partial(read_plan, change, staging), go_back, partial(give_up_on, change, staging))
 
 
 def go_back(plan: Plan) -> State[str]:
@@ -44,7 +45,7 @@ def go_back(plan: Plan) -> State[str]:
         return failed_on_the_way_back(plan, error)
     try:
         with shield():
-            append_to_record(plan.name, rolled_back_later(reverted, purged))
+            append_to_record(plan, reverted, purged)
     except Exception as error:
         return without_record("RolledBack", reverted.sentence, error)
     return Completed(name="RolledBack", message=reverted.sentence, data=reverted.sentence)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.cards import card
-from flows.changing import while_held
+from flows.changing import give_up_on, while_held
 from flows.endings import NAMES, failed_on_the_way_back, final_state, without_record
-from slipway.change import ChangeName
+from slipway.change import ChangeName, OnStaging
 from slipway.errors import SlipwayError
 from slipway.measurement import MeasuredWindow, Verdict
 from slipway.outcomes import Failure, Migration, Plan, Rehearsal
@@ -27,6 +28,7 @@ from tasks.purge import purge
 from tasks.record import write_record
 from tasks.rehearse import rehearse
 from tasks.roll_back import roll_back
+from tasks.staging import look_at_staging
 from tasks.validate import validate
 
 CARD = card(
@@ -38,13 +40,14 @@ CARD = card(
 
 
 @flow(name="ship-change", flow_run_name="ship-change {change}", description=CARD)
-def ship_change(change: ChangeName) -> State[str]:
+def ship_change(change: ChangeName, staging: OnStaging = False) -> State[str]:
     """Validate, inspect, measure, rehearse, migrate, purge, measure again, judge, decide, record."""
-    return while_held(change, validate, ship)
+    return while_held(partial(validate, change, staging), ship, partial(give_up_on, change, staging))
 
 
 def ship(plan: Plan) -> State[str]:
     """The change while its service is held."""
+    staged = look_at_staging(plan) if plan.service.staging is not None else None
     inspection = inspect_headers(plan)
     before = measure(plan, label="before")
     rehearsal = rehearse(plan)
@@ -52,6 +55,7 @@ def ship(plan: Plan) -> State[str]:
         run_id=run_id(),
         at=datetime.now(UTC),
         plan=plan,
+        staged=staged,
         findings=inspection.findings,
         rehearsal=rehearsal,
         before=before,

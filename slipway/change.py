@@ -16,6 +16,7 @@ from slipway.service import Noun, Revision, Route, RouteAs, ServiceName, Tag
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 ChangeName = Annotated[str, Field(pattern=NAME, description="the folder's name below changes/")]
+OnStaging = Annotated[bool, Field(description="on the staging service that the change's service names")]
 Sentence = Annotated[str, Field(min_length=3, max_length=2_000)]
 
 

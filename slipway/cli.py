@@ -15,6 +15,7 @@ from slipway.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Name = Annotated[str, typer.Argument(help="the change's folder below changes/")]
+OnStaging = Annotated[bool, typer.Option("--staging", help="on the staging service that the service names")]
 RunArgument = Annotated[str, typer.Argument(help="a run's id, as `slipway status` lists them")]
 By = Annotated[str, typer.Option(help="who says so; it stands in the record")]
 Why = Annotated[str, typer.Option(help="the reason; it stands in the record")]
@@ -32,9 +33,9 @@ def main() -> None:
 
 
 @app.command()
-def ship(name: Name) -> None:
+def ship(name: Name, staging: OnStaging = False) -> None:
     """Ship a change: rehearse, migrate, purge, measure, judge; exits 0 only when it was kept."""
-    _start("ship-change", {"change": name})
+    _start("ship-change", {"change": name, "staging": staging})
 
 
 @app.command()
@@ -44,9 +45,9 @@ def rehearse(name: Name) -> None:
 
 
 @app.command()
-def rollback(name: Name) -> None:
+def rollback(name: Name, staging: OnStaging = False) -> None:
     """Roll a shipped change back; repeating it finds nothing left to do."""
-    _start("roll-back-change", {"change": name})
+    _start("roll-back-change", {"change": name, "staging": staging})
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, Protocol
 
 from slipway.backfill import Backfill
@@ -47,6 +48,35 @@ class Plan(Noun):
     files: tuple[str, ...]  # files touched, from git
     migration_sql: str
     commands: tuple[CommandRun, ...] = ()
+    on_staging: bool = False  # the service is the staging of the one that the change names
+
+    @property
+    def way_back(self) -> str:
+        """The command by which a person gets back to where the change began."""
+        return f"slipway rollback {self.name}{' --staging' if self.on_staging else ''}"
+
+
+class Shipment(Noun):
+    """What came of a run on a service, with what it ran: by these a change is known again on another service."""
+
+    run_id: str
+    service: str
+    change: str
+    digest: str  # SHA-256 of the change file
+    sql_digest: str  # SHA-256 of the migration's SQL; empty for a roll back, which does not read it
+    commands: dict[str, list[str]]  # by which the service migrates, each by its purpose, with its placeholders
+    came_of_it: Literal["kept", "rolled back"]
+    at: datetime
+
+
+class Staged(Noun):
+    """The run that kept the change on the staging service, and the later one that rolled it back there."""
+
+    service: str
+    kept_by: str
+    kept_at: datetime
+    rolled_back_by: str
+    rolled_back_at: datetime
 
 
 class Inspection(Noun):

@@ -7,11 +7,22 @@ from datetime import datetime
 
 from slipway.finding import Finding
 from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict
-from slipway.outcomes import Approval, CommandRun, Decision, Migration, Plan, Purged, Rehearsal, Reverted, RouteReading
+from slipway.outcomes import (
+    Approval,
+    CommandRun,
+    Decision,
+    Migration,
+    Plan,
+    Purged,
+    Rehearsal,
+    Reverted,
+    RouteReading,
+    Staged,
+)
 from slipway.reporting import cell, command_table, findings, rehearsed
 from slipway.service import Noun
 
-PICTURE = "before-after.svg"
+PICTURES = ("before-after.svg", "before-after.staging.svg")
 DONE = {"keep": "Kept", "roll back": "Rolled back", "freeze": "Frozen: a person has to decide", "reject": "Rejected"}
 
 
@@ -24,6 +35,7 @@ class Story(Noun):
     findings: tuple[Finding, ...]
     rehearsal: Rehearsal
     before: MeasuredWindow
+    staged: Staged | None = None
     approval: Approval | None = None
     after: MeasuredWindow | None = None
     migration: Migration | None = None
@@ -39,6 +51,16 @@ class Story(Noun):
         """The decision of a run that has come to one."""
         assert self.decision is not None, "a record is written once a decision has been made"
         return self.decision
+
+
+def record_name(plan: Plan) -> str:
+    """The file beside the change that its record is written to."""
+    return "record.staging.md" if plan.on_staging else "record.md"
+
+
+def picture_name(plan: Plan) -> str:
+    """The file beside the change that the record's picture is written to."""
+    return PICTURES[plan.on_staging]
 
 
 def render(story: Story) -> str:
@@ -62,12 +84,21 @@ def _head(story: Story) -> list[str]:
         f"| measured | {cell(_measured(story.verdict))} |",
         f"| verdict | {story.verdict.verdict if story.verdict else 'none: not measured again'} |",
         f"| decision | {story.decided.word} |",
+        *_staging_row(story.staged),
         *_approval_row(story.approval),
         f"| rollback note | {cell(plan.change.rollback)} |",
         f"| run | {story.run_id}, {story.at:%Y-%m-%d %H:%M} UTC |",
         f"| change file | sha256 {plan.digest[:16]}, {cell(plan.commit) or 'not in a commit yet'} |",
         "",
     ]
+
+
+def _staging_row(staged: Staged | None) -> list[str]:
+    if staged is None:
+        return []
+    kept = f"kept on {staged.service} by run {staged.kept_by}, {staged.kept_at:%Y-%m-%d %H:%M} UTC"
+    back = f"rolled back there by run {staged.rolled_back_by}, {staged.rolled_back_at:%Y-%m-%d %H:%M} UTC"
+    return [f"| staging | {kept}; {back}: [record](record.staging.md) |"]
 
 
 def _approval_row(approval: Approval | None) -> list[str]:
@@ -84,7 +115,14 @@ def _measured(verdict: Verdict | None) -> str:
 def _result(story: Story) -> list[str]:
     if story.verdict is None:
         return []
-    return ["## Before and after", "", f"![Latency before and after]({PICTURE})", "", *verdict_table(story.verdict), ""]
+    return [
+        "## Before and after",
+        "",
+        f"![Latency before and after]({picture_name(story.plan)})",
+        "",
+        *verdict_table(story.verdict),
+        "",
+    ]
 
 
 def verdict_table(verdict: Verdict) -> list[str]:
@@ -216,4 +254,4 @@ def _way_back(story: Story) -> list[str]:
         return ["It was taken; nothing is left to do."]
     if story.decided.word == "reject":
         return ["Nothing was changed; nothing is left to do."]
-    return [f"    slipway rollback {story.plan.name}"]
+    return [f"    {story.plan.way_back}"]

@@ -144,6 +144,13 @@ class Probe(Noun):
     watch: tuple[RouteAs, ...] = ()  # what measure-service measures
 
 
+class Staging(Noun):
+    """The service on which a change must have been kept and rolled back first, and for how many hours that counts."""
+
+    service: ServiceName
+    within_h: float = Field(default=168, gt=0, le=24 * 90)
+
+
 class Service(Noun):
     """One live web service."""
 
@@ -157,6 +164,7 @@ class Service(Noun):
     cache: Cache | None = None
     identities: tuple[Identity, ...] = ()
     probe: Probe = Probe()
+    staging: Staging | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Service:
@@ -199,6 +207,19 @@ class Services(Noun):
             raise ValueError("service: each name once")
         return self
 
+    @model_validator(mode="after")
+    def _staged(self) -> Services:
+        by_name = {service.name: service for service in self.service}
+        for service in self.service:
+            if service.staging is None:
+                continue
+            other = by_name.get(service.staging.service)
+            if other is None or other is service or other.staging is not None:
+                raise ValueError(
+                    f"{service.name}: its staging must be another service of this file that has none of its own"
+                )
+        return self
+
 
 def load_services(path: Path) -> dict[str, Service]:
     """All services by name. Raises InvalidInput for a file that is missing or wrong."""
@@ -206,9 +227,16 @@ def load_services(path: Path) -> dict[str, Service]:
     return {service.name: service for service in document.service}
 
 
-def load_service(path: Path, name: str) -> Service:
-    """One service. Raises InvalidInput with the known names when there is none of that name."""
+def load_service(path: Path, name: str, *, on_staging: bool = False) -> Service:
+    """One service, or its staging. Raises InvalidInput with the known names when there is none of that name."""
     services = load_services(path)
     if name not in services:
         raise InvalidInput(f"There is no service {name!r}.", expected=f"One of: {', '.join(sorted(services))}.")
-    return services[name]
+    if not on_staging:
+        return services[name]
+    staging = services[name].staging
+    if staging is None:
+        raise InvalidInput(
+            f"Service {name} names no staging service.", expected=f"`staging` in the entry of {name} in slipway.toml."
+        )
+    return services[staging.service]

@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from slipway.measurement import MeasuredWindow, Verdict
 from slipway.outcomes import Inspection, Record, Rehearsal
-from slipway.record import PICTURE, verdict_table
+from slipway.record import PICTURES, verdict_table
 from slipway.reporting import report
 from slipway.steps.measure import summarise
 
@@ -68,4 +68,7 @@ def _(outcome: Record, key: str) -> None:
 def with_picture(record: Record) -> str:
     """The record's Markdown with its picture inside, for readers that cannot open the file beside it."""
     data = base64.b64encode(record.picture_svg.encode()).decode()
-    return record.markdown.replace(f"({PICTURE})", f"(data:image/svg+xml;base64,{data})")
+    markdown = record.markdown
+    for name in PICTURES:
+        markdown = markdown.replace(f"({name})", f"(data:image/svg+xml;base64,{data})")
+    return markdown

@@ -17,11 +17,11 @@ def has_begun(plan: Plan) -> bool:
     return steps.has_begun(plan, Settings.from_environment().config.parent)
 
 
-def look_where_it_stands(change: str) -> str:
+def look_where_it_stands(change: str, on_staging: bool) -> str:
     """Where the service stands, in a sentence, and the end of this run's hold; reads only, so it is no durable step."""
     settings = Settings.from_environment()
     try:
-        plan = read_plan(change, settings)
+        plan = read_plan(change, settings, on_staging=on_staging)
         own_store().release(plan.service.name, run_id())
         return steps.where_it_stands(plan, settings.config.parent)
     except SlipwayError as error:

@@ -1,18 +1,24 @@
-from slipway.outcomes import Record
-from slipway.record import Story
+from slipway.adapters.shipments import Shipments
+from slipway.outcomes import Plan, Purged, Record, Reverted
+from slipway.record import Story, rolled_back_later
 from slipway.settings import Settings
 from slipway.steps import record as steps
-from tasks.attempts import run_id
+from slipway.steps.staging import note
+from tasks.attempts import own_store, run_id
 from tasks.durable import durable
 
 
 @durable("record", acts_on=lambda story: story.plan.service.name)
 def write_record(story: Story) -> Record:
-    """Write the record beside the change. Repeated, it writes the same text over itself."""
+    """Write the record beside the change, and note a change that was kept. Repeated, both are as before."""
+    if story.decided.word == "keep":
+        note(Shipments(own_store()), run_id(), story.plan, "kept")
     return steps.write_record(story, Settings.from_environment())
 
 
 @durable("record")
-def append_to_record(change: str, text: str) -> Record:
-    """Add a later roll back to the change's record. Repeated, it replaces its own section."""
-    return steps.append_to_record(change, run_id(), text, Settings.from_environment())
+def append_to_record(plan: Plan, reverted: Reverted, purged: Purged | None) -> Record:
+    """Add a later roll back to the change's record, and note it. Repeated, it replaces its own section."""
+    if reverted.migration is None or reverted.migration.acted:
+        note(Shipments(own_store()), run_id(), plan, "rolled back")
+    return steps.append_to_record(plan, run_id(), rolled_back_later(reverted, purged), Settings.from_environment())

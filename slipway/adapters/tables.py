@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import Column as Col
-from sqlalchemy import DateTime, Integer, MetaData, String, Table, func
+from sqlalchemy import DateTime, Index, Integer, MetaData, String, Table, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
@@ -45,4 +45,18 @@ attempts = Table(
     Col("crash", String, nullable=False, server_default=""),
     Col("cancelled_by", String, nullable=False, server_default=""),
     Col("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+shipments = Table(
+    "shipment",
+    metadata,
+    Col("run_id", String, primary_key=True),
+    Col("service", String, nullable=False),
+    Col("change", String, nullable=False),
+    Col("digest", String, nullable=False),
+    Col("sql_digest", String, nullable=False),
+    Col("commands", JSONB, nullable=False),
+    Col("came_of_it", String, nullable=False),
+    Col("at", DateTime(timezone=True), nullable=False),
+    Index("ix_shipment_service_change", "service", "change"),
 )

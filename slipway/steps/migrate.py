@@ -10,11 +10,12 @@ from slipway import interruption
 from slipway.adapters.databases.moving import Blocker, blockers_of, only_mover
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.migrating import MigrationTool, application_name, move_failed
-from slipway.errors import SlipwayError, Unavailable
+from slipway.errors import SlipwayError
 from slipway.outcomes import CommandRun, Migration, Plan, Rehearsal
 from slipway.rules.ladder import pauses, waited_for_a_lock
 from slipway.service import Noun
 from slipway.settings import resolve
+from slipway.steps.restarts import told_restarts
 from slipway.steps.whole import Whole
 
 logger = logging.getLogger("slipway.migrate")
@@ -72,19 +73,11 @@ def migrate_back(plan: Plan, config_folder: Path, rehearsal: Rehearsal | None = 
 def _move(plan: Plan, config_folder: Path, move: Move) -> Migration:
     assert plan.service.database is not None  # held by check_fit
     database = PostgreSQL(resolve(plan.service.database.url))
-    started = database.server_started()
     tool = MigrationTool(plan.service, database.connection_url(), config_folder, live=True)
-    try:
-        with only_mover(database):
-            # A dead attempt's command may go on without it. Whoever is here has the lock, so no other command is ours.
-            database.end_sessions(application_name(plan.service))
-            return _look_act_look(plan, tool, database, move)
-    except SlipwayError:
-        if database.server_started() != started:
-            raise Unavailable(
-                f"The database of {plan.service.name} was restarted.", expected="It to stay up."
-            ) from None
-        raise
+    with told_restarts(database, plan.service.name), only_mover(database):
+        # A dead attempt's command may go on without it. Whoever is here has the lock, so no other command is ours.
+        database.end_sessions(application_name(plan.service))
+        return _look_act_look(plan, tool, database, move)
 
 
 def _look_act_look(plan: Plan, tool: MigrationTool, database: PostgreSQL, move: Move) -> Migration:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from slipway.adapters.picture import before_after_svg
 from slipway.errors import SlipwayError
-from slipway.outcomes import Record
-from slipway.record import PICTURE, Story, render
+from slipway.outcomes import Plan, Record
+from slipway.record import Story, picture_name, record_name, render
 from slipway.settings import Settings
 
 LATER = "## Rolled back later: run "
@@ -21,19 +21,21 @@ def write_record(story: Story, settings: Settings) -> Record:
     markdown, picture = render(story), ""
     if story.verdict is not None and story.after is not None:
         picture = before_after_svg(story.before, story.after, story.verdict)
-        _replace(folder / PICTURE, picture)
-    _replace(folder / "record.md", markdown)
-    return Record(markdown=markdown, picture_svg=picture, path=f"changes/{story.plan.name}/record.md")
+        _replace(folder / picture_name(story.plan), picture)
+    name = record_name(story.plan)
+    _replace(folder / name, markdown)
+    return Record(markdown=markdown, picture_svg=picture, path=f"changes/{story.plan.name}/{name}")
 
 
-def append_to_record(name: str, run_id: str, text: str, settings: Settings) -> Record:
+def append_to_record(plan: Plan, run_id: str, text: str, settings: Settings) -> Record:
     """Add what a later run did behind the record; a repeat by the same run replaces its own section."""
-    path = settings.changes / name / "record.md"
-    earlier = path.read_text(encoding="utf-8") if path.exists() else f"# {name}\n"
+    name = record_name(plan)
+    path = settings.changes / plan.name / name
+    earlier = path.read_text(encoding="utf-8") if path.exists() else f"# {plan.name}\n"
     section = re.compile(rf"\n{re.escape(LATER + run_id)}\n.*?(?=\n{re.escape(LATER)}|\Z)", re.DOTALL)
     markdown = section.sub("", earlier).rstrip("\n") + f"\n\n{LATER}{run_id}\n\n{text.rstrip()}\n"
     _replace(path, markdown)
-    return Record(markdown=markdown, path=f"changes/{name}/record.md")
+    return Record(markdown=markdown, path=f"changes/{plan.name}/{name}")
 
 
 def _replace(path: Path, text: str) -> None:

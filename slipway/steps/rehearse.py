@@ -20,6 +20,7 @@ from slipway.rules.reversing import judge_way_back
 from slipway.settings import resolve
 from slipway.steps.copying import copy_of
 from slipway.steps.old_code import old_code_findings
+from slipway.steps.restarts import told_restarts
 from slipway.steps.survey import change_findings, existing_index_findings, queries_of, survey
 
 
@@ -35,10 +36,12 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
         return Rehearsal(reversibility="nothing to migrate")
     live = PostgreSQL(resolve(plan.service.database.url))
     began = time.monotonic()
-    with copy_of(plan.service, live, config_folder) as copy:
+    with copy_of(plan.service, live, config_folder) as copy, told_restarts(copy, plan.service.name) as see_restarts:
         seconds = round(time.monotonic() - began, 3)
         rehearsal = on_copy(plan, wanted, copy, live, config_folder)
         old_code = old_code_findings(plan, copy.connection_url(), config_folder)
+        if rehearsal.reversibility == "fails" or any(finding.level == "error" for finding in old_code):
+            see_restarts()
         update = {"copy_seconds": seconds, "findings": (*rehearsal.findings, *old_code)}
         return rehearsal.model_copy(update=update)
 

@@ -16,15 +16,20 @@ from slipway.service import Service, load_service
 from slipway.settings import Settings, resolve
 from slipway.steps.backfill import require_finished
 
-WRITTEN = ("record.md", "before-after.svg")  # what a run writes beside the change is not part of it
+WRITTEN = (
+    "record.md",
+    "before-after.svg",
+    "record.staging.md",
+    "before-after.staging.svg",
+)  # what a run writes beside the change is not part of it
 
 
-def validate(name: str, settings: Settings) -> Plan:
+def validate(name: str, settings: Settings, *, on_staging: bool = False) -> Plan:
     """Read the change, hold it against its service, the database and the cache; the answer is the plan of the run.
 
     Raises InvalidInput for what is written wrong, SlipwayError for a part of the service that does not answer.
     """
-    plan = read_plan(name, settings)
+    plan = read_plan(name, settings, on_staging=on_staging)
     require_finished(plan.change.requires_backfill, plan.service, settings)
     check_answers(plan.service)
     if plan.change.purge is not None:
@@ -36,10 +41,10 @@ def validate(name: str, settings: Settings) -> Plan:
     return plan.model_copy(update={"migration_sql": sql, "commands": commands})
 
 
-def read_plan(name: str, settings: Settings) -> Plan:
+def read_plan(name: str, settings: Settings, *, on_staging: bool = False) -> Plan:
     """The change and its service as they stand in their files, held against each other; nothing is connected to."""
     change, digest = load_change(settings.changes, name)
-    service = load_service(settings.config, change.service)
+    service = load_service(settings.config, change.service, on_staging=on_staging)
     check_fit(change, service, cache_has_tags=_cache_has_tags(service))
     folder = settings.changes / name
     files = tuple(file for file in files_of(folder) if not file.split(" ")[0].endswith(WRITTEN))
@@ -51,6 +56,7 @@ def read_plan(name: str, settings: Settings) -> Plan:
         commit=commit_of(folder),
         files=files,
         migration_sql="",
+        on_staging=on_staging,
     )
 
 

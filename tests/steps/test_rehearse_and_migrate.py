@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,9 @@ import pytest
 from sqlalchemy import URL, make_url
 
 from deployments.postgres import create_database, drop_database, url_on
+from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.change import Rehearse
-from slipway.errors import SlipwayError
+from slipway.errors import SlipwayError, Unavailable
 from slipway.outcomes import Rehearsal
 from slipway.reporting import report
 from slipway.service import Serve
@@ -176,6 +178,19 @@ def test_an_upgrade_that_cannot_be_repeated(make: Make) -> None:
     rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
     assert rehearsal.reversibility == "fails"
     assert "After the downgrade the upgrade does not work any more: " in rehearsal.losses[-1]
+
+
+@pytest.mark.parametrize("move", [BROKEN, STUCK], ids=["upgrade", "downgrade"])
+def test_a_server_that_was_restarted_meanwhile(make: Make, move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails then says nothing about the change: the rehearsal is to be made again."""
+    history = make(move)
+    before = state(history)
+    starts = (f"start {number}" for number in count())
+    monkeypatch.setattr(PostgreSQL, "server_started", lambda _: next(starts))
+    with pytest.raises(Unavailable) as failed:
+        rehearse(history.plan("0001", "0002"), history.folder)
+    assert failed.value.failed == "The database of shop was restarted."
+    assert state(history) == before
 
 
 def test_a_tool_that_does_not_keep_to_the_copy(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

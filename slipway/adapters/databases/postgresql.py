@@ -46,6 +46,10 @@ class PostgreSQL:
         """The size of the database on disk, in bytes."""
         return int(str(self._value("SELECT pg_database_size(current_database())")))
 
+    def version(self) -> str:
+        """The server's version, such as `18.4`. Raises Unavailable."""
+        return str(self._value("SHOW server_version")).split()[0]
+
     def server_started(self) -> str:
         """When the server was started; another answer later says that it went down in between. Raises Unavailable."""
         return str(self._value("SELECT pg_postmaster_start_time()"))
