@@ -85,6 +85,15 @@ class QueryPlan(Noun):
     error: str = ""
 
 
+class PlanChange(Noun):
+    """What became of one query's plan: the planner's costs (no unit of time), and how it reads each table."""
+
+    query: str
+    cost_before: float | None  # None when it could not be planned then
+    cost_after: float | None
+    reads: str
+
+
 class Query(Noun):
     """A query to plan: the label by which a person knows it, and its text."""
 

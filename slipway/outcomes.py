@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from slipway.backfill import Backfill
-from slipway.catalogue import Statement
+from slipway.catalogue import PlanChange, Statement
 from slipway.change import Change, ChangeName
 from slipway.finding import Finding
 from slipway.measurement import CacheClass
@@ -95,6 +95,7 @@ class Rehearsal(Noun):
     reversibility: Reversibility
     losses: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    plans: tuple[PlanChange, ...] = ()  # of the change's queries and of the busiest ones
     statements: tuple[Statement, ...] = ()  # of the upgrade, as the server ran them on the copy
     grown_bytes: int = 0  # of all tables and indexes, by the upgrade
     copy_bytes: int = 0

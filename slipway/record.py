@@ -19,7 +19,7 @@ from slipway.outcomes import (
     RouteReading,
     Staged,
 )
-from slipway.reporting import cell, command_table, findings, rehearsed
+from slipway.reporting import cell, command_table, findings, rehearsal_tables, rehearsed
 from slipway.service import Noun
 
 PICTURES = ("before-after.svg", "before-after.staging.svg")
@@ -167,7 +167,9 @@ def _steps(story: Story) -> list[str]:
         lines += [f"- Rolled back: {story.reverted.sentence}"]
         lines += purge_lines("Purged again", story.purged_again)
         lines += [f"- Measured after the roll back, against before the change: {_back(story.restored)}"]
-    return [*lines, "", *findings((*story.findings, *story.rehearsal.findings)), *command_table(_commands(story)), ""]
+    told = [finding for finding in story.findings if finding.level != "info"]  # of each page there is one that is well
+    report = [*findings((*told, *story.rehearsal.findings)), *rehearsal_tables(story.rehearsal)]
+    return [*lines, "", *report, *command_table(_commands(story)), ""]
 
 
 def _worst(findings: Sequence[Finding]) -> str:
@@ -183,7 +185,9 @@ def _moved(story: Story) -> str:
         return "not by this run to its end."
     if not migration.acted:
         return f"nothing, the database already stood at {migration.after}."
-    return f"from {migration.before} to {migration.after}."
+    blocked = f" It was kept from a lock by {'; '.join(migration.blocked_by)}." if migration.blocked_by else ""
+    mended = f" Left invalid by an earlier try, and dropped: {', '.join(migration.mended)}." if migration.mended else ""
+    return f"from {migration.before} to {migration.after}.{blocked}{mended}"
 
 
 def purge_lines(word: str, purged: Purged | None) -> list[str]:

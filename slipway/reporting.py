@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from slipway.finding import Finding
 from slipway.outcomes import CommandRun, Rehearsal
 
+LEVELS = ("error", "warning", "info")
+
 
 def report(rehearsal: Rehearsal) -> str:
     """The whole report of a rehearsal."""
     words = rehearsed(rehearsal)
     lines = ["# Rehearsal", "", words[:1].upper() + words[1:], ""]
-    lines += findings(rehearsal.findings, all_levels=True)
-    lines += [*statement_table(rehearsal), *command_table(rehearsal.commands)]
+    lines += findings(rehearsal.findings)
+    lines += [*rehearsal_tables(rehearsal), *command_table(rehearsal.commands)]
     return "\n".join(lines) + "\n"
 
 
@@ -41,12 +43,32 @@ def way_back_words(rehearsal: Rehearsal) -> str:
     }[rehearsal.reversibility]
 
 
-def findings(found: Sequence[Finding], *, all_levels: bool = False) -> list[str]:
-    """The findings that a reader of a record should know, or all of them; empty without any."""
-    told = [finding for finding in found if all_levels or finding.level != "info"]
-    if not told:
+def findings(found: Sequence[Finding]) -> list[str]:
+    """Findings as a list, the gravest first; empty without any."""
+    if not found:
         return []
-    return ["## Findings", "", *(f"- {f.level}: {f.summary} {f.explanation}" for f in told), ""]
+    ordered = sorted(found, key=lambda finding: LEVELS.index(finding.level))
+    return ["## Findings", "", *(f"- {f.level}: {f.summary} {f.explanation}" for f in ordered), ""]
+
+
+def rehearsal_tables(rehearsal: Rehearsal) -> list[str]:
+    """The plans before and after, and the statements of the upgrade."""
+    return [*plan_table(rehearsal), *statement_table(rehearsal)]
+
+
+def plan_table(rehearsal: Rehearsal) -> list[str]:
+    """The queries that were planned before and after, with cost and access; empty without any."""
+    if not rehearsal.plans:
+        return []
+    rows = ["| query | cost before → after | how it reads |", "|---|---|---|"]
+    for plan in rehearsal.plans:
+        costs = f"{_cost(plan.cost_before)} → {_cost(plan.cost_after)}"
+        rows.append(f"| `{cell(plan.query)}` | {costs} | {cell(plan.reads)} |")
+    return ["## Plans of the queries", "", *rows, ""]
+
+
+def _cost(cost: float | None) -> str:
+    return "no plan" if cost is None else f"{cost:,.0f}"
 
 
 def statement_table(rehearsal: Rehearsal) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from slipway.catalogue import Lock, PlanChange, Statement
 from slipway.change import Change
 from slipway.finding import Finding
 from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict, VerdictWord
@@ -21,6 +22,7 @@ from slipway.outcomes import (
     Reversibility,
     Reverted,
     RouteReading,
+    Staged,
 )
 from slipway.record import Story, render, verdict_table
 from slipway.reporting import command_table, way_back_words
@@ -221,6 +223,54 @@ def test_kept() -> None:
         "| `alembic upgrade 0008` | 1.50 s | 0 |",
     ]
     assert section(text, "Way back") == ["    slipway rollback order-history-index"]
+
+
+def test_the_report_of_the_rehearsal_stands_in_the_record() -> None:
+    """Its findings of every level, the gravest first, the plans of the queries, and the statements with their locks."""
+    found = [
+        Finding(code="index-unused", level="info", summary="It is idle.", explanation="It costs."),
+        Finding(code="way-back-lossy", level="warning", summary="It loses.", explanation="A column."),
+    ]
+    plans = (PlanChange(query="SELECT | 1", cost_before=20_000, cost_after=None, reads="orders: read ix | a"),)
+    locks = (Lock(table="orders", mode="SHARE", held_s=0.5),)
+    statements = (Statement(sql="CREATE INDEX a", seconds=0.5, rows=3, locks=locks),)
+    parts = {"findings": tuple(found), "plans": plans, "statements": statements, "grown_bytes": 2_000_000}
+    text = render(KEPT.model_copy(update={"rehearsal": REHEARSAL.model_copy(update=parts)}))
+    assert section(text, "Findings") == [
+        "- warning: /orders says Vary: *. It never hits.",
+        "- warning: It loses. A column.",
+        "- info: It is idle. It costs.",
+    ]
+    assert section(text, "Plans of the queries")[2:] == [
+        "| `SELECT \\| 1` | 20,000 → no plan | orders: read ix \\| a |"
+    ]
+    assert section(text, "Statements of the upgrade")[2:] == [
+        "| `CREATE INDEX a` | 1 | 0.500 s | 3 | SHARE on orders for 0.50 s |",
+        "All tables and indexes grew by +2.0 MB.",
+    ]
+
+
+def test_what_was_in_the_way_of_a_migration() -> None:
+    """Who kept it from a lock, and what an earlier try had left half made."""
+    told = {"blocked_by": ("pid 7 (report, active, since 05:06:07 UTC: SELECT 1)",), "mended": ("public.ix_a",)}
+    text = render(KEPT.model_copy(update={"migration": MIGRATION.model_copy(update=told)}))
+    assert (
+        "- Migrated: from 0007 to 0008. It was kept from a lock by pid 7 (report, active, since 05:06:07 UTC: SELECT 1). "
+        "Left invalid by an earlier try, and dropped: public.ix_a."
+    ) in section(text, "What was done")
+
+
+def test_staging_is_linked() -> None:
+    """The two runs there, and the record there; a change on staging has a record and a way back of its own."""
+    at = datetime(2026, 3, 3, 4, 5, tzinfo=UTC)
+    staged = Staged(service="shop-staging", kept_by="run-7", kept_at=at, rolled_back_by="run-8", rolled_back_at=at)
+    assert field(render(KEPT.model_copy(update={"staged": staged})), "staging") == (
+        "kept on shop-staging by run run-7, 2026-03-03 04:05 UTC; rolled back there by run run-8, "
+        "2026-03-03 04:05 UTC: [record](record.staging.md)"
+    )
+    there = render(KEPT.model_copy(update={"plan": PLAN.model_copy(update={"on_staging": True})}))
+    assert section(there, "Way back") == ["    slipway rollback order-history-index --staging"]
+    assert "(before-after.staging.svg)" in there
 
 
 def test_rolled_back() -> None:

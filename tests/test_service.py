@@ -58,6 +58,16 @@ def test_an_unknown_service_lists_the_known(tmp_path: Path) -> None:
     assert refusal(path, "shoop") == ("There is no service 'shoop'.", "One of: mail, shop.")
 
 
+def test_the_staging_of_a_service(tmp_path: Path) -> None:
+    """It is the entry that the service names; a service that names none has none."""
+    staging = ENTRY.replace('"shop"', '"shop-staging"')
+    path = write(tmp_path, ENTRY + '[service.staging]\nservice = "shop-staging"\n' + staging)
+    assert load_service(path, "shop", on_staging=True).name == "shop-staging"
+    with pytest.raises(InvalidInput) as refused:
+        load_service(path, "shop-staging", on_staging=True)
+    assert refused.value.failed == "Service shop-staging names no staging service."
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     """Without the file its path is told."""
     path = tmp_path / "slipway.toml"
@@ -95,6 +105,30 @@ def test_a_missing_file(tmp_path: Path) -> None:
             id="migrations without a database",
         ),
         pytest.param(ENTRY.replace('["/", "/products/*"]', "[]"), "service.0.routes: tuple should", id="no route"),
+        pytest.param(
+            ENTRY + '[service.staging]\nservice = "shop-staging"\n',
+            "file: shop: its staging must be another service of this file that has none of its own",
+            id="a staging that is not there",
+        ),
+        pytest.param(
+            ENTRY + '[service.staging]\nservice = "shop"\n',
+            "file: shop: its staging must be another service of this file that has none of its own",
+            id="its own staging",
+        ),
+        pytest.param(
+            ENTRY
+            + '[service.staging]\nservice = "beta"\n'
+            + ENTRY.replace('"shop"', '"beta"')
+            + '[service.staging]\nservice = "alpha"\n'
+            + ENTRY.replace('"shop"', '"alpha"'),
+            "file: shop: its staging must be another service of this file that has none of its own",
+            id="a staging with a staging",
+        ),
+        pytest.param(
+            ENTRY + '[service.staging]\nservice = "shop-staging"\nwithin_h = 0\n',
+            "service.0.staging.within_h: input should be greater than 0",
+            id="a proof that never counts",
+        ),
     ],
 )
 def test_a_fault_is_named_with_its_place(tmp_path: Path, text: str, told: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slipway.catalogue import LARGE_ROWS, PlanNode, QueryPlan, TableSize
+from slipway.catalogue import LARGE_ROWS, PlanChange, PlanNode, QueryPlan, TableSize
 from slipway.finding import Finding, Level
 from slipway.rules.sizes import large_tables, rows_in_words
 
@@ -41,6 +41,27 @@ def plan_findings(
     for was, now in zip(before, after, strict=True):
         found.extend(_alone(now, large) if was.error else _compare(was, now, large, cost_factor))
     return tuple(found)
+
+
+def plan_changes(before: Sequence[QueryPlan], after: Sequence[QueryPlan]) -> tuple[PlanChange, ...]:
+    """One line a query, in the order of `after`: its costs, and how it reads each table, then and now."""
+    return tuple(
+        PlanChange(
+            query=now.query,
+            cost_before=None if was.error else was.cost,
+            cost_after=None if now.error else now.cost,
+            reads=_reads(was, now),
+        )
+        for was, now in zip(before, after, strict=True)
+    )
+
+
+def _reads(was: QueryPlan, now: QueryPlan) -> str:
+    told = []
+    for table in dict.fromkeys(node.table for plan in (was, now) for node in plan.nodes if node.table):
+        then, since = _access(was, table), _access(now, table)
+        told.append(f"{table}: {since}" if then == since else f"{table}: {then}, now {since}")
+    return "; ".join(told) or now.error
 
 
 def _alone(now: QueryPlan, large: dict[str, int]) -> list[Finding]:

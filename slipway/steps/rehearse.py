@@ -16,6 +16,7 @@ from slipway.contents import Snapshot
 from slipway.errors import SlipwayError
 from slipway.finding import Finding
 from slipway.outcomes import CommandRun, Plan, Rehearsal, Reversibility
+from slipway.rules.plans import plan_changes
 from slipway.rules.reversing import judge_way_back
 from slipway.settings import resolve
 from slipway.steps.copying import copy_of
@@ -63,6 +64,7 @@ def on_copy(plan: Plan, wanted: Migrate, copy: PostgreSQL, live: PostgreSQL, con
         reversibility=worth,
         losses=losses,
         findings=(*_findings(worth, losses), *found),
+        plans=plan_changes(looked.plans, looked_again.plans),
         statements=watch.statements,
         grown_bytes=looked_again.bytes - looked.bytes,
         copy_bytes=copy.size_bytes(),

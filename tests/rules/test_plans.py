@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slipway.catalogue import PlanNode, QueryPlan, TableSize
-from slipway.rules.plans import plan_findings
+from slipway.rules.plans import plan_changes, plan_findings
 
 TABLES = tuple(
     TableSize(table=name, rows=rows, bytes=0, table_bytes=0, index_bytes=0)
@@ -114,3 +114,14 @@ def test_two_queries_of_one_name() -> None:
     found = plan_findings([BY_INDEX, ALL], [BY_INDEX, ALL], TABLES)
     assert found == ()
     assert [each.code for each in plan_findings([ALL, BY_INDEX], [ALL, ALL], TABLES)] == ["plan-seq-scan"]
+
+
+def test_every_plan_is_a_line() -> None:
+    """Also of a query that stayed as it was, or that has no plan; each table with how it is read then and now."""
+    lines = plan_changes([ALL, BOTH, BY_INDEX, FAILED], [BY_INDEX, BOTH, FAILED, FAILED])
+    assert [(line.cost_before, line.cost_after, line.reads) for line in lines] == [
+        (20_000, 8, "orders: read all of orders one after another, now read ix_orders_open"),
+        (900, 900, "country: read all of country one after another; orders: read ix_orders_open"),
+        (8, None, "orders: read ix_orders_open, now did not read orders"),
+        (None, None, 'relation "orders" does not exist'),
+    ]

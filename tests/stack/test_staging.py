@@ -1,0 +1,59 @@
+"""A change that has to be kept and rolled back on staging before production takes it, on the running stack."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deployments.stack import Stack
+from slipway.adapters.admin_client import AdminClient
+from tests.stack.runs import Run, finished, step_names
+
+NAME = "refresh-live"
+
+
+@pytest.fixture(scope="module")
+def change(rolled_back: Run, changes: Path) -> Path:
+    """A change for `shop-live`, whose staging is `shop-quick`."""
+    folder = changes / NAME
+    shutil.copytree(changes / "refresh-catalogue", folder, ignore=shutil.ignore_patterns("record*.md", "*.svg"))
+    file = folder / "change.toml"
+    written = file.read_text(encoding="utf-8")
+    assert '"shop"' in written and written.rstrip().endswith('require = "not-regressed"')
+    lenient = f"{written.rstrip()}\nmargin = 1.0\n"  # the verdict is not what is tested here
+    file.write_text(lenient.replace('"shop"', '"shop-live"', 1), encoding="utf-8")
+    return folder
+
+
+def test_from_staging_to_production(change: Path, stack: Stack, client: AdminClient) -> None:
+    """Refused until staging has kept it and rolled it back; then its record links both runs."""
+    refused = finished(client, client.start("ship-change", {"change": NAME}))
+    assert refused["state"]["name"] == "Failed"
+    assert refused["failures"][0]["failed"] == f"{NAME} was not kept on shop-quick yet. Nothing was changed."
+    assert step_names(refused) == ["validate", "hold the service", "look at staging", "release the service"]
+
+    kept = finished(client, client.start("ship-change", {"change": NAME, "staging": True}))
+    assert (kept["state"]["name"], kept["service"]) == ("Kept", "shop-quick"), kept["state"]
+    assert kept["record"]["path"] == f"changes/{NAME}/record.staging.md"
+    assert f"    slipway rollback {NAME} --staging" in kept["record"]["markdown"]
+    half = finished(client, client.start("ship-change", {"change": NAME}))
+    assert half["failures"][0]["failed"] == (
+        f"Run {kept['id']} on shop-quick kept the change, but it was not rolled back there yet. Nothing was changed."
+    )
+
+    back = finished(client, client.roll_back(kept["id"]))
+    assert (back["state"]["name"], back["service"]) == ("RolledBack", "shop-quick")
+    assert "Rolled back later" in (change / "record.staging.md").read_text(encoding="utf-8")
+    assert not (change / "record.md").exists()
+
+    shipped = finished(client, client.start("ship-change", {"change": NAME}))
+    assert (shipped["state"]["name"], shipped["service"]) == ("Kept", "shop-live"), shipped["state"]
+    record = (change / "record.md").read_text(encoding="utf-8")
+    assert f"| staging | kept on shop-quick by run {kept['id']}, " in record
+    assert f"; rolled back there by run {back['id']}, " in record
+
+
+def test_a_service_without_staging(rolled_back: Run, client: AdminClient) -> None:
+    """What it does not name it cannot be asked for, at the door."""
+    with pytest.raises(Exception, match=r"Service shop names no staging service\."):
+        client.start("ship-change", {"change": "refresh-catalogue", "staging": True})
