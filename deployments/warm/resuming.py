@@ -34,6 +34,7 @@ from slipway.adapters.attempts import ANSWERED_FOR_S, MAX_RESUMES, Attempts
 
 WITH_A_PROCESS = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 NOT_STARTED_AFTER = timedelta(seconds=7)  # a pending run without a process, of a worker that died just then
+TOLD_AFTER = timedelta(seconds=3)  # so long a busy server may take to learn the process of a run that has begun
 RESUMED_WITHIN = timedelta(days=1)  # an older crash is history
 logger = logging.getLogger("slipway.resuming")
 
@@ -104,10 +105,15 @@ def nobody_answered(run: FlowRun) -> bool:
 
 
 def has_no_process(run: FlowRun) -> bool:
-    """Whether a run that should have a process on this host has none; of another host's runs nothing is known here."""
-    if not run.infrastructure_pid:
-        since = run.state.timestamp if run.state is not None else datetime.now(UTC)
-        return datetime.now(UTC) - since > NOT_STARTED_AFTER
+    """Whether a run that should have a process on this host has none; of another host's runs nothing is known here.
+
+    A run that was resumed carries its last process until the worker that starts it has told the next one.
+    """
+    since = datetime.now(UTC) - run.state.timestamp if run.state is not None else timedelta(0)
+    if not run.infrastructure_pid or (run.state is not None and run.state.is_pending()):
+        return since > NOT_STARTED_AFTER
+    if since < TOLD_AFTER:
+        return False
     try:
         host, _, _ = parse_infrastructure_id(run.infrastructure_pid)
     except ValueError:
