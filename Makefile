@@ -30,6 +30,8 @@ crash-test: setup ## kill -9 everything in every step, and look at the whole wor
 
 bench: setup     ## measure against peers, side by side in one run: JSON lines with ratios
 	@$(PYTHON) -m bench.start
+	@$(PYTHON) -m bench.copy
+	@$(PYTHON) -m bench.live
 	@$(PYTHON) -m bench.backfill
 	@$(PYTHON) -m bench.report
 

@@ -9,15 +9,12 @@ import json
 import os
 import statistics
 import sys
-import tempfile
-import threading
 import time
 from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, text
 
-from deployments.ports import free_ports
-from deployments.postgres import create_database, server_part, server_url, url_on
+from bench.server import bench_server
 from deployments.processes import exit_on_sigterm
 from slipway.adapters.databases.postgresql import run_tool
 from slipway.settings import Settings
@@ -77,20 +74,10 @@ TABLE = (
 def main() -> int:
     """Measure and print a JSON line a batch size; 0 when every row was changed exactly once."""
     exit_on_sigterm()
-    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        place, [port] = Path(folder), free_ports([0])
-        place.chmod(0o755)  # PostgreSQL may run as another user
-        server = server_part(place / "postgres", port, "bench-secret", log=place / "log", durable=True)
-        server.start()
-        try:
-            server.wait_until_ready(threading.Event())
-            create_database(server_url(port, "bench-secret"), "bench")
-            url = url_on(server_url(port, "bench-secret"), "bench")
-            for batch, rows in CASES:
-                _measure(place, url, batch, rows)
-            return 0
-        finally:
-            server.stop()
+    with bench_server() as (place, url):
+        for batch, rows in CASES:
+            _measure(place, url, batch, rows)
+    return 0
 
 
 def _measure(place: Path, url: str, batch: int, rows: int) -> None:

@@ -9,17 +9,13 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import psycopg
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
-from deployments.ports import free_ports
-from deployments.postgres import server_part, server_url
+from bench.server import bench_server
 from deployments.processes import exit_on_sigterm
 from slipway.adapters.databases.catalogue import explain, read_indexes, read_tables
 from slipway.adapters.databases.postgresql import PostgreSQL
@@ -48,15 +44,8 @@ ITS_SIZE = "SELECT pg_total_relation_size(oid), pg_table_size(oid), pg_indexes_s
 def main() -> int:
     """Measure and print one JSON line."""
     exit_on_sigterm()
-    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        [port] = free_ports([0])
-        server = server_part(Path(folder), port, "bench-secret", log=Path(folder) / "log", durable=False)
-        server.start()
-        try:
-            server.wait_until_ready(threading.Event())
-            return _measure(server_url(port, "bench-secret"))
-        finally:
-            server.stop()
+    with bench_server() as (_, url):
+        return _measure(make_url(url))
 
 
 def _measure(url: URL) -> int:

@@ -1,0 +1,209 @@
+"""Live: the 99th percentile of a service's queries while a migration climbs for its lock, and while a backfill runs.
+
+One PostgreSQL with fsync; visitors read and write single rows at a fixed rate, timed from when each was due. Windows
+without anything beside them come in turn with the others, so that the machine's own noise falls on all alike. The
+migration needs the strongest lock on the table that everybody uses, while somebody's long transaction keeps it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import make_url
+
+from bench.server import bench_server
+from deployments.processes import exit_on_sigterm
+from slipway.adapters.databases.postgresql import run_tool
+from slipway.change import Change
+from slipway.outcomes import Plan
+from slipway.service import load_service
+from slipway.settings import Settings
+from slipway.steps.backfill import backfill, validate
+from slipway.steps.migrate import migrate, migrate_back
+
+VARIABLE = "BENCH_LIVE_URL"
+ROWS = 400_000
+RATE, VISITORS, WINDOW_S, ROUNDS = 200, 4, 8.0, 4  # queries a second, threads, seconds, windows of each kind
+LONG_S = 3.0  # so long the long transaction keeps its lock from the migration
+CONFIG = f"""
+[[service]]
+name = "bench"
+url = "http://127.0.0.1:9"
+directory = "."
+routes = ["/"]
+[service.database]
+url = {{ env = "{VARIABLE}" }}
+variable = "{VARIABLE}"
+[service.migrations]
+bin = "{{bin}}"
+lock_timeout_s = 0.05
+commands = {{ upgrade = ["python", "move.py", "{{to}}"], downgrade = ["python", "move.py", "{{to}}"], \
+current = ["python", "move.py"], sql = ["python", "move.py"] }}
+"""
+MOVE = """
+    import os, sys
+    import psycopg
+    with psycopg.connect(os.environ["BENCH_LIVE_URL"].replace("+psycopg", "")) as database:
+        [[there]] = database.execute(
+            "SELECT count(*) FROM information_schema.columns WHERE table_name = 'accounts' AND column_name = 'seen'"
+        ).fetchall()
+        if len(sys.argv) < 2:
+            print("with" if there else "without")
+        elif sys.argv[1] == "with":
+            database.execute("ALTER TABLE accounts ADD COLUMN seen timestamptz")
+        else:
+            database.execute("ALTER TABLE accounts DROP COLUMN seen")
+"""
+BACKFILL = """
+service = "bench"
+owner = "the bench"
+reason = "to see whom it hurts"
+expected = "nobody"
+rollback = "nothing to undo"
+table = "accounts"
+key = "id"
+set = { balance = "balance + 1" }
+[health]
+wait_for_autovacuum = false
+"""
+TABLE = (
+    "CREATE TABLE accounts (id bigint PRIMARY KEY, balance int NOT NULL, note text NOT NULL)",
+    "INSERT INTO accounts SELECT i, 0, repeat('x', 60) FROM generate_series(1, {rows}) AS i",
+    "VACUUM (ANALYZE) accounts",
+)
+CHANGE = {
+    "service": "bench",
+    "owner": "the bench",
+    "reason": "to see whom it hurts",
+    "expected": "nobody",
+    "rollback": "nothing is lost",
+    "migrate": {"from": "without", "to": "with"},
+    "measure": {"targets": [{"route": "/"}], "control": {"route": "/"}},
+}
+
+
+def main() -> int:
+    """Measure and print a JSON line each for the migration and the backfill."""
+    exit_on_sigterm()
+    with bench_server() as (place, url):
+        os.environ[VARIABLE] = url
+        settings = _prepare(place, url)
+        quiet: list[float] = []
+        beside: dict[str, list[float]] = {"migration": [], "backfill": []}
+        for _ in range(ROUNDS):
+            for name, work in (("migration", _migration), ("backfill", _backfill)):
+                quiet.append(_p99(url, None))
+                beside[name].append(_p99(url, partial(work, settings, url)))
+        for name, p99s in beside.items():
+            _print(name, statistics.median(p99s), statistics.median(quiet))
+    return 0
+
+
+def _print(name: str, ours: float, without: float) -> None:
+    line = {
+        "name": f"live-p99/{name}",
+        "unit": "ms",
+        "ours": round(ours, 2),
+        "peer": "nothing-beside",
+        "theirs": round(without, 2),
+        "ratio": round(without / ours, 2),
+        "queries_per_s": RATE,
+    }
+    print(json.dumps(line), flush=True)
+
+
+def _prepare(place: Path, url: str) -> Settings:
+    settings = Settings(config=place / "slipway.toml", changes=place / "changes")
+    settings.config.write_text(CONFIG.replace("{bin}", str(Path(sys.executable).parent)), encoding="utf-8")
+    (place / "move.py").write_text(textwrap.dedent(MOVE), encoding="utf-8")
+    (settings.changes / "bench").mkdir(parents=True)
+    (settings.changes / "bench" / "backfill.toml").write_text(BACKFILL, encoding="utf-8")
+    for statement in TABLE:
+        _psql(url, statement.format(rows=ROWS))
+    return settings
+
+
+def _psql(url: str, statement: str) -> None:
+    parsed = make_url(url)
+    run_tool(parsed, ["psql", "--no-psqlrc", "--quiet", "--dbname", str(parsed.database), "--command", statement])
+
+
+def _migration(settings: Settings, url: str) -> None:
+    """There with somebody in the way, and back again without."""
+    change = Change.model_validate(CHANGE)
+    service = load_service(settings.config, "bench")
+    plan = Plan(name="bench", digest="", change=change, service=service, commit="", files=(), migration_sql="")
+    with _long_transaction(url):
+        migrate(plan, settings.config.parent)
+    migrate_back(plan, settings.config.parent)
+
+
+@contextmanager
+def _long_transaction(url: str) -> Iterator[None]:
+    """Somebody has read the table, and keeps the transaction open for a while."""
+    with psycopg.connect(url.replace("+psycopg", "")) as somebody:
+        somebody.execute("SELECT count(*) FROM accounts WHERE id < 100")
+        over = threading.Timer(LONG_S, somebody.rollback)
+        over.start()
+        try:
+            yield
+        finally:
+            over.join()
+
+
+def _backfill(settings: Settings, url: str) -> None:
+    """Every row once, as often as the window lasts."""
+    _psql(url, "DROP TABLE IF EXISTS slipway_backfill, slipway_backfill_skipped")
+    backfill(validate("bench", settings), settings.changes, lambda _: None, lambda: "")
+
+
+def _p99(url: str, work: Callable[[], None] | None) -> float:
+    """The 99th percentile in ms over a window, which lasts as long as the work at least."""
+    over = threading.Event()
+    with ThreadPoolExecutor(VISITORS) as pool:
+        visitors = [pool.submit(_visit, url, number, over) for number in range(VISITORS)]
+        began = time.monotonic()
+        try:
+            if work is not None:
+                work()
+            time.sleep(max(0.0, WINDOW_S - (time.monotonic() - began)))
+        finally:
+            over.set()
+        samples = [sample for visitor in visitors for sample in visitor.result()]
+    return statistics.quantiles(samples, n=100)[98] * 1_000
+
+
+def _visit(url: str, number: int, over: threading.Event) -> list[float]:
+    """One visitor: three reads to a write, each due at its time; seconds from then until it was answered."""
+    pick = random.Random(number)  # noqa: S311 - which row, and no secret
+    took: list[float] = []
+    every = VISITORS / RATE
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as database:
+        due = time.perf_counter() + number * every / VISITORS
+        while not over.is_set():
+            time.sleep(max(0.0, due - time.perf_counter()))
+            row = pick.randint(1, ROWS)
+            if pick.random() < 0.25:
+                database.execute("UPDATE accounts SET note = note WHERE id = %s", (row,))
+            else:
+                database.execute("SELECT balance, note FROM accounts WHERE id = %s", (row,)).fetchone()
+            took.append(time.perf_counter() - due)
+            due += every
+    return took
+
+
+if __name__ == "__main__":
+    sys.exit(main())
