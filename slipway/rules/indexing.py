@@ -42,8 +42,8 @@ def new_index_findings(before: Sequence[Index], after: Sequence[Index]) -> tuple
         if not index.valid and (index.table, index.name) not in invalid_before:
             found.append(_finding("index-invalid", "error", f"{_named(index)} is invalid after the migration.", BROKEN))
         elif (index.table, index.name) not in old and index.valid:
-            others = [other for other in by_table[index.table] if (other.table, other.name) in old]
-            found.extend(_new(index, others))
+            others = [other for other in by_table[index.table] if other.name != index.name]
+            found.extend(_new(index, others, [other for other in others if (other.table, other.name) in old]))
     return tuple(found)
 
 
@@ -67,14 +67,16 @@ def _superfluous(index: Index, other: Index, level: Level) -> Finding:
     return _finding(code, level, said, TWICE.format(other=other.name))
 
 
-def _new(index: Index, others: Sequence[Index]) -> Iterator[Finding]:
+def _new(index: Index, others: Sequence[Index], old: Sequence[Index]) -> Iterator[Finding]:
+    """`others` are all of its table afterwards, `old` those of them that were there before."""
     if index.partition == "part":
         return
-    twin = next((other for other in others if not index.constraint and _covers(other, index)), None)
+    twin = next((other for other in old if not index.constraint and _covers(other, index)), None)
+    twin = twin or next((other for other in others if _is_superfluous_beside(index, other)), None)
     if twin is not None:
         yield _superfluous(index, twin, "warning")
         return
-    for other in others:
+    for other in old:
         if other.valid and not other.constraint and other.partition != "part" and _covers(index, other):
             said = f"The new index {index.name} covers {_named(other)} ({bytes_in_words(other.bytes)}), which could go."
             yield _finding("index-superseded", "info", said, TWICE.format(other=index.name))

@@ -7,7 +7,6 @@ read is itself a finding.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
@@ -17,6 +16,7 @@ from sqlglot.tokenizer_core import TokenType
 
 from slipway.catalogue import LARGE_ROWS, TableSize
 from slipway.finding import Finding, Level
+from slipway.rules.maintenance import EVERY_TABLE, written_anew
 from slipway.rules.reversing import VERSION_TABLES
 from slipway.rules.sizes import large_tables, rows_in_words
 from slipway.rules.splitting import POSTGRES, SqlStatement, split_statements
@@ -115,19 +115,21 @@ def _counts(node: exp.Update | exp.Delete) -> bool:
 def _command(statement: SqlStatement, large: dict[str, int]) -> list[Finding]:
     """What sqlglot takes in without reading it: judged by its words, among which strings are not."""
     words = [token.text.upper() for token in statement.tokens if token.token_type != TokenType.STRING]
-    if words[0] in ("CLUSTER", "VACUUM"):  # these have no strings; sqlglot leaves what follows VACUUM in one piece
-        plain = re.findall(r"[\w.]+", statement.sql)
-        named = (
-            [name for name in plain if name in large]
-            if words[0] == "CLUSTER" or "FULL" in map(str.upper, plain)
-            else []
-        )
-        return [_rewrite(statement, table, large[table]) for table in named[:1]]
+    if words[0] in ("CLUSTER", "VACUUM"):
+        return _maintained(statement, large)
     if words[0] in HIDING:
         return [_finding("sql-unparsable", "warning", statement, f"does what {words[0]} hides", HIDDEN)]
     if words[0] in HARMLESS or (words[0] == "ALTER" and (words[1] != "TABLE" or CHANGING.isdisjoint(words))):
         return []
     return [_finding("sql-unparsable", "warning", statement, "cannot be read", UNREAD)]
+
+
+def _maintained(statement: SqlStatement, large: dict[str, int]) -> list[Finding]:
+    tables = written_anew(statement.sql, large)
+    if tables == [EVERY_TABLE] and large:
+        does = f"may write every table anew, {max(large, key=large.__getitem__)} among them"
+        return [_finding("sql-rewrite", "warning", statement, does, REWRITES)]
+    return [_rewrite(statement, table, large[table]) for table in tables if table in large]
 
 
 def _drop(statement: SqlStatement, node: exp.Drop) -> Iterator[Finding]:

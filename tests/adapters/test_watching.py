@@ -295,3 +295,12 @@ def test_a_database_that_is_away(copy: PostgreSQL) -> None:
     away = PostgreSQL(make_url(copy.connection_url()).set(database="nowhere").render_as_string(hide_password=False))
     with pytest.raises(Unavailable, match='database "nowhere" does not exist'), watched(away):
         pytest.fail("a database that does not exist was watched")
+
+
+def test_more_statements_than_are_kept(copy: PostgreSQL) -> None:
+    """A migration that writes row by row has a text a row: how many were not kept is told."""
+    script = "\n".join(f"UPDATE orders SET cents = {number} WHERE id = {number};" for number in range(1_003))
+    with watched(copy) as watch:
+        assert psql(watch.database, f"BEGIN;\n{script}\nCOMMIT;") == 0
+    assert watch.left_out == 3
+    assert watch.unseen == "3 statements came behind 1,000 different ones, and were not kept."

@@ -112,6 +112,9 @@ OLD = (index("old", "x"), index("wide", "y", "z"), index("key", "id", **PRIMARY)
         ([index("new", "x", valid=False)], [("index-invalid", "error")]),
         ([index("new", "x", table="customer")], []),
         ([index("new", "x", partition="part")], []),
+        ([index("new", "n"), index("new_too", "n")], [("index-duplicate", "warning")]),
+        ([index("new", "n"), index("wider", "n", "m")], [("index-covered", "warning")]),
+        ([index("new", "x"), index("new_too", "x")], [("index-duplicate", "warning")] * 2),
         ([], []),
     ],
 )

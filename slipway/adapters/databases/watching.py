@@ -30,7 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from slipway.adapters.databases.catalogue import OURS, TABLE
-from slipway.adapters.databases.journal import Journal
+from slipway.adapters.databases.journal import MOST_TEXTS, Journal
 from slipway.adapters.databases.postgresql import DRIVER, PostgreSQL
 from slipway.adapters.databases.relay import HOST, Heard, Relay
 from slipway.adapters.databases.wire import Ended, Ready
@@ -101,9 +101,14 @@ def watched(database: PostgreSQL) -> Iterator[Watch]:
             watch.statements = eye.close()
             if relay is not None:
                 relay.stop()
-            watch.left_out, watch.unseen = eye.journal.left_out, watch.unseen or eye.failed
+            watch.left_out = eye.journal.left_out
+            watch.unseen = watch.unseen or eye.failed or _left_out(watch.left_out)
             with contextlib.suppress(psycopg.Error):  # a copy that is gone has no files to compare
                 watch.rewritten = _rewritten(before, _files(connection))
+
+
+def _left_out(count: int) -> str:
+    return f"{count:,} statements came behind {MOST_TEXTS:,} different ones, and were not kept." if count else ""
 
 
 class Eye:
