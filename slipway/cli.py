@@ -10,7 +10,7 @@ import typer
 
 from slipway.adapters.admin_client import AdminClient, admin_url
 from slipway.errors import SlipwayError
-from slipway.progress import Progress, ending, succeeded
+from slipway.progress import Progress, ending, run_line, succeeded
 from slipway.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -90,7 +90,7 @@ def status(run: Annotated[str | None, typer.Argument(help="a run's id; without i
     with _client() as client:
         if run is None:
             for line in client.runs(20):
-                typer.echo(f"{line['id']}  {line['created'][:19]}  {line['state']['name']:<12}  {line['name']}")
+                typer.echo(run_line(line))
             return
         found = client.run(run)
     Progress(typer.echo).show(found)

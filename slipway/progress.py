@@ -48,6 +48,16 @@ class Progress:
             self._say(line)
 
 
+def run_line(run: Document) -> str:
+    """A run in a list; one that is only scheduled has a name that Prefect made up, so its job and service are told."""
+    named = (
+        run["name"]
+        if run["state"]["type"] != "SCHEDULED"
+        else " ".join(part for part in (run["job"], run["change"] or run["parameters"].get("service")) if part)
+    )
+    return f"{run['id']}  {run['created'][:19]}  {run['state']['name']:<12}  {named}"
+
+
 def rows_line(progress: Document) -> str:
     """`120,000 of about 1,000,000 rows, 24,000 rows/s, 37 s to go; holding: the replication lag takes 31 s`."""
     about = "" if progress["total_is_exact"] else "about "

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.progress import Progress, ending, rows_line, succeeded
+from slipway.progress import Progress, ending, rows_line, run_line, succeeded
 
 
 def run(state: str, name: str, **more: Any) -> dict[str, Any]:
@@ -34,6 +34,23 @@ FAILED = run(
     "Failed",
     failures=[{"step": "validate", "failed": "It is ill.", "expected": "Health.", "retry_is_safe": True}],
 )
+
+
+def test_a_run_in_a_list() -> None:
+    """By its own name; one that is only scheduled by what it will do."""
+    line = {"id": "4711", "created": "2026-03-04T05:06:07.891Z", "job": "measure-service", "change": None}
+    ended = line | {
+        "name": "measure-service shop",
+        "state": {"type": "COMPLETED", "name": "Measured"},
+        "parameters": {},
+    }
+    assert run_line(ended) == "4711  2026-03-04T05:06:07  Measured      measure-service shop"
+    due = {
+        "name": "tomato-zebra",
+        "state": {"type": "SCHEDULED", "name": "Scheduled"},
+        "parameters": {"service": "shop"},
+    }
+    assert run_line(line | due) == "4711  2026-03-04T05:06:07  Scheduled     measure-service shop"
 
 
 def test_each_line_is_told_once() -> None:
