@@ -5,7 +5,7 @@ A table is called as a person calls it: `orders`, or `sales.orders` outside the 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import AwareDatetime, Field
 
@@ -14,16 +14,6 @@ from slipway.service import Noun
 LARGE_ROWS = 100_000  # from here on a table is large: a scan, a rewrite or a lock of it is felt by those who wait
 
 # Weakest first, as the manual's table of conflicts orders them (PostgreSQL 18, section 13.3.1).
-LOCK_MODES = (
-    "ACCESS SHARE",
-    "ROW SHARE",
-    "ROW EXCLUSIVE",
-    "SHARE UPDATE EXCLUSIVE",
-    "SHARE",
-    "SHARE ROW EXCLUSIVE",
-    "EXCLUSIVE",
-    "ACCESS EXCLUSIVE",
-)
 LockMode = Literal[
     "ACCESS SHARE",
     "ROW SHARE",
@@ -34,6 +24,7 @@ LockMode = Literal[
     "EXCLUSIVE",
     "ACCESS EXCLUSIVE",
 ]
+LOCK_MODES: tuple[LockMode, ...] = get_args(LockMode)
 
 
 class Index(Noun):

@@ -57,7 +57,7 @@ class Blocker(Noun):
 @contextmanager
 def only_mover(database: PostgreSQL) -> Iterator[None]:
     """Within this block no other Slipway migrates this database, whatever store it has. Raises Unavailable when one does."""
-    with _connected(database) as connection:
+    with connected(database) as connection:
         deadline = time.monotonic() + LOCK_WITHIN_S
         query = text("SELECT pg_try_advisory_lock(hashtextextended(:lock, 0))")
         while not connection.execute(query, {"lock": LOCK}).scalar_one():
@@ -92,21 +92,21 @@ def is_same_database(one: PostgreSQL, other: PostgreSQL) -> bool:
         "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = 'advisory' "
         "AND d.datname = current_database() AND (l.classid::bigint << 32 | l.objid::bigint) = :key)"
     )
-    with _connected(one) as mine, _connected(other) as theirs:
+    with connected(one) as mine, connected(other) as theirs:
         mine.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
         return bool(theirs.execute(held, {"key": key}).scalar_one())
 
 
 def invalid_indexes(database: PostgreSQL) -> tuple[str, ...]:
     """The invalid indexes, quoted, that no session is building."""
-    with _connected(database) as connection:
+    with connected(database) as connection:
         return tuple(connection.execute(text(INVALID)).scalars())
 
 
 def drop_index(database: PostgreSQL, index: str) -> None:
     """Drop an (invalid) index without blocking who uses its table. Raises SlipwayError when it cannot be."""
     try:
-        with _connected(database) as connection:
+        with connected(database) as connection:
             connection.execute(text(f"SET lock_timeout = '{DROP_LOCK_TIMEOUT}'"))
             connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
     except Unavailable as error:
@@ -119,7 +119,7 @@ def drop_index(database: PostgreSQL, index: str) -> None:
 
 def _watch(database: PostgreSQL, application: str, found: dict[int, Blocker], over: threading.Event) -> None:
     try:
-        with _connected(database) as connection:
+        with connected(database) as connection:
             while not over.wait(LOOK_EVERY_S):
                 for row in connection.execute(text(BLOCKERS), {"application": application}).mappings():
                     found[row["pid"]] = Blocker.model_validate(dict(row))
@@ -128,7 +128,8 @@ def _watch(database: PostgreSQL, application: str, found: dict[int, Blocker], ov
 
 
 @contextmanager
-def _connected(database: PostgreSQL) -> Iterator[Connection]:
+def connected(database: PostgreSQL) -> Iterator[Connection]:
+    """A connection on which each statement is a transaction. Raises Unavailable when the database does not answer."""
     engine: Engine = create_engine(database.url.set(drivername=DRIVER), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:

@@ -1,0 +1,40 @@
+"""Who would keep a migration from a lock, seen before it asks for it: asking makes everybody else wait behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import text
+
+from slipway.adapters.databases.moving import Blocker, connected
+from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.catalogue import LOCK_MODES, LockMode
+from slipway.rules.conflicts import conflict
+
+LONG_S = 0.1  # a transaction that is open for longer than this is no passing one
+MODES: dict[str, LockMode] = {"".join(mode.title().split()) + "Lock": mode for mode in LOCK_MODES}
+HOLDERS = """
+SELECT a.pid, a.application_name AS application, coalesce(a.state, '') AS state, left(a.query, 200) AS query,
+       a.xact_start AS since, l.mode, held.name AS held
+FROM pg_locks l
+JOIN pg_stat_activity a ON a.pid = l.pid
+JOIN pg_class c ON c.oid = l.relation
+JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT CASE n.nspname WHEN 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END) AS held (name)
+WHERE l.granted AND a.datname = current_database() AND a.pid <> pg_backend_pid()
+  AND a.xact_start < clock_timestamp() - make_interval(secs => :long_s) AND held.name = ANY(:tables)
+ORDER BY a.xact_start
+"""
+
+
+def in_the_way(database: PostgreSQL, wanted: Mapping[str, LockMode]) -> list[Blocker]:
+    """The sessions whose open transactions exclude the wanted locks, the longest open first. Raises Unavailable."""
+    if not wanted:
+        return []
+    with connected(database) as connection:
+        rows = connection.execute(text(HOLDERS), {"long_s": LONG_S, "tables": list(wanted)}).mappings().all()
+    found: dict[int, Blocker] = {}
+    for row in rows:
+        if row["pid"] not in found and conflict(wanted[row["held"]], MODES[row["mode"]]):
+            found[row["pid"]] = Blocker.model_validate({name: row[name] for name in Blocker.model_fields})
+    return list(found.values())
