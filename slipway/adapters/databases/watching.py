@@ -22,7 +22,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 from sqlalchemy import URL, create_engine
@@ -38,7 +38,7 @@ from slipway.catalogue import LOCK_MODES, Lock, LockMode, Statement, strength
 from slipway.errors import Unavailable
 
 EVERY_S = 0.02
-MODES = {"".join(word.title() for word in mode.split()) + "Lock": cast(LockMode, mode) for mode in LOCK_MODES}
+MODES = {"".join(word.title() for word in mode.split()) + "Lock": mode for mode in LOCK_MODES}
 SESSION = "-c statement_timeout=5000 -c application_name=slipway-watch"
 
 LOCKS = f"""
