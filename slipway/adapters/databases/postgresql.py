@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from slipway.adapters.commands import outputs
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
+from slipway.rules.reversing import VERSION_TABLES
 
 DRIVER = "postgresql+psycopg"  # ours, whatever driver the service's own URL names
 COPY_PREFIX = "slipway_copy_"
@@ -59,8 +60,13 @@ class PostgreSQL:
         return int(str(self._value(query, application=application)))
 
     def schema(self) -> str:
-        """The schema as `pg_dump --schema-only` writes it, without its comments and random markers."""
-        dump = self._tool("pg_dump", "--schema-only", "--no-owner", "--no-privileges", "--dbname", self.name)
+        """The schema as `pg_dump --schema-only` writes it, without its comments and random markers.
+
+        The version table of a migration tool is none of the service's schema: the first migration makes it, and no way
+        back removes it. Where the database stands is the tool's to say.
+        """
+        without = [f"--exclude-table=*.{table}" for table in VERSION_TABLES]
+        dump = self._tool("pg_dump", "--schema-only", "--no-owner", "--no-privileges", *without, "--dbname", self.name)
         kept = (
             line for line in dump.splitlines() if line and not line.startswith(("--", "\\restrict", "\\unrestrict"))
         )
