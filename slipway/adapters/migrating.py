@@ -56,6 +56,13 @@ class MigrationTool:
         except ValueError as error:
             raise _unread(ran, error) from None
 
+    def reached(self, near: str) -> str:
+        """Where a move has left the database: as `current`, or where that cannot be told, why, in words."""
+        try:
+            return self.current(near)
+        except SlipwayError as error:
+            return f"no revision that can be told: {error.failed.rstrip('.')}"
+
     def sql(self, start: str, to: str) -> str:
         """The SQL of a move, without running it. Raises InvalidInput when a revision does not exist."""
         lines: list[str] = []

@@ -123,7 +123,7 @@ def _climb(tool: MigrationTool, database: PostgreSQL, move: Move, whole: Whole) 
         if ran.exit_code != 0:
             database.end_sessions(tool.application)  # what a killed command has begun goes on in the server
         met |= {blocker.pid: blocker for blocker in blockers}
-        reached = tool.current(move.to)
+        reached = tool.current(move.to) if ran.exit_code == 0 else tool.reached(move.to)
         if ran.exit_code == 0 and reached == move.to:
             return list(met.values())
         if reached == move.start:

@@ -92,10 +92,7 @@ def _back_and_again(
     tool: MigrationTool, copy: PostgreSQL, wanted: Migrate, before: Snapshot, changed: Snapshot
 ) -> tuple[Reversibility, tuple[str, ...], tuple[CommandRun, ...]]:
     down = tool.downgrade(wanted.start)
-    try:
-        stands = tool.current(wanted.to)
-    except SlipwayError as error:  # a downgrade to one of two branches leaves both
-        return "fails", (error.failed,), (down,)
+    stands = tool.reached(wanted.to)  # a downgrade to one of two branches leaves both
     if down.exit_code != 0 or stands != wanted.start:
         return "fails", (move_failed(down, was=wanted.to, stands=stands).failed,), (down,)
     after = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
@@ -103,15 +100,16 @@ def _back_and_again(
     if worth == "does nothing":  # there is nothing to upgrade again
         return worth, losses, (down,)
     again = tool.upgrade(wanted.to)
-    if again.exit_code != 0 or tool.current(wanted.to) != wanted.to:
-        told = move_failed(again, was=wanted.start, stands=tool.current(wanted.to)).failed
+    stands = tool.reached(wanted.to)
+    if again.exit_code != 0 or stands != wanted.to:
+        told = move_failed(again, was=wanted.start, stands=stands).failed
         return "fails", (*losses, f"After the downgrade the upgrade does not work any more: {told}"), (down, again)
     return worth, losses, (down, again)
 
 
 def _upgrade(tool: MigrationTool, wanted: Migrate) -> CommandRun:
     ran = tool.upgrade(wanted.to)
-    stands = tool.current(wanted.to)
+    stands = tool.reached(wanted.to)
     if ran.exit_code != 0 or stands != wanted.to:
         error = move_failed(ran, was=wanted.start, stands=stands)
         raise SlipwayError(

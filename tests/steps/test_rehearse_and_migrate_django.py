@@ -17,69 +17,50 @@ from tests.django_project import START, DjangoProject
 from tests.histories import VARIABLE
 
 TO = "orders.0002_change"
-MIGRATE = "`python manage.py migrate orders 0001_initial --no-input`"
-RAW = "migrations.RunPython(change_notes{})"
-IRREVERSIBLE = (
-    f"{MIGRATE} ended with 1: django.db.migrations.exceptions.IrreversibleError: Operation <RunPython "
-    "<function change_notes at 0x?>> in orders.0002_change is not reversible. The database still stands at "
-    "orders.0002_change."
-)
 COLUMN = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'orders_order' AND column_name = '{}'"
-INDEX = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('order_note') AND indisvalid"
+INDEX = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('{}') AND indisvalid"
 NOTES = "SELECT count(DISTINCT note) FROM orders_order"
+ROWS = "migrations.RunPython(change_notes, migrations.RunPython.noop)"
+NO_WAY_BACK = "migrations.RunPython(change_notes)"
+IRREVERSIBLE = (
+    "`python manage.py migrate orders 0001_initial --no-input` ended with 1: "
+    "django.db.migrations.exceptions.IrreversibleError: Operation <RunPython <function change_notes at 0x?>> in "
+    f"{TO} is not reversible. The database still stands at {TO}."
+)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of change: its operations, what its way back is worth, and what a query tells before, after, and back again."""
+    """A kind of change: its operation, and what a query tells before it, after it, and after its roll back."""
 
-    operations: str
-    worth: str
-    losses: tuple[str, ...]
+    operation: str
     query: str
     told: tuple[int, int, int]
     atomic: bool = True
 
 
-KINDS = {
-    "column added": Kind(
-        'migrations.AddField("order", "size", models.IntegerField(default=3))',
-        "lossless",
-        (),
-        COLUMN.format("size"),
+LOSSLESS = (
+    Kind('migrations.AddField("order", "size", models.IntegerField(default=3))', COLUMN.format("size"), (0, 1, 0)),
+    Kind(
+        'migrations.AddIndex("order", models.Index(fields=["note"], name="by_note"))',
+        INDEX.format("by_note"),
         (0, 1, 0),
     ),
-    "index added": Kind(
-        'migrations.AddIndex("order", models.Index(fields=["note"], name="order_note"))',
-        "lossless",
-        (),
-        INDEX,
-        (0, 1, 0),
-    ),
-    "index added concurrently": Kind(
-        'AddIndexConcurrently("order", models.Index(fields=["note"], name="order_note"))',
-        "lossless",
-        (),
-        INDEX,
+    Kind(
+        'AddIndexConcurrently("order", models.Index(fields=["size"], name="by_size"))',
+        INDEX.format("by_size"),
         (0, 1, 0),
         atomic=False,
     ),
-    "rows changed, noop": Kind(
-        RAW.format(", migrations.RunPython.noop"),
-        "does nothing",
-        ("public.orders_order.note: values differ, 100 in 100 rows",),
-        NOTES,
-        (100, 1, 1),
+)
+LOSSY = (
+    Kind(
+        'migrations.RunSQL("UPDATE orders_order SET total = 7", "")',
+        "SELECT sum(total) FROM orders_order",
+        (5050, 700, 700),
     ),
-    "rows changed, no way back": Kind(RAW.format(""), "fails", (IRREVERSIBLE,), NOTES, (100, 1, 1)),
-    "column removed": Kind(
-        'migrations.RemoveField("order", "note")',
-        "lossy",
-        ("public.orders_order.note: 100 values before, 0 after",),
-        COLUMN.format("note"),
-        (1, 0, 1),
-    ),
-}
+    Kind('migrations.RemoveField("order", "note")', COLUMN.format("note"), (1, 0, 1)),
+)
 
 Make = Callable[..., DjangoProject]
 
@@ -89,9 +70,10 @@ def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Make
     """Make a project whose live database stands at the first migration, with rows, and which has a second one."""
     monkeypatch.setenv(VARIABLE, database)
 
-    def build(operations: str, *, atomic: bool = True) -> DjangoProject:
-        project = DjangoProject(tmp_path, database)
-        project.add(TO, (START,), operations, atomic=atomic)
+    def build(*kinds: Kind) -> DjangoProject:
+        project, last = DjangoProject(tmp_path, database), START
+        for number, kind in enumerate(kinds, start=2):
+            last = project.add(f"orders.{number:04}_change", (last,), kind.operation, atomic=kind.atomic)
         project.stand_at(START)
         project.run("INSERT INTO orders_order (total, note) SELECT n, 'note ' || n FROM generate_series(1, 100) AS n")
         return project
@@ -105,40 +87,70 @@ def without_address(text: str) -> str:
     return f"{before} at 0x?>{after.partition('>')[2]}" if after else text
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
-def test_the_life_of_a_change(make: Make, kind: Kind) -> None:
-    """What is true after it is applied, after a repeat, and after a roll back; the rehearsal has told it before."""
-    project = make(kind.operations, atomic=kind.atomic)
-    plan, schema = project.plan(START, TO), project.live.schema()
+@pytest.mark.parametrize(
+    ("kinds", "worth", "losses"),
+    [
+        pytest.param(LOSSLESS, "lossless", (), id="column, index, concurrent index"),
+        pytest.param(
+            LOSSY,
+            "lossy",
+            (
+                "public.orders_order.note: 100 values before, 0 after",
+                "public.orders_order.total: values differ, 100 in 100 rows",
+            ),
+            id="rows changed, column removed",
+        ),
+    ],
+)
+def test_the_life_of_a_change(make: Make, kinds: tuple[Kind, ...], worth: str, losses: tuple[str, ...]) -> None:
+    """What is true of each after it is applied, after a repeat, and after a roll back; the rehearsal has told it before."""
+    project, to = make(*kinds), f"orders.{len(kinds) + 1:04}_change"
+    plan, schema = project.plan(START, to), project.live.schema()
     rehearsal = rehearse(plan, project.folder)
-    assert (rehearsal.reversibility, tuple(map(without_address, rehearsal.losses))) == (kind.worth, kind.losses)
+    assert (rehearsal.reversibility, tuple(sorted(rehearsal.losses))) == (worth, losses)
     assert (project.live.schema(), project.applied()) == (schema, {"orders": 1})
-    before, after, back = kind.told
-    assert project.run(kind.query) == [(before,)]
 
-    moved, again = (migrate(plan, project.folder, rehearsal) for _ in range(2))
-    assert moved is not None and (moved.before, moved.after, moved.acted) == (START, TO, True)
-    assert again is not None and (again.after, again.acted, len(again.commands)) == (TO, False, 1)
-    assert project.run(kind.query) == [(after,)]
+    def look() -> tuple[int, ...]:
+        return tuple(project.run(kind.query)[0][0] for kind in kinds)
 
-    if kind.worth == "fails":
-        with pytest.raises(SlipwayError) as failed:
-            roll_back(plan, project.folder, rehearsal)
-        assert without_address(failed.value.failed) == IRREVERSIBLE
-        assert where_it_stands(plan, project.folder) == (
-            f"The database of shop stands at {TO}: after the change, which was not judged."
-        )
-    else:
-        reverted = roll_back(plan, project.folder, rehearsal)
-        assert reverted.sentence == f"the database went from {TO} to {START}."
-        assert project.applied() == {"orders": 1}
-    assert project.run(kind.query) == [(back,)]
-    assert project.live.schema() == schema
+    before, after, back = (tuple(kind.told[at] for kind in kinds) for at in range(3))
+    assert look() == before
+    for acted, commands in ((True, 3), (False, 1)):
+        migration = migrate(plan, project.folder, rehearsal)
+        assert migration is not None and (migration.acted, len(migration.commands)) == (acted, commands)
+        assert (look(), project.applied()) == (after, {"orders": len(kinds) + 1})
+    assert roll_back(plan, project.folder, rehearsal).sentence == f"the database went from {to} to {START}."
+    assert (look(), project.applied(), project.live.schema()) == (back, {"orders": 1}, schema)
+
+
+def test_rows_changed_by_python_with_a_noop_behind(make: Make) -> None:
+    """Django takes it back without a word and without a change, and that is what is told."""
+    project = make(Kind(ROWS, NOTES, (100, 1, 1)))
+    rehearsal = rehearse(project.plan(START, TO), project.folder)
+    assert rehearsal.reversibility == "does nothing"
+    assert rehearsal.losses == ("public.orders_order.note: values differ, 100 in 100 rows",)
+
+
+def test_rows_changed_by_python_without_a_way_back(make: Make) -> None:
+    """The rehearsal tells Django's own refusal before anything is live, and the roll back tells it again."""
+    project = make(Kind(NO_WAY_BACK, NOTES, (100, 1, 1)))
+    plan = project.plan(START, TO)
+    rehearsal = rehearse(plan, project.folder)
+    assert (rehearsal.reversibility, [without_address(loss) for loss in rehearsal.losses]) == ("fails", [IRREVERSIBLE])
+    migrate(plan, project.folder, rehearsal)
+    with pytest.raises(SlipwayError) as failed:
+        roll_back(plan, project.folder, rehearsal)
+    assert without_address(failed.value.failed) == IRREVERSIBLE
+    assert failed.value.retry_is_safe
+    assert project.run(NOTES) == [(1,)]
+    assert where_it_stands(plan, project.folder) == (
+        f"The database of shop stands at {TO}: after the change, which was not judged."
+    )
 
 
 def test_a_migration_that_breaks(make: Make) -> None:
     """It is told in the words of the database, from the copy, and nothing live is touched."""
-    project = make('migrations.RunSQL("CREATE TABLE half (); SELECT 1 / 0", "DROP TABLE half")')
+    project = make(Kind('migrations.RunSQL("CREATE TABLE half (); SELECT 1 / 0", "DROP TABLE half")', NOTES, (0, 0, 0)))
     schema = project.live.schema()
     with pytest.raises(SlipwayError) as failed:
         rehearse(project.plan(START, TO), project.folder)
@@ -153,7 +165,7 @@ def test_a_migration_that_breaks(make: Make) -> None:
 
 def test_a_tool_that_does_not_keep_to_the_copy(make: Make) -> None:
     """Settings that name the live database whatever the variable says are found by any app that has a migration there."""
-    project = make("")
+    project = make()
     settings = project.folder / "settings.py"
     text = settings.read_text(encoding="utf-8")
     settings.write_text(
@@ -165,11 +177,3 @@ def test_a_tool_that_does_not_keep_to_the_copy(make: Make) -> None:
         "`python manage.py showmigrations --plan --verbosity 2` sees revision orders.0001_initial in an empty database: it "
         "does not follow the variable DATABASE_URL, and would change another database than the copy. Nothing was changed."
     )
-
-
-def test_a_first_migration(make: Make) -> None:
-    """From zero and back to it is no loss, although Django's own table stays behind, and also where it is the first one."""
-    project = make("")
-    project.run("DROP TABLE orders_order, django_migrations")
-    rehearsal = rehearse(project.plan("orders.zero", START), project.folder)
-    assert (rehearsal.reversibility, rehearsal.losses) == ("lossless", ())
