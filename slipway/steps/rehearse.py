@@ -18,7 +18,7 @@ from slipway.finding import Finding
 from slipway.outcomes import CommandRun, Plan, Rehearsal, Reversibility
 from slipway.rules.reversing import judge_way_back
 from slipway.settings import resolve
-from slipway.steps.copying import copy_of
+from slipway.steps.copying import copy_of, see_room
 from slipway.steps.old_code import old_code_findings
 from slipway.steps.survey import change_findings, existing_index_findings, queries_of, survey
 
@@ -34,12 +34,12 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
     if wanted is None or plan.service.database is None:
         return Rehearsal(reversibility="nothing to migrate")
     live = PostgreSQL(resolve(plan.service.database.url))
-    began = time.monotonic()
+    room, began = see_room(plan.service, live), time.monotonic()
     with copy_of(plan.service, live, config_folder) as copy:
         seconds = round(time.monotonic() - began, 3)
         rehearsal = on_copy(plan, wanted, copy, live, config_folder)
         old_code = old_code_findings(plan, copy.connection_url(), config_folder)
-        update = {"copy_seconds": seconds, "findings": (*rehearsal.findings, *old_code)}
+        update = {"copy_seconds": seconds, "findings": (*rehearsal.findings, *old_code, *room)}
         return rehearsal.model_copy(update=update)
 
 
