@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from slipway.errors import SlipwayError
@@ -135,7 +136,10 @@ def test_rows_changed_by_python_without_a_way_back(make: Make) -> None:
     """The rehearsal tells Django's own refusal before anything is live, and the roll back tells it again."""
     project = make(Kind(NO_WAY_BACK, NOTES, (100, 1, 1)))
     plan = project.plan(START, TO)
+    plan = plan.model_copy(update={"migration_sql": project.tool().sql(START, TO)})
     rehearsal = rehearse(plan, project.folder)
+    assert "sql-unwritten" in {finding.code for finding in rehearsal.findings}
+    assert any(ran.sql.startswith('UPDATE "orders_order" SET "note" = ') for ran in rehearsal.statements)
     assert (rehearsal.reversibility, [without_address(loss) for loss in rehearsal.losses]) == ("fails", [IRREVERSIBLE])
     migrate(plan, project.folder, rehearsal)
     with pytest.raises(SlipwayError) as failed:
@@ -177,3 +181,20 @@ def test_a_tool_that_does_not_keep_to_the_copy(make: Make) -> None:
         "`python manage.py showmigrations --plan --verbosity 2` sees revision orders.0001_initial in an empty database: it "
         "does not follow the variable DATABASE_URL, and would change another database than the copy. Nothing was changed."
     )
+
+
+def test_a_lock_that_is_not_to_be_had(make: Make) -> None:
+    """Django's own failure over a lock is known as one: the ladder tries again, and then names who is in the way."""
+    project = make(LOSSLESS[0])
+    project.limits = {"lock_timeout_s": 0.1, "tries": 2}
+    url = project.live.connection_url().replace("+psycopg", "")
+    with psycopg.connect(url, application_name="the shop") as busy:
+        busy.execute("SELECT count(*) FROM orders_order")
+        with pytest.raises(SlipwayError, match=r"It got no lock in 2 tries, blocked by pid \d+ \(the shop, ") as failed:
+            migrate(project.plan(START, TO), project.folder)
+        busy.rollback()
+    assert failed.value.failed.startswith(
+        "`python manage.py migrate orders 0002_change --no-input` ended with 1: django.db.utils.OperationalError: "
+        f"canceling statement due to lock timeout. The database still stands at {START}."
+    )
+    assert failed.value.retry_is_safe
