@@ -48,12 +48,25 @@ class Database(Noun):
 
 
 class MigrationCommands(Noun):
-    """The service's real deployment commands; `{from}` and `{to}` are replaced by revisions."""
+    """The service's real deployment commands; `{from}` and `{to}` are replaced by revisions.
+
+    `prints` says what `current` prints: the `revision`, or a `checklist` of all migrations of all apps. With a checklist a
+    revision is `app.name` (`app.zero` for none), `{app}` and `{name}` are the halves of `{to}`, and `sql` is asked for
+    each migration on the way.
+    """
 
     upgrade: Argv
     downgrade: Argv
     current: Argv
     sql: Argv
+    prints: Literal["revision", "checklist"] = "revision"
+
+    @model_validator(mode="after")
+    def _halves(self) -> MigrationCommands:
+        parts = (*self.upgrade, *self.downgrade, *self.sql)
+        if self.prints == "revision" and any("{app}" in part or "{name}" in part for part in parts):
+            raise ValueError('{app} and {name} are known only with prints = "checklist"')
+        return self
 
 
 PRESETS = {
@@ -62,14 +75,21 @@ PRESETS = {
         downgrade=("alembic", "downgrade", "{to}"),
         current=("alembic", "current"),
         sql=("alembic", "upgrade", "{from}:{to}", "--sql"),
-    )
+    ),
+    "django": MigrationCommands(
+        upgrade=("python", "manage.py", "migrate", "{app}", "{name}", "--no-input"),
+        downgrade=("python", "manage.py", "migrate", "{app}", "{name}", "--no-input"),
+        current=("python", "manage.py", "showmigrations", "--plan", "--verbosity", "2"),  # 2: with what each one needs
+        sql=("python", "manage.py", "sqlmigrate", "{app}", "{name}"),
+        prints="checklist",
+    ),
 }
 
 
 class Migrations(Noun):
     """How the service migrates: a preset or plain commands, started in `directory` with `bin` first on the path."""
 
-    preset: Literal["alembic"] | None = None
+    preset: Literal["alembic", "django"] | None = None
     commands: MigrationCommands | None = None
     bin: str = ".venv/bin"
     timeout_s: float = Field(default=600, gt=0, le=86_400)

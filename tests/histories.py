@@ -36,8 +36,8 @@ class History:
         for number, move in enumerate(moves, start=1):
             self.add(f"{number:04}", f"{number - 1:04}" if number > 1 else None, move)
 
-    def add(self, revision: str, after: str | None, move: Move) -> None:
-        """Write one revision behind another one."""
+    def add(self, revision: str, after: str | tuple[str, ...] | None, move: Move) -> None:
+        """Write one revision behind another one, or behind several, which it merges."""
         up, down = (_body(sql) for sql in move)
         text = (
             f"from alembic import op\nrevision = {revision!r}\ndown_revision = {after!r}\n"
@@ -49,7 +49,8 @@ class History:
         """Bring the database to a revision by plain SQL, which is faster than Alembic; several are several heads."""
         self.run("CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) PRIMARY KEY)")
         for sql, _ in self.moves[: int(revisions[0])]:
-            self.run(sql.replace("AUTOCOMMIT ", ""))
+            for part in filter(None, sql.split("AUTOCOMMIT ")):
+                self.run(part)
         for revision in revisions:
             self.run(f"INSERT INTO alembic_version VALUES ('{revision}')")
 
@@ -58,6 +59,11 @@ class History:
         with psycopg.connect(self.live.connection_url().replace("+psycopg", ""), autocommit=True) as connection:
             cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else []
+
+    @property
+    def last(self) -> str:
+        """The last of the numbered revisions."""
+        return f"{len(self.moves):04}"
 
     def version(self) -> str:
         """Where the live database stands, by its own version table."""
@@ -95,6 +101,42 @@ def _body(sql: str) -> str:
     lines = [f"op.execute({first!r})"] if first else []
     lines += [f"with op.get_context().autocommit_block(): op.execute({other!r})" for other in others]
     return "\n    ".join(lines)
+
+
+ORDERS: Move = ("CREATE TABLE orders (id int PRIMARY KEY, total int, note text)", "DROP TABLE orders")
+KINDS: dict[str, Move] = {  # of revisions in a deep history; {n} is the number of each
+    "column": ("ALTER TABLE orders ADD COLUMN c{n} int DEFAULT {n}", "ALTER TABLE orders DROP COLUMN c{n}"),
+    "empty downgrade": ("CREATE TABLE t{n} (id int REFERENCES orders)", ""),
+    "index": ("CREATE INDEX i{n} ON orders (note)", "DROP INDEX i{n}"),
+    "concurrent index": (
+        "AUTOCOMMIT CREATE INDEX CONCURRENTLY i{n} ON orders (total)",
+        "AUTOCOMMIT DROP INDEX CONCURRENTLY i{n}",
+    ),
+    "rows": ("UPDATE orders SET total = total + {n}", "UPDATE orders SET total = total - {n}"),
+    "autocommit": (
+        "ALTER TABLE orders ADD COLUMN c{n} int AUTOCOMMIT CREATE INDEX CONCURRENTLY i{n} ON orders (c{n})",
+        "AUTOCOMMIT DROP INDEX CONCURRENTLY i{n} AUTOCOMMIT ALTER TABLE orders DROP COLUMN c{n}",
+    ),
+    "lossy": ("UPDATE orders SET note = 'note of {n}'", "UPDATE orders SET note = NULL"),
+}
+DEPTH = 56  # revisions in a row; behind them stand two branches and their merge
+
+
+def revision_of(kind: str, number: int) -> Move:
+    """A revision of a kind, with objects of its own."""
+    up, down = KINDS[kind]
+    return up.replace("{n}", str(number)), down.replace("{n}", str(number))
+
+
+def deep_history(folder: Path, database_url: str) -> History:
+    """0001 makes the table orders, then come revisions of all kinds in turn up to 0056; 0057a and 0057b, merged by 0058."""
+    kinds = list(KINDS)
+    moves = [revision_of(kinds[number % len(kinds)], number) for number in range(2, DEPTH + 1)]
+    history = History(folder, database_url, [ORDERS, *moves])
+    history.add("0057a", "0056", ("ALTER TABLE orders ADD COLUMN a int", "ALTER TABLE orders DROP COLUMN a"))
+    history.add("0057b", "0056", ("ALTER TABLE orders ADD COLUMN b int", "ALTER TABLE orders DROP COLUMN b"))
+    history.add("0058", ("0057a", "0057b"), ("CREATE INDEX merged ON orders (a, b)", "DROP INDEX merged"))
+    return history
 
 
 def plan_of(service: Service, migrate: Migrate | None = None) -> Plan:

@@ -100,6 +100,16 @@ def test_a_missing_file(tmp_path: Path) -> None:
             id="preset and commands",
         ),
         pytest.param(
+            ENTRY + MIGRATIONS + COMMANDS.replace("{to}", "{name}"),
+            'service.0.migrations.commands: {app} and {name} are known only with prints = "checklist"',
+            id="halves of a revision that has none",
+        ),
+        pytest.param(
+            ENTRY + MIGRATIONS + COMMANDS.replace(" }", ', prints = "table" }'),
+            "service.0.migrations.commands.prints: input should be 'revision' or 'checklist'",
+            id="an unknown form",
+        ),
+        pytest.param(
             ENTRY + '[service.migrations]\npreset = "alembic"\n',
             "service.0: migrations need a database",
             id="migrations without a database",
@@ -156,6 +166,10 @@ def test_preset_and_commands(tmp_path: Path) -> None:
     commands = shop(tmp_path, ENTRY + MIGRATIONS + COMMANDS).migrations
     assert commands is not None
     assert commands.argv.upgrade == ("./up", "{to}")
+    assert (preset.argv.prints, commands.argv.prints) == ("revision", "revision")
+    django = shop(tmp_path, ENTRY + MIGRATIONS + 'preset = "django"\n').migrations
+    assert django is not None and django.argv.prints == "checklist"
+    assert django.argv.upgrade == ("python", "manage.py", "migrate", "{app}", "{name}", "--no-input")
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,15 @@ from pathlib import Path
 from slipway.adapters.commands import LAST_LINES, run_command
 from slipway.errors import InvalidInput, SlipwayError
 from slipway.outcomes import CommandRun
+from slipway.rules.checklist import Step, read_checklist, stands_at, way_between
 from slipway.service import Migrations, Service
 from slipway.settings import resolve
 
 BASE = "base"  # what the tool says of a database without any revision
 LOG_LINES = ("INFO", "WARN", "DEBUG")  # as logging's usual formats begin; migration tools log to stderr
 RAISED = re.compile(r"(\w+\.)+[A-Z]\w+: |\w*(Error|Exception): ")
-WHOLE_SQL = 10_000
+WHOLE = 10_000  # lines
+PLACEHOLDER = re.compile(r"\{(?:from|to|app|name)\}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
@@ -37,22 +39,57 @@ class MigrationTool:
         self.variable = service.database.variable
         self.ran: list[CommandRun] = []
 
-    def current(self) -> str:
-        """The revision at which the database stands, "base" for none. Raises SlipwayError when it cannot be told."""
-        ran = self._run(self.migrations.argv.current)
-        if ran.exit_code != 0:
-            raise _failure(ran, expected="The tool to tell the current revision.", retry_is_safe=True)
-        return _only_revision(ran)
+    def current(self, near: str = "") -> str:
+        """The revision at which the database stands, "base" for none. Raises SlipwayError when it cannot be told.
+
+        Where each app has revisions of its own, it is the one of the app of the revision `near` ("app.zero" for none);
+        without `near`, one that is applied in any app, "base" where nothing is.
+        """
+        ran = self._look()
+        if self.migrations.argv.prints == "revision":
+            return _only_revision(ran)
+        steps = _checklist(ran)
+        if not near:
+            return next((step.name for step in steps if step.applied), BASE)
+        try:
+            return stands_at(steps, near.partition(".")[0])
+        except ValueError as error:
+            raise _unread(ran, error) from None
+
+    def reached(self, near: str) -> str:
+        """Where a move has left the database: as `current`, or where that cannot be told, why, in words."""
+        try:
+            return self.current(near)
+        except SlipwayError as error:
+            return f"no revision that can be told: {error.failed.rstrip('.')}"
 
     def sql(self, start: str, to: str) -> str:
         """The SQL of a move, without running it. Raises InvalidInput when a revision does not exist."""
-        ran = self._run(self.migrations.argv.sql, start=start, to=to, last_lines=WHOLE_SQL)
+        lines: list[str] = []
+        for step in self._way(start, to):
+            ran = self._run(self.migrations.argv.sql, start=start, to=step, last_lines=WHOLE)
+            if ran.exit_code != 0:
+                raise _no_way(start, to, _last_words(ran))
+            lines += [line for line in ran.output.splitlines() if not line.startswith(LOG_LINES)]
+        return "\n".join(lines)
+
+    def _way(self, start: str, to: str) -> tuple[str, ...]:
+        """What `sql` is asked for: the whole move, or where each app has revisions of its own each migration by itself."""
+        if self.migrations.argv.prints == "revision":
+            return (to,)
+        steps = _checklist(self._look())
+        try:
+            return way_between(steps, start, to)
+        except ValueError as error:
+            raise _no_way(start, to, f"{error}.") from None
+
+    def _look(self) -> CommandRun:
+        ran = self._run(self.migrations.argv.current, last_lines=WHOLE)
+        shown = "\n".join(ran.output.splitlines()[-LAST_LINES:])
+        self.ran[-1] = ran.model_copy(update={"output": shown})  # what is kept of a long list is its end
         if ran.exit_code != 0:
-            raise InvalidInput(
-                f"The service's tool knows no migration from {start} to {to}: {_last_words(ran)}",
-                expected="Two revisions of the service's own history.",
-            )
-        return "\n".join(line for line in ran.output.splitlines() if not line.startswith(LOG_LINES))
+            raise _failure(ran, expected="The tool to tell the current revision.", retry_is_safe=True)
+        return ran
 
     def upgrade(self, to: str) -> CommandRun:
         """Run the service's upgrade command; the caller looks at the exit code and at the database."""
@@ -65,7 +102,9 @@ class MigrationTool:
     def _run(
         self, template: Sequence[str], *, start: str = "", to: str = "", last_lines: int = LAST_LINES
     ) -> CommandRun:
-        argv = tuple(part.replace("{from}", start).replace("{to}", to) for part in template)
+        app, _, name = to.partition(".")
+        values = {"{from}": start, "{to}": to, "{app}": app, "{name}": name}
+        argv = tuple(PLACEHOLDER.sub(lambda found: values[found[0]], part) for part in template)
         ran = run_command(
             argv,
             cwd=self.directory,
@@ -107,6 +146,29 @@ def _failure(ran: CommandRun, *, expected: str, retry_is_safe: bool) -> SlipwayE
         f"`{' '.join(ran.argv)}` ended with {ran.exit_code}: {_last_words(ran)}",
         expected=expected,
         retry_is_safe=retry_is_safe,
+    )
+
+
+def _no_way(start: str, to: str, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"The service's tool knows no migration from {start} to {to}: {why}",
+        expected="Two revisions of the service's own history.",
+    )
+
+
+def _checklist(ran: CommandRun) -> tuple[Step, ...]:
+    try:
+        return read_checklist(ran.output)
+    except ValueError as error:
+        raise _unread(ran, error) from None
+
+
+def _unread(ran: CommandRun, error: ValueError) -> SlipwayError:
+    return SlipwayError(
+        f"`{' '.join(ran.argv)}` does not tell where the database stands: {error}.",
+        expected="A line `[X]  app.name ... (what it needs)` for each migration, with a space for the X where it is not "
+        "applied.",
+        retry_is_safe=True,
     )
 
 

@@ -13,6 +13,7 @@ def misfits(change: Change, service: Service, *, cache_has_tags: bool) -> list[s
         *_foreign_routes(change, service),
         *_unknown_identities(change, service),
         *_missing_parts(change, service, cache_has_tags),
+        *_foreign_revisions(change, service),
         *_useless_controls(change),
     ]
 
@@ -50,6 +51,17 @@ def _missing_parts(change: Change, service: Service, cache_has_tags: bool) -> li
         found.append(f"Service {service.name} has no cache to purge.")
     if change.purge is not None and change.purge.tags and service.cache is not None and not cache_has_tags:
         found.append(f"The cache of {service.name} cannot purge by tag.")
+    return found
+
+
+def _foreign_revisions(change: Change, service: Service) -> list[str]:
+    if change.migrate is None or service.migrations is None or service.migrations.argv.prints == "revision":
+        return []
+    start, to = change.migrate.start, change.migrate.to
+    bare = [revision for revision in (start, to) if not all(revision.partition(".")[::2])]
+    found = [f"The revision {revision} names no app; it is app.name, or app.zero for none." for revision in bare]
+    if not found and start.partition(".")[0] != to.partition(".")[0]:
+        found.append(f"The migration goes from one app to another: {start} and {to}.")
     return found
 
 

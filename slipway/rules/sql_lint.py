@@ -7,6 +7,7 @@ read is itself a finding.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
@@ -28,6 +29,8 @@ ALL_ROWS = (
 )
 LOST = "What it holds is gone with it. The rehearsal decides: it shows on a copy whether the way back brings it back."
 UNREAD = "Nobody has checked it. Look at it by hand, or write it in a way that can be read."
+UNWRITTEN = re.compile(r"-- .*CANNOT BE WRITTEN AS SQL")  # as Django's sqlmigrate says of what runs as Python
+SEEN_ONLY = "What it does is not checked here. Look at it by hand; the rehearsal shows the statements that it sends."
 HIDDEN = "It runs SQL that stands elsewhere or in a string, so what it does is not checked. Look at it by hand."
 REWRITES = "Reads and writes wait under an ACCESS EXCLUSIVE lock until it is done. The rehearsal shows for how long."
 
@@ -60,13 +63,21 @@ class _Parser(PostgresParser):
 
 
 def dangerous_statements(sql: str, tables: Sequence[TableSize], *, large_rows: int = LARGE_ROWS) -> tuple[Finding, ...]:
-    """The findings about each statement, in the order of the text; lines count from 1.
+    """The findings about each statement, in the order of the text, then what the text leaves out; lines count from 1.
 
     `tables` are those of the live database before the migration. Statements about a migration tool's own version table
     are left out.
     """
     large = large_tables(tables, large_rows)
-    return tuple(finding for statement in split_statements(sql) for finding in _statement(statement, large))
+    read = (finding for statement in split_statements(sql) for finding in _statement(statement, large))
+    return (*read, *_unwritten(sql))
+
+
+def _unwritten(sql: str) -> Iterator[Finding]:
+    for line, text in enumerate(sql.splitlines(), start=1):
+        if UNWRITTEN.match(text):
+            summary = f"Line {line} says that an operation cannot be written as SQL."
+            yield Finding(code="sql-unwritten", level="warning", summary=summary, explanation=SEEN_ONLY)
 
 
 def _statement(statement: SqlStatement, large: dict[str, int]) -> list[Finding]:

@@ -24,7 +24,7 @@ def commands_of(plan: Plan) -> dict[str, list[str]]:
 
 def as_written(commands: MigrationCommands) -> dict[str, list[str]]:
     """Commands as they are compared: each by its purpose, with its placeholders."""
-    return {purpose: list(argv) for purpose, argv in commands.model_dump().items()}
+    return {purpose: list(argv) for purpose, argv in commands.model_dump(exclude={"prints"}).items()}
 
 
 def staged(

@@ -8,10 +8,18 @@ from pathlib import Path
 
 from slipway.adapters.databases.moving import is_same_database
 from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.adapters.databases.room import check_room
 from slipway.adapters.migrating import BASE, MigrationTool
 from slipway.errors import SlipwayError
+from slipway.finding import Finding
 from slipway.service import Service
 from slipway.settings import resolve
+
+
+def see_room(service: Service, live: PostgreSQL) -> tuple[Finding, ...]:
+    """Raise SlipwayError where a copy finds no room; what could not be looked at is told. A clone needs none."""
+    assert service.database is not None  # held by check_fit
+    return check_room(live) if service.database.clone is None else ()
 
 
 @contextmanager

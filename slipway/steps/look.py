@@ -14,7 +14,7 @@ def has_begun(plan: Plan, config_folder: Path) -> bool:
     wanted, database = plan.change.migrate, plan.service.database
     if wanted is None or database is None:
         return False
-    return MigrationTool(plan.service, resolve(database.url), config_folder).current() != wanted.start
+    return MigrationTool(plan.service, resolve(database.url), config_folder).current(wanted.to) != wanted.start
 
 
 def where_it_stands(plan: Plan, config_folder: Path) -> str:
@@ -22,7 +22,7 @@ def where_it_stands(plan: Plan, config_folder: Path) -> str:
     wanted, database = plan.change.migrate, plan.service.database
     if wanted is None or database is None:
         return f"{plan.name} has no migration; only its purge may be done or not."
-    stands = MigrationTool(plan.service, resolve(database.url), config_folder).current()
+    stands = MigrationTool(plan.service, resolve(database.url), config_folder).current(wanted.to)
     where = {wanted.start: "before the change", wanted.to: "after the change, which was not judged"}
     return (
         f"The database of {plan.service.name} stands at {stands}: {where.get(stands, 'neither before nor after it')}."

@@ -81,7 +81,7 @@ def _move(plan: Plan, config_folder: Path, move: Move) -> Migration:
 
 
 def _look_act_look(plan: Plan, tool: MigrationTool, database: PostgreSQL, move: Move) -> Migration:
-    stands = tool.current()
+    stands = tool.current(move.to)
     end = Whole(database, move.to, move.schema_at_end, move.known_invalid)
     if stands == move.to:
         end.mend()
@@ -116,7 +116,7 @@ def _climb(tool: MigrationTool, database: PostgreSQL, move: Move, whole: Whole) 
         if ran.exit_code != 0:
             database.end_sessions(tool.application)  # what a killed command has begun goes on in the server
         met |= {blocker.pid: blocker for blocker in blockers}
-        reached = tool.current()
+        reached = tool.current(move.to) if ran.exit_code == 0 else tool.reached(move.to)
         if ran.exit_code == 0 and reached == move.to:
             return list(met.values())
         if reached == move.start:

@@ -19,7 +19,7 @@ from slipway.outcomes import CommandRun, Plan, Rehearsal, Reversibility
 from slipway.rules.plans import plan_changes
 from slipway.rules.reversing import judge_way_back
 from slipway.settings import resolve
-from slipway.steps.copying import copy_of
+from slipway.steps.copying import copy_of, see_room
 from slipway.steps.old_code import old_code_findings
 from slipway.steps.restarts import told_restarts
 from slipway.steps.survey import change_findings, existing_index_findings, queries_of, survey
@@ -36,14 +36,14 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
     if wanted is None or plan.service.database is None:
         return Rehearsal(reversibility="nothing to migrate")
     live = PostgreSQL(resolve(plan.service.database.url))
-    began = time.monotonic()
+    room, began = see_room(plan.service, live), time.monotonic()
     with copy_of(plan.service, live, config_folder) as copy, told_restarts(copy, plan.service.name) as see_restarts:
         seconds = round(time.monotonic() - began, 3)
         rehearsal = on_copy(plan, wanted, copy, live, config_folder)
         old_code = old_code_findings(plan, copy.connection_url(), config_folder)
         if rehearsal.reversibility == "fails" or any(finding.level == "error" for finding in old_code):
             see_restarts()
-        update = {"copy_seconds": seconds, "findings": (*rehearsal.findings, *old_code)}
+        update = {"copy_seconds": seconds, "findings": (*rehearsal.findings, *old_code, *room)}
         return rehearsal.model_copy(update=update)
 
 
@@ -79,7 +79,7 @@ def on_copy(plan: Plan, wanted: Migrate, copy: PostgreSQL, live: PostgreSQL, con
 
 
 def _see_that_it_stands(tool: MigrationTool, wanted: Migrate) -> None:
-    stands = tool.current()
+    stands = tool.current(wanted.to)
     if stands != wanted.start:
         raise SlipwayError(
             f"The copy stands at {stands}, not at {wanted.start}. Nothing live was changed.",
@@ -97,7 +97,7 @@ def _back_and_again(
     tool: MigrationTool, copy: PostgreSQL, wanted: Migrate, before: Snapshot, changed: Snapshot
 ) -> tuple[Reversibility, tuple[str, ...], tuple[CommandRun, ...]]:
     down = tool.downgrade(wanted.start)
-    stands = tool.current()
+    stands = tool.reached(wanted.to)  # a downgrade to one of two branches leaves both
     if down.exit_code != 0 or stands != wanted.start:
         return "fails", (move_failed(down, was=wanted.to, stands=stands).failed,), (down,)
     after = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
@@ -105,15 +105,16 @@ def _back_and_again(
     if worth == "does nothing":  # there is nothing to upgrade again
         return worth, losses, (down,)
     again = tool.upgrade(wanted.to)
-    if again.exit_code != 0 or tool.current() != wanted.to:
-        told = move_failed(again, was=wanted.start, stands=tool.current()).failed
+    stands = tool.reached(wanted.to)
+    if again.exit_code != 0 or stands != wanted.to:
+        told = move_failed(again, was=wanted.start, stands=stands).failed
         return "fails", (*losses, f"After the downgrade the upgrade does not work any more: {told}"), (down, again)
     return worth, losses, (down, again)
 
 
 def _upgrade(tool: MigrationTool, wanted: Migrate) -> CommandRun:
     ran = tool.upgrade(wanted.to)
-    stands = tool.current()
+    stands = tool.reached(wanted.to)
     if ran.exit_code != 0 or stands != wanted.to:
         error = move_failed(ran, was=wanted.start, stands=stands)
         raise SlipwayError(

@@ -86,7 +86,7 @@ def _check_database(change: Change, service: Service, settings: Settings) -> tup
     assert service.database is not None  # held by check_fit
     start, to = change.migrate.start, change.migrate.to
     tool = MigrationTool(service, resolve(service.database.url), settings.config.parent)
-    stands = tool.current()
+    stands = tool.current(to)
     if stands != start:
         raise InvalidInput(
             f"The database of {service.name} is at {stands}, not at {start}.",

@@ -9,7 +9,7 @@ import pytest
 from slipway.change import Change
 from slipway.errors import InvalidInput
 from slipway.rules.planning import check_fit, misfits
-from slipway.service import Service
+from slipway.service import Migrations, Service
 
 MIGRATE = {"from": "0007", "to": "0008"}
 MEASURE = {"targets": [{"route": "/orders", "identity": "customer"}], "control": {"route": "/products/1"}}
@@ -39,6 +39,7 @@ def service(*parts: str) -> Service:
 
 WHOLE = service(*PARTS)
 WITHOUT_MIGRATIONS = service("cache")
+DJANGO = WHOLE.model_copy(update={"migrations": Migrations(preset="django")})
 WITHOUT_CACHE = service("database", "migrations")
 
 
@@ -58,6 +59,28 @@ def measure(route: str, identity: str, control: str, control_identity: str = "an
 
 CASES = {
     "it fits": (change(migrate=MIGRATE, purge={"routes": ["/orders"], "tags": ["orders"]}), WHOLE, True, []),
+    "a revision of an app": (change(migrate={"from": "orders.zero", "to": "orders.0001"}), DJANGO, True, []),
+    "revisions without an app": (
+        change(migrate=MIGRATE),
+        DJANGO,
+        True,
+        [
+            "The revision 0007 names no app; it is app.name, or app.zero for none.",
+            "The revision 0008 names no app; it is app.name, or app.zero for none.",
+        ],
+    ),
+    "an app without a revision": (
+        change(migrate={"from": "orders.0001", "to": "orders."}),
+        DJANGO,
+        True,
+        ["The revision orders. names no app; it is app.name, or app.zero for none."],
+    ),
+    "revisions of two apps": (
+        change(migrate={"from": "orders.0001", "to": "customers.0002"}),
+        DJANGO,
+        True,
+        ["The migration goes from one app to another: orders.0001 and customers.0002."],
+    ),
     "only measured": (change(), WITHOUT_MIGRATIONS, False, []),
     "a target outside": (
         change(measure=measure("/admin", "customer", "/products/1")),

@@ -147,3 +147,17 @@ def test_a_long_statement_is_shortened() -> None:
 def test_splitting(sql: str, statements: list[str]) -> None:
     """Only a semicolon that ends a statement cuts."""
     assert [statement.sql for statement in split_statements(sql)] == statements
+
+
+def test_what_is_not_written_as_sql() -> None:
+    """What Django runs as Python stands in its SQL only as a comment, and that nobody has read it is told."""
+    sql = "BEGIN;\n--\n-- Raw Python operation\n--\n-- THIS OPERATION CANNOT BE WRITTEN AS SQL\nDELETE FROM small;\nCOMMIT;"
+    first, last = dangerous_statements(sql, TABLES)
+    assert (first.code, last.code, last.level) == ("sql-no-where", "sql-unwritten", "warning")
+    assert last.summary == "Line 5 says that an operation cannot be written as SQL."
+    assert last.explanation == (
+        "What it does is not checked here. Look at it by hand; the rehearsal shows the statements that it sends."
+    )
+    older = "-- MIGRATION NOW PERFORMS OPERATION THAT CANNOT BE WRITTEN AS SQL:\n-- Raw Python operation"
+    assert found(older) == [("sql-unwritten", "warning")]
+    assert found("SELECT '-- CANNOT BE WRITTEN AS SQL'") == []

@@ -21,10 +21,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from slipway.adapters.commands import outputs
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
+from slipway.rules.reversing import VERSION_TABLES
 
 DRIVER = "postgresql+psycopg"  # ours, whatever driver the service's own URL names
 COPY_PREFIX = "slipway_copy_"
 TOOL_TIMEOUT_S = 3_600
+NO_ROOM = "No space left on device"  # strerror(ENOSPC), which a server tells in its own language
 
 
 class PostgreSQL:
@@ -63,8 +65,13 @@ class PostgreSQL:
         return int(str(self._value(query, application=application)))
 
     def schema(self) -> str:
-        """The schema as `pg_dump --schema-only` writes it, without its comments and random markers."""
-        dump = self._tool("pg_dump", "--schema-only", "--no-owner", "--no-privileges", "--dbname", self.name)
+        """The schema as `pg_dump --schema-only` writes it, without its comments and random markers.
+
+        The version table of a migration tool is none of the service's schema: the first migration makes it, and no way
+        back removes it. Where the database stands is the tool's to say.
+        """
+        without = [f"--exclude-table=*.{table}" for table in VERSION_TABLES]
+        dump = self._tool("pg_dump", "--schema-only", "--no-owner", "--no-privileges", *without, "--dbname", self.name)
         kept = (
             line for line in dump.splitlines() if line and not line.startswith(("--", "\\restrict", "\\unrestrict"))
         )
@@ -79,9 +86,8 @@ class PostgreSQL:
     def copied(self, label: str) -> Iterator[PostgreSQL]:
         """A copy on the same server, by parallel dump and restore, which needs no quiet source; dropped at the end.
 
-        A copy of the same label that a dead run left behind is dropped first. Raises SlipwayError without room.
+        A copy of the same label that a dead run left behind is dropped first. Raises SlipwayError where room runs out.
         """
-        self._check_room(Path(tempfile.gettempdir()), "the dump")
         with self.empty(label) as copy:
             with _folder(Path(tempfile.gettempdir()) / f"{copy.name}-{self.url.host}-{self.url.port}") as dump:
                 dumped = ("--format=directory", "--jobs=2", "--compress=0", f"--file={dump}/dump")
@@ -101,16 +107,6 @@ class PostgreSQL:
             yield made
         finally:
             self._drop(made.name)
-
-    def _check_room(self, folder: Path, what: str) -> None:
-        """Raise SlipwayError where less is free than the database is large; a dump has no indexes, and is smaller."""
-        needed, free = self.size_bytes(), shutil.disk_usage(folder).free
-        if free < needed:
-            raise SlipwayError(
-                f"There is no room for {what} of {self.name}: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB free.",
-                expected=f"{needed / 1e6:.0f} MB free in {folder}, or TMPDIR set to where they are.",
-                retry_is_safe=True,
-            )
 
     def connection_url(self) -> str:
         """The URL with its password, for the environment of the service's own commands."""
@@ -161,9 +157,13 @@ def run_tool(url: URL, argv: Sequence[str]) -> str:
 
 
 def _tool_failed(tool: str, code: int, seconds: float, errors: str) -> SlipwayError:
-    reason = (errors.strip().splitlines() or ["it printed nothing"])[-1].strip()
+    lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["it printed nothing"]
+    reason = next((line for line in lines if NO_ROOM in line), lines[-1])  # a worker's own reason is not the last line
     failed = f"{tool} ended with {code} after {seconds:.0f} s: {reason}."
     expected = "A dump and a restore that end with 0."
+    if NO_ROOM in reason:
+        failed = f"There was no room left for {'the dump' if tool == 'pg_dump' else 'the copy'}: {failed}"
+        expected = "Room in TMPDIR for the dump and on the server's disk for the copy, or a clone of your own."
     if any(
         told in errors for told in ("connection to server", "terminating connection", "no connection to the server")
     ):
