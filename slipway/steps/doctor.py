@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 
 from slipway.adapters.admin_client import admin_url
+from slipway.adapters.databases.opening import clone_database, live_database
 from slipway.adapters.databases.postgresql import client_tools
 from slipway.errors import SlipwayError
-from slipway.service import Noun, load_services
-from slipway.settings import Settings
+from slipway.service import Noun, Service, load_services
+from slipway.settings import Settings, is_set
 
 
 class Line(Noun):
@@ -27,8 +29,33 @@ def examine(settings: Settings) -> list[Line]:
         _look("services", lambda: ", ".join(load_services(settings.config))),
         _look("changes", lambda: ", ".join(sorted(p.parent.name for p in settings.changes.glob("*/change.toml")))),
         _look("PostgreSQL tools", lambda: client_tools().name),
+        *_databases(settings),
         _look("admin service", lambda: _ready(admin_url(settings))),
     ]
+
+
+def _databases(settings: Settings) -> list[Line]:
+    """A line for each service that migrates; a file that cannot be read has a line of its own already."""
+    try:
+        services = load_services(settings.config).values()
+    except SlipwayError:
+        return []
+    return [
+        _look(f"database of {service.name}", partial(_usable, service, settings))
+        for service in services
+        if service.migrations is not None
+    ]
+
+
+def _usable(service: Service, settings: Settings) -> str:
+    assert service.database is not None  # a service that migrates has one
+    if not is_set(service.database.url):
+        return f"not looked at: {service.database.url.env} is set only where the jobs run"
+    live = live_database(service, settings.config.parent)
+    live.check()
+    if service.database.clone is None or is_set(service.database.clone):
+        clone_database(service, live)
+    return live.name
 
 
 def _look(what: str, look: Callable[[], str]) -> Line:

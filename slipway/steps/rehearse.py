@@ -6,10 +6,8 @@ import hashlib
 import time
 from pathlib import Path
 
-from slipway.adapters.databases.contents import read_contents
-from slipway.adapters.databases.moving import invalid_indexes
-from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.adapters.databases.watching import watched
+from slipway.adapters.databases.database import Database
+from slipway.adapters.databases.opening import live_database
 from slipway.adapters.migrating import MigrationTool, move_failed
 from slipway.change import Migrate
 from slipway.contents import Snapshot
@@ -17,10 +15,9 @@ from slipway.errors import SlipwayError
 from slipway.finding import Finding
 from slipway.outcomes import CommandRun, Plan, Rehearsal, Reversibility
 from slipway.rules.reversing import judge_way_back
-from slipway.settings import resolve
 from slipway.steps.copying import copy_of
 from slipway.steps.old_code import old_code_findings
-from slipway.steps.survey import change_findings, existing_index_findings, queries_of, survey
+from slipway.steps.survey import reported
 
 
 def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
@@ -33,7 +30,8 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
     wanted = plan.change.migrate
     if wanted is None or plan.service.database is None:
         return Rehearsal(reversibility="nothing to migrate")
-    live = PostgreSQL(resolve(plan.service.database.url))
+    live = live_database(plan.service, config_folder)
+    live.check()
     began = time.monotonic()
     with copy_of(plan.service, live, config_folder) as copy:
         seconds = round(time.monotonic() - began, 3)
@@ -43,32 +41,29 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
         return rehearsal.model_copy(update=update)
 
 
-def on_copy(plan: Plan, wanted: Migrate, copy: PostgreSQL, live: PostgreSQL, config_folder: Path) -> Rehearsal:
+def on_copy(plan: Plan, wanted: Migrate, copy: Database, live: Database, config_folder: Path) -> Rehearsal:
     """Upgrade, downgrade and upgrade a copy; look at it before and after the first, and judge the way back."""
     tool, live_schema = MigrationTool(plan.service, copy.connection_url(), config_folder), live.schema()
     _see_that_it_stands(tool, wanted)
-    queries, unknown = queries_of(live, plan.change.rehearse)
-    before = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
-    looked = survey(copy, queries)
-    with watched(copy) as watch:
-        up = _upgrade(MigrationTool(plan.service, watch.database.connection_url(), config_folder), wanted)
-    looked_again, schema = survey(copy, queries), copy.schema()
-    changed = Snapshot(schema_text=schema, tables=read_contents(copy) if schema == before.schema_text else ())
+    before = Snapshot(schema_text=copy.schema(), tables=copy.contents())
+    with reported(live, copy, plan) as report:
+        up = _upgrade(MigrationTool(plan.service, report.url, config_folder), wanted)
+    schema = copy.schema()
+    changed = Snapshot(schema_text=schema, tables=copy.contents() if schema == before.schema_text else ())
     worth, losses, commands = _back_and_again(tool, copy, wanted, before, changed)
-    found = (*change_findings(looked, looked_again, watch, plan.migration_sql, unknown), *existing_index_findings(live))
     return Rehearsal(
         reversibility=worth,
         losses=losses,
-        findings=(*_findings(worth, losses), *found),
-        statements=watch.statements,
-        grown_bytes=looked_again.bytes - looked.bytes,
+        findings=(*_findings(worth, losses), *report.findings),
+        statements=report.statements,
+        grown_bytes=report.grown_bytes,
         copy_bytes=copy.size_bytes(),
         upgrade_seconds=up.seconds,
         downgrade_seconds=commands[0].seconds,
         rows=sum(table.rows for table in before.tables),
         schema_at_start=digest(live_schema),
         schema_at_end=digest(schema) if before.schema_text == live_schema else "",
-        invalid_at_start=invalid_indexes(live),
+        invalid_at_start=live.half_made(),
         commands=(up, *commands),
     )
 
@@ -89,13 +84,13 @@ def digest(schema: str) -> str:
 
 
 def _back_and_again(
-    tool: MigrationTool, copy: PostgreSQL, wanted: Migrate, before: Snapshot, changed: Snapshot
+    tool: MigrationTool, copy: Database, wanted: Migrate, before: Snapshot, changed: Snapshot
 ) -> tuple[Reversibility, tuple[str, ...], tuple[CommandRun, ...]]:
     down = tool.downgrade(wanted.start)
     stands = tool.current()
     if down.exit_code != 0 or stands != wanted.start:
         return "fails", (move_failed(down, was=wanted.to, stands=stands).failed,), (down,)
-    after = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
+    after = Snapshot(schema_text=copy.schema(), tables=copy.contents())
     worth, losses = judge_way_back(before, changed, after)
     if worth == "does nothing":  # there is nothing to upgrade again
         return worth, losses, (down,)

@@ -10,20 +10,24 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from slipway.adapters.commands import outputs
+from slipway.adapters.databases import moving
+from slipway.adapters.databases.contents import read_contents
+from slipway.adapters.databases.database import COPY_PREFIX, DRIVER, Blocker, Database
+from slipway.adapters.databases.room import check_room, private_folder, temporary
+from slipway.contents import TableContents
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
+from slipway.finding import Finding
+from slipway.service import Migrations
 
-DRIVER = "postgresql+psycopg"  # ours, whatever driver the service's own URL names
-COPY_PREFIX = "slipway_copy_"
 TOOL_TIMEOUT_S = 3_600
 
 
@@ -77,9 +81,10 @@ class PostgreSQL:
 
         A copy of the same label that a dead run left behind is dropped first. Raises SlipwayError without room.
         """
-        self._check_room(Path(tempfile.gettempdir()), "the dump")
+        # A dump has no indexes, and is smaller than the database.
+        check_room(temporary(), self.size_bytes(), f"the dump of {self.name}")
         with self.empty(label) as copy:
-            with _folder(Path(tempfile.gettempdir()) / f"{copy.name}-{self.url.host}-{self.url.port}") as dump:
+            with private_folder(temporary() / f"{copy.name}-{self.url.host}-{self.url.port}") as dump:
                 dumped = ("--format=directory", "--jobs=2", "--compress=0", f"--file={dump}/dump")
                 self._tool("pg_dump", *dumped, "--dbname", self.name)
                 restored = ("--jobs=2", "--no-owner", "--exit-on-error", "--dbname", copy.name)
@@ -98,19 +103,45 @@ class PostgreSQL:
         finally:
             self._drop(made.name)
 
-    def _check_room(self, folder: Path, what: str) -> None:
-        """Raise SlipwayError where less is free than the database is large; a dump has no indexes, and is smaller."""
-        needed, free = self.size_bytes(), shutil.disk_usage(folder).free
-        if free < needed:
-            raise SlipwayError(
-                f"There is no room for {what} of {self.name}: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB free.",
-                expected=f"{needed / 1e6:.0f} MB free in {folder}, or TMPDIR set to where they are.",
-                retry_is_safe=True,
-            )
-
     def connection_url(self) -> str:
         """The URL with its password, for the environment of the service's own commands."""
         return self.url.render_as_string(hide_password=False)
+
+    def command_url(self, application: str, migrations: Migrations) -> str:
+        """The URL: name and limits of the sessions go by libpq's variables, as `MigrationTool` sets them."""
+        return self.connection_url()
+
+    @property
+    def unchecked(self) -> tuple[Finding, ...]:
+        """Nothing: what is not looked at is told by the report itself."""
+        return ()
+
+    def check(self) -> None:
+        """Nothing: the service's own command is the first that connects."""
+
+    def contents(self) -> tuple[TableContents, ...]:
+        """The sums of every table. Raises as `read_contents`."""
+        return read_contents(self)
+
+    def is_same(self, other: Database) -> bool:
+        """Whether a lock taken in one is seen in the other. Raises Unavailable."""
+        return isinstance(other, PostgreSQL) and moving.is_same_database(self, other)
+
+    def only_mover(self) -> AbstractContextManager[None]:
+        """Hold an advisory lock. Raises as `moving.only_mover`."""
+        return moving.only_mover(self)
+
+    def blockers_of(self, application: str) -> AbstractContextManager[list[Blocker]]:
+        """Who blocks these sessions, seen every 0.1 s."""
+        return moving.blockers_of(self, application)
+
+    def half_made(self) -> tuple[str, ...]:
+        """The invalid indexes that no session is building. Raises Unavailable."""
+        return moving.invalid_indexes(self)
+
+    def drop_half_made(self, name: str) -> None:
+        """Drop an invalid index. Raises SlipwayError when it cannot be."""
+        moving.drop_index(self, name)
 
     def _sibling(self, name: str) -> str:
         return self.url.set(database=name).render_as_string(hide_password=False)
@@ -176,17 +207,6 @@ def client_tools() -> Path:
     if found is None:
         raise SlipwayError("There is no pg_dump.", expected="PostgreSQL's client tools.", retry_is_safe=True)
     return Path(found).parent
-
-
-@contextmanager
-def _folder(path: Path) -> Iterator[Path]:
-    """An empty folder that only we can read; what a dead run left there is removed first."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(mode=0o700)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
