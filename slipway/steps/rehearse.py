@@ -49,7 +49,9 @@ def on_copy(plan: Plan, wanted: Migrate, copy: Database, live: Database, config_
     with reported(live, copy, plan) as report:
         up = _upgrade(MigrationTool(plan.service, report.url, config_folder), wanted)
     schema = copy.schema()
+    _see_that_live_is_as_it_was(live, live_schema)
     changed = Snapshot(schema_text=schema, tables=copy.contents() if schema == before.schema_text else ())
+    _see_that_the_copy_changed(before, changed, wanted)
     worth, losses, commands = _back_and_again(tool, copy, wanted, before, changed)
     return Rehearsal(
         reversibility=worth,
@@ -75,6 +77,25 @@ def _see_that_it_stands(tool: MigrationTool, wanted: Migrate) -> None:
             f"The copy stands at {stands}, not at {wanted.start}. Nothing live was changed.",
             expected=f"A copy at {wanted.start}; a clone of your own has to be made anew.",
             retry_is_safe=True,
+        )
+
+
+def _see_that_live_is_as_it_was(live: Database, schema: str) -> None:
+    if live.schema() != schema:
+        raise SlipwayError(
+            f"The schema of the live database {live.name} changed while its copy was migrated: the upgrade reached it, or "
+            "somebody else changed it.",
+            expected="An upgrade that keeps to the copy, and no other change of the schema meanwhile.",
+            retry_is_safe=False,
+        )
+
+
+def _see_that_the_copy_changed(before: Snapshot, changed: Snapshot, wanted: Migrate) -> None:
+    if (changed.schema_text, changed.tables) == (before.schema_text, before.tables):
+        raise SlipwayError(
+            f"The tool says that the copy went to {wanted.to}, but not a row of the copy changed: it wrote somewhere else.",
+            expected="A tool that keeps the revision in the database that it migrates.",
+            retry_is_safe=False,
         )
 
 

@@ -143,10 +143,10 @@ def test_no_room_and_no_time(live: SQLite, monkeypatch: pytest.MonkeyPatch) -> N
     assert failed.value.failed == (
         "There is no room for the copy of live.db and a migration of it: 0 MB are needed, 0 MB free."
     )
-    monkeypatch.setattr("slipway.adapters.databases.sqlite.SLOWEST_BYTES_PER_S", 1.0)
+    monkeypatch.setattr("slipway.adapters.databases.sqlite.FASTEST_BYTES_PER_S", 1.0)
     with pytest.raises(SlipwayError) as failed, live.copied("shop"):
         pytest.fail("no time")
-    assert failed.value.failed.startswith("There is no time for the copy of live.db: 0 GB take about ")
+    assert failed.value.failed.startswith("There is no time for the copy of live.db: 0 GB take at least ")
     assert failed.value.expected == "A copy within 60 minutes."
 
 

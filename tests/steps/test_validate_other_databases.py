@@ -65,6 +65,10 @@ CLONE = f'clone = {{ env = "{VARIABLE}" }}'
 REFUSED = [
     pytest.param("oracle://u:hunter2@db/x", "", "oracle is no database that Slipway can rehearse on.", id="scheme"),
     pytest.param("sqlite+nothing:///live.db", "", "The driver nothing of sqlite is unknown.", id="driver"),
+    pytest.param(
+        "mysql+nothing://u:hunter2@db/x", "", "The driver nothing of mysql is unknown.", id="driver of MariaDB"
+    ),
+    pytest.param("mysql://u:hunter2@db", "", "The database URL names no database.", id="no database named"),
     pytest.param("sqlite:///", "", "The database URL names no file.", id="no file named"),
     pytest.param("sqlite:///live.db", CLONE, "The database of shop is SQLite, which has no clone.", id="clone"),
 ]

@@ -8,16 +8,20 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from slipway.adapters.databases.database import Database
+from slipway.adapters.databases.mariadb import MariaDB
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.databases.sqlite import SQLite
 from slipway.errors import InvalidInput
 from slipway.service import Service
 from slipway.settings import resolve
 
-EXPECTED = "postgresql+psycopg://… or sqlite:///…"
+EXPECTED = "postgresql+psycopg://…, mysql+pymysql://… or sqlite:///…"
+MYSQL = {"", "pymysql", "mysqldb", "aiomysql", "asyncmy", "mysqlconnector", "mariadbconnector"}
 # The drivers of a service's own commands, by the scheme of the URL; "" is the scheme alone.
 DRIVERS = {
     "postgresql": {"", "psycopg", "psycopg_async", "psycopg2", "psycopg2cffi", "asyncpg", "pg8000"},
+    "mysql": MYSQL,
+    "mariadb": MYSQL,
     "sqlite": {"", "pysqlite", "aiosqlite"},
 }
 
@@ -39,6 +43,8 @@ def open_database(url: str, directory: Path) -> Database:
         raise InvalidInput(f"The driver {driver} of {scheme} is unknown.", expected=f"{scheme}, or one of: {known}.")
     if scheme == "sqlite":
         return SQLite(read, directory)
+    if scheme in ("mysql", "mariadb"):
+        return MariaDB(read)
     return PostgreSQL(url)
 
 

@@ -31,11 +31,11 @@ def check_room(folder: Path, needed: int, what: str) -> None:
 
 
 def check_time(needed: int, bytes_per_s: float, what: str) -> None:
-    """Raise SlipwayError where `needed` bytes, at a speed that a small machine reaches, take longer than a copy may."""
+    """Raise SlipwayError where `needed` bytes, at a speed that no machine exceeds by much, take longer than a copy may."""
     seconds = needed / bytes_per_s
     if seconds > COPY_WITHIN_S:
         raise SlipwayError(
-            f"There is no time for {what}: {needed / 1e9:.0f} GB take about {seconds / 60:.0f} minutes.",
+            f"There is no time for {what}: {needed / 1e9:.0f} GB take at least {seconds / 60:.0f} minutes.",
             expected=f"A copy within {COPY_WITHIN_S // 60} minutes.",
             retry_is_safe=True,
         )
