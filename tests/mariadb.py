@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from deployments.ports import HOST
-from deployments.postgres import _not_as_root
+from deployments.postgres import not_as_root
 from deployments.processes import Part
 
 PASSWORD = "se#cret \\ 'and' \"quoted\""  # signs that an option file and a URL have to escape
@@ -23,7 +23,7 @@ def server_part(folder: Path, port: int) -> Part:
     data, program = folder / "data", shutil.which("mariadbd")
     made = subprocess.run(
         [
-            *_not_as_root(),
+            *not_as_root(),
             *("mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db", "--skip-name-resolve"),
             "--auth-root-authentication-method=normal",
         ],
@@ -38,7 +38,7 @@ def server_part(folder: Path, port: int) -> Part:
     return Part(
         name="MariaDB",
         argv=[
-            *_not_as_root(),
+            *not_as_root(),
             *(str(program), "--no-defaults", "--skip-name-resolve"),
             *(f"--{name}={value}" for name, value in options.items()),
         ],

@@ -94,6 +94,19 @@ def test_a_trigger_that_names_the_live_database(live: MariaDB) -> None:
     )
 
 
+def test_a_table_that_is_called_like_its_database(live: MariaDB) -> None:
+    """Its columns are no names of the live database."""
+    name = live.name
+    run(
+        live.url,
+        f"CREATE TABLE {name} (number int)",
+        f"CREATE VIEW numbers AS SELECT {name}.number FROM {name}",
+        f"CREATE TRIGGER log AFTER INSERT ON customer FOR EACH ROW UPDATE {name} SET {name}.number = 1",
+    )
+    with live.copied("shop") as copy:
+        assert copy.schema() == live.schema()
+
+
 def test_a_copy_of_a_killed_run_is_dropped(live: MariaDB) -> None:
     """What a run that was killed left is dropped by the next, also while a session of it still holds a table."""
     code = (

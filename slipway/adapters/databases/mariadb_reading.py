@@ -60,9 +60,19 @@ def _shown(connection: Connection, kind: str, name: str, column: int) -> str:
 
 
 def names_of_another(connection: Connection, other: str) -> tuple[str, ...]:
-    """The triggers, routines and views that name the database `other` with a point behind, as `trigger x`."""
-    named = re.compile(rf"(?<![\w$`])(`{re.escape(other)}`|{re.escape(other)})\s*\.", re.I)
-    return tuple(f"{kind} {name}" for kind, name, body in connection.execute(text(BODIES)) if named.search(str(body)))
+    """The triggers, routines and views that name something of the database `other` by its name, as `trigger x`.
+
+    `connection` is to a copy of `other`, so that what `other` has is known: a table called like its database is none.
+    """
+    has = {str(name).lower() for name, _ in connection.execute(text(TABLES))}
+    has |= {str(name).lower() for _, name in connection.execute(text(ROUTINES))}
+    name = re.escape(other)
+    named = re.compile(rf"(?<![\w$`.])(?:`{name}`|{name})\s*\.\s*(?:`([^`]+)`|([\w$]+))", re.I)
+    return tuple(
+        f"{kind} {called}"
+        for kind, called, body in connection.execute(text(BODIES))
+        if any((found[1] or found[2]).lower() in has for found in named.finditer(str(body)))
+    )
 
 
 def read_contents(

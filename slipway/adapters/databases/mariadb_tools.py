@@ -26,7 +26,7 @@ DUMP = ("--single-transaction", "--quick", "--skip-lock-tables", "--no-tablespac
 LOOSE = (
     "--loose-set-gtid-purged=OFF"  # of MySQL: a restore into the same server could not set it; MariaDB passes over it
 )
-CHARSET = "--default-character-set=utf8mb4"
+BOTH = ("--default-character-set=utf8mb4", "--max-allowed-packet=1G")  # so that no text and no large value is changed
 SSL = {"ssl_ca": "ssl-ca", "ssl_cert": "ssl-cert", "ssl_key": "ssl-key"}
 
 
@@ -50,9 +50,8 @@ def dump_into(source: URL, copy: str) -> None:
     """
     dump, client = client_tools()
     with _options(source) as options, tempfile.TemporaryFile() as dump_errors:
-        # The settings of the dump would reach a view's or trigger's text, so both tools speak utf8mb4.
-        dump_argv = [dump, f"--defaults-file={options}", CHARSET, *DUMP, LOOSE, "--", str(source.database)]
-        client_argv = [client, f"--defaults-file={options}", CHARSET, "--database", copy]
+        dump_argv = [dump, f"--defaults-file={options}", *BOTH, *DUMP, LOOSE, "--", str(source.database)]
+        client_argv = [client, f"--defaults-file={options}", *BOTH, "--database", copy]
         began = time.monotonic()
         with (
             subprocess.Popen(
