@@ -33,7 +33,7 @@ def server_part(folder: Path, port: int, password: str, *, log: Path, durable: b
     return Part(
         name="PostgreSQL",
         argv=[
-            *_not_as_root(),
+            *not_as_root(),
             str(client_tools() / "postgres"),
             *("-D", str(data), "-p", str(port)),
             *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
@@ -105,7 +105,7 @@ def _make_cluster(data: Path, password: str) -> None:
     secret = data.with_name("password")
     secret.touch(mode=0o600)
     secret.write_text(password, encoding="utf-8")
-    argv = [*_not_as_root(), str(client_tools() / "initdb"), "-D", str(draft), "-U", USER, "-A", "scram-sha-256"]
+    argv = [*not_as_root(), str(client_tools() / "initdb"), "-D", str(draft), "-U", USER, "-A", "scram-sha-256"]
     argv += ["--pwfile", str(secret), "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
     made = subprocess.run(argv, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
     secret.unlink()
@@ -123,7 +123,7 @@ def _environment() -> dict[str, str]:
 
 
 @cache
-def _not_as_root() -> tuple[str, ...]:
+def not_as_root() -> tuple[str, ...]:
     """What stands before a PostgreSQL command when we are root: a user namespace in which we are uid 1000."""
     if os.geteuid() != 0:
         return ()

@@ -14,7 +14,7 @@ class ColumnSum(Noun):
 
 
 class TableContents(Noun):
-    """One table, as `schema.name`, and what it holds."""
+    """One table, as `schema.name` where the database has schemas, and what it holds."""
 
     table: str
     rows: int

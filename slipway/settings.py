@@ -35,6 +35,11 @@ def resolve(reference: Reference, environment: Mapping[str, str] | None = None) 
     return value
 
 
+def is_set(reference: EnvironmentReference) -> bool:
+    """Whether the variable has a value here; where only a client runs, it need not."""
+    return bool(os.environ.get(reference.env))
+
+
 class Settings(BaseModel):
     """Paths and addresses of this installation; every field has the environment variable SLIPWAY_<FIELD>."""
 

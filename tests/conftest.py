@@ -11,6 +11,7 @@ from sqlalchemy import URL
 
 from deployments.ports import free_ports
 from deployments.postgres import create_database, drop_database, server_part, server_url, url_on
+from tests import mariadb as mariadb_server
 from tests.sites import Site
 
 
@@ -34,6 +35,38 @@ def database(postgres: URL) -> Iterator[str]:
     create_database(postgres, name)
     yield url_on(postgres, name)
     drop_database(postgres, name)
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], None]) -> Iterator[URL]:
+    """A MariaDB server of the session's own: the URL of a user who may do what a service's role needs, and no more."""
+    require("mariadbd")
+    folder, [port] = tmp_path_factory.mktemp("mariadb"), free_ports([0])
+    server = mariadb_server.server_part(folder, port)
+    server.start()
+    try:
+        server.wait_until_ready(Event())
+        password = mariadb_server.PASSWORD
+        user = URL.create("mysql+pymysql", "shop", password, "127.0.0.1", port)
+        written = password.replace("\\", "\\\\").replace("'", "''")
+        mariadb_server.run(
+            mariadb_server.root_url(port),
+            f"CREATE USER shop@'%%' IDENTIFIED BY '{written}'",
+            "GRANT ALL ON `test\\_%%`.* TO shop@'%%'",
+            "GRANT ALL ON `slipway\\_copy\\_%%`.* TO shop@'%%'",
+        )
+        yield user
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def mariadb_database(mariadb: URL) -> Iterator[URL]:
+    """The URL, with its password, of an empty MariaDB database of the test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    mariadb_server.run(mariadb, f"CREATE DATABASE {name}")
+    yield mariadb.set(database=name)
+    mariadb_server.run(mariadb, f"DROP DATABASE {name}")
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from sqlalchemy.pool import StaticPool
 
 from slipway.adapters import backfill_sql as sql
 from slipway.adapters.backfill_sources import KEY, Edge, Source, Span, key_faults, quoted
-from slipway.adapters.databases.postgresql import DRIVER, PostgreSQL
+from slipway.adapters.databases.database import DRIVER
+from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.backfill import Backfill
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 

@@ -10,7 +10,11 @@ from __future__ import annotations
 from slipway.outcomes import CommandRun
 
 FIRST_PAUSE_S, GROWTH, LONGEST_PAUSE_S = 0.5, 1.6, 60.0
-TOLD = ("lock timeout", "LockNotAvailable", "55P03")  # PostgreSQL's words, psycopg's class, the SQLSTATE
+TOLD = (
+    *("lock timeout", "LockNotAvailable", "55P03"),  # PostgreSQL's words, psycopg's class, the SQLSTATE
+    "database is locked",  # SQLite's words (SQLITE_BUSY)
+    "Lock wait timeout exceeded",  # those of MariaDB and MySQL (error 1205)
+)
 
 
 def pauses(tries: int) -> list[float]:

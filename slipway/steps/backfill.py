@@ -16,6 +16,7 @@ from slipway import interruption
 from slipway.adapters.backfill_sources import CsvSource, ExpressionSource, Source
 from slipway.adapters.backfilling import Ledger, Refused, Standing, TimedOut, application_name, gate_fault, standing_of
 from slipway.adapters.csv_rows import parse_rows
+from slipway.adapters.databases.opening import postgresql_of
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.pages import visitor
 from slipway.adapters.signals import read_signals
@@ -25,7 +26,7 @@ from slipway.outcomes import Backfilled, BackfillPlan, BackfillProgress, Skipped
 from slipway.rules.batching import MOST_TIMEOUTS, Pace, after_batch, after_timeout, eta_s, wait_after_timeout
 from slipway.rules.health import hold_reasons
 from slipway.service import Service, load_service
-from slipway.settings import Settings, resolve
+from slipway.settings import Settings
 
 EVERY_S = 1.0  # how often progress is told and health is looked at
 Tell = Callable[[BackfillProgress], None]
@@ -236,8 +237,7 @@ def _ledger(plan: BackfillPlan, changes: Path) -> Ledger:
 
 
 def _database(plan: BackfillPlan) -> PostgreSQL:
-    assert plan.service.database is not None  # held by read_plan
-    return PostgreSQL(resolve(plan.service.database.url))
+    return postgresql_of(plan.service, "A backfill")
 
 
 def _source(plan: BackfillPlan, changes: Path) -> Source:

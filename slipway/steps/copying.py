@@ -6,43 +6,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slipway.adapters.databases.moving import is_same_database
-from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.adapters.databases.room import check_room
+from slipway.adapters.databases.database import Database
+from slipway.adapters.databases.opening import clone_database
 from slipway.adapters.migrating import BASE, MigrationTool
 from slipway.errors import SlipwayError
 from slipway.finding import Finding
 from slipway.service import Service
-from slipway.settings import resolve
 
 
-def see_room(service: Service, live: PostgreSQL) -> tuple[Finding, ...]:
+def see_room(service: Service, live: Database) -> tuple[Finding, ...]:
     """Raise SlipwayError where a copy finds no room; what could not be looked at is told. A clone needs none."""
     assert service.database is not None  # held by check_fit
-    return check_room(live) if service.database.clone is None else ()
+    return live.room() if service.database.clone is None else ()
 
 
 @contextmanager
-def copy_of(service: Service, live: PostgreSQL, config_folder: Path) -> Iterator[PostgreSQL]:
-    """A copy by dump and restore, dropped at the end, or the clone that the owner keeps, left as the rehearsal leaves it.
+def copy_of(service: Service, live: Database, config_folder: Path) -> Iterator[Database]:
+    """A copy that is removed at the end, or the clone that the owner keeps, left as the rehearsal leaves it.
 
     Raises SlipwayError when the service's tool would not keep to it.
     """
-    assert service.database is not None  # held by check_fit
-    server = live if service.database.clone is None else PostgreSQL(resolve(service.database.clone))
+    clone = clone_database(service, live)
+    server = clone or live
     with server.empty(service.name) as empty:  # one change at a time per service, so the name is free
         prove_apart(MigrationTool(service, empty.connection_url(), config_folder))
-    if server is live:
+    if clone is None:
         with live.copied(service.name) as copy:
+            _prove_another(live, copy, "copy")
             yield copy
         return
-    if is_same_database(live, server):
+    _prove_another(live, clone, "clone")
+    yield clone
+
+
+def _prove_another(live: Database, copy: Database, what: str) -> None:
+    if live.is_same(copy):
         raise SlipwayError(
-            f"The clone {server.name} is the live database itself. Nothing was changed.",
+            f"The {what} {copy.name} is the live database itself. Nothing was changed.",
             expected="`clone` in slipway.toml to name another database.",
             retry_is_safe=True,
         )
-    yield server
 
 
 def prove_apart(tool: MigrationTool) -> None:

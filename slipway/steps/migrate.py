@@ -7,14 +7,13 @@ import time
 from pathlib import Path
 
 from slipway import interruption
-from slipway.adapters.databases.moving import Blocker, blockers_of, only_mover
-from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.adapters.databases.database import Blocker, Database
+from slipway.adapters.databases.opening import live_database
 from slipway.adapters.migrating import MigrationTool, application_name, move_failed
 from slipway.errors import SlipwayError
 from slipway.outcomes import CommandRun, Migration, Plan, Rehearsal
 from slipway.rules.ladder import pauses, waited_for_a_lock
 from slipway.service import Noun
-from slipway.settings import resolve
 from slipway.steps.restarts import told_restarts
 from slipway.steps.whole import Whole
 
@@ -71,16 +70,18 @@ def migrate_back(plan: Plan, config_folder: Path, rehearsal: Rehearsal | None = 
 
 
 def _move(plan: Plan, config_folder: Path, move: Move) -> Migration:
-    assert plan.service.database is not None  # held by check_fit
-    database = PostgreSQL(resolve(plan.service.database.url))
-    tool = MigrationTool(plan.service, database.connection_url(), config_folder, live=True)
-    with told_restarts(database, plan.service.name), only_mover(database):
+    assert plan.service.migrations is not None  # held by check_fit
+    database = live_database(plan.service, config_folder)
+    application = application_name(plan.service)
+    url = database.command_url(application, plan.service.migrations)
+    tool = MigrationTool(plan.service, url, config_folder, live=True)
+    with told_restarts(database, plan.service.name), database.only_mover():
         # A dead attempt's command may go on without it. Whoever is here has the lock, so no other command is ours.
-        database.end_sessions(application_name(plan.service))
+        database.end_sessions(application)
         return _look_act_look(plan, tool, database, move)
 
 
-def _look_act_look(plan: Plan, tool: MigrationTool, database: PostgreSQL, move: Move) -> Migration:
+def _look_act_look(plan: Plan, tool: MigrationTool, database: Database, move: Move) -> Migration:
     stands = tool.current(move.to)
     end = Whole(database, move.to, move.schema_at_end, move.known_invalid)
     if stands == move.to:
@@ -107,11 +108,11 @@ def _look_act_look(plan: Plan, tool: MigrationTool, database: PostgreSQL, move: 
     )
 
 
-def _climb(tool: MigrationTool, database: PostgreSQL, move: Move, whole: Whole) -> list[Blocker]:
+def _climb(tool: MigrationTool, database: Database, move: Move, whole: Whole) -> list[Blocker]:
     """Try until the move is made, each time with a limit; the answer is who blocked it meanwhile."""
     met: dict[int, Blocker] = {}
     for number, pause in enumerate([*pauses(tool.migrations.tries), None], start=1):
-        with interruption.unbroken(), blockers_of(database, tool.application) as blockers:
+        with interruption.unbroken(), database.blockers_of(tool.application) as blockers:
             ran = tool.upgrade(move.to) if move.forward else tool.downgrade(move.to)
         if ran.exit_code != 0:
             database.end_sessions(tool.application)  # what a killed command has begun goes on in the server

@@ -6,23 +6,19 @@ import hashlib
 import time
 from pathlib import Path
 
-from slipway.adapters.databases.contents import read_contents
-from slipway.adapters.databases.moving import invalid_indexes
-from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.adapters.databases.watching import watched
+from slipway.adapters.databases.database import Database
+from slipway.adapters.databases.opening import live_database
 from slipway.adapters.migrating import MigrationTool, move_failed
 from slipway.change import Migrate
 from slipway.contents import Snapshot
 from slipway.errors import SlipwayError
 from slipway.finding import Finding
 from slipway.outcomes import CommandRun, Plan, Rehearsal, Reversibility
-from slipway.rules.plans import plan_changes
 from slipway.rules.reversing import judge_way_back
-from slipway.settings import resolve
 from slipway.steps.copying import copy_of, see_room
 from slipway.steps.old_code import old_code_findings
 from slipway.steps.restarts import told_restarts
-from slipway.steps.survey import change_findings, existing_index_findings, queries_of, survey
+from slipway.steps.survey import reported
 
 
 def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
@@ -35,7 +31,8 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
     wanted = plan.change.migrate
     if wanted is None or plan.service.database is None:
         return Rehearsal(reversibility="nothing to migrate")
-    live = PostgreSQL(resolve(plan.service.database.url))
+    live = live_database(plan.service, config_folder)
+    live.check()
     room, began = see_room(plan.service, live), time.monotonic()
     with copy_of(plan.service, live, config_folder) as copy, told_restarts(copy, plan.service.name) as see_restarts:
         seconds = round(time.monotonic() - began, 3)
@@ -47,33 +44,32 @@ def rehearse(plan: Plan, config_folder: Path) -> Rehearsal:
         return rehearsal.model_copy(update=update)
 
 
-def on_copy(plan: Plan, wanted: Migrate, copy: PostgreSQL, live: PostgreSQL, config_folder: Path) -> Rehearsal:
+def on_copy(plan: Plan, wanted: Migrate, copy: Database, live: Database, config_folder: Path) -> Rehearsal:
     """Upgrade, downgrade and upgrade a copy; look at it before and after the first, and judge the way back."""
     tool, live_schema = MigrationTool(plan.service, copy.connection_url(), config_folder), live.schema()
     _see_that_it_stands(tool, wanted)
-    queries, unknown = queries_of(live, plan.change.rehearse)
-    before = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
-    looked = survey(copy, queries)
-    with watched(copy) as watch:
-        up = _upgrade(MigrationTool(plan.service, watch.database.connection_url(), config_folder), wanted)
-    looked_again, schema = survey(copy, queries), copy.schema()
-    changed = Snapshot(schema_text=schema, tables=read_contents(copy) if schema == before.schema_text else ())
+    before = Snapshot(schema_text=copy.schema(), tables=copy.contents())
+    with reported(live, copy, plan) as report:
+        up = _upgrade(MigrationTool(plan.service, report.url, config_folder), wanted)
+    schema = copy.schema()
+    _see_that_live_is_as_it_was(live, live_schema)
+    changed = Snapshot(schema_text=schema, tables=copy.contents() if schema == before.schema_text else ())
+    _see_that_the_copy_changed(before, changed, wanted)
     worth, losses, commands = _back_and_again(tool, copy, wanted, before, changed)
-    found = (*change_findings(looked, looked_again, watch, plan.migration_sql, unknown), *existing_index_findings(live))
     return Rehearsal(
         reversibility=worth,
         losses=losses,
-        findings=(*_findings(worth, losses), *found),
-        plans=plan_changes(looked.plans, looked_again.plans),
-        statements=watch.statements,
-        grown_bytes=looked_again.bytes - looked.bytes,
+        findings=(*_findings(worth, losses), *report.findings),
+        plans=report.plans,
+        statements=report.statements,
+        grown_bytes=report.grown_bytes,
         copy_bytes=copy.size_bytes(),
         upgrade_seconds=up.seconds,
         downgrade_seconds=commands[0].seconds,
         rows=sum(table.rows for table in before.tables),
         schema_at_start=digest(live_schema),
         schema_at_end=digest(schema) if before.schema_text == live_schema else "",
-        invalid_at_start=invalid_indexes(live),
+        invalid_at_start=live.half_made(),
         commands=(up, *commands),
     )
 
@@ -88,19 +84,38 @@ def _see_that_it_stands(tool: MigrationTool, wanted: Migrate) -> None:
         )
 
 
+def _see_that_live_is_as_it_was(live: Database, schema: str) -> None:
+    if live.schema() != schema:
+        raise SlipwayError(
+            f"The schema of the live database {live.name} changed while its copy was migrated: the upgrade reached it, or "
+            "somebody else changed it.",
+            expected="An upgrade that keeps to the copy, and no other change of the schema meanwhile.",
+            retry_is_safe=False,
+        )
+
+
+def _see_that_the_copy_changed(before: Snapshot, changed: Snapshot, wanted: Migrate) -> None:
+    if (changed.schema_text, changed.tables) == (before.schema_text, before.tables):
+        raise SlipwayError(
+            f"The tool says that the copy went to {wanted.to}, but not a row of the copy changed: it wrote somewhere else.",
+            expected="A tool that keeps the revision in the database that it migrates.",
+            retry_is_safe=False,
+        )
+
+
 def digest(schema: str) -> str:
     """By what a schema is known again."""
     return hashlib.sha256(schema.encode()).hexdigest()
 
 
 def _back_and_again(
-    tool: MigrationTool, copy: PostgreSQL, wanted: Migrate, before: Snapshot, changed: Snapshot
+    tool: MigrationTool, copy: Database, wanted: Migrate, before: Snapshot, changed: Snapshot
 ) -> tuple[Reversibility, tuple[str, ...], tuple[CommandRun, ...]]:
     down = tool.downgrade(wanted.start)
     stands = tool.reached(wanted.to)  # a downgrade to one of two branches leaves both
     if down.exit_code != 0 or stands != wanted.start:
         return "fails", (move_failed(down, was=wanted.to, stands=stands).failed,), (down,)
-    after = Snapshot(schema_text=copy.schema(), tables=read_contents(copy))
+    after = Snapshot(schema_text=copy.schema(), tables=copy.contents())
     worth, losses = judge_way_back(before, changed, after)
     if worth == "does nothing":  # there is nothing to upgrade again
         return worth, losses, (down,)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.adapters.databases.database import Database
 from slipway.errors import SlipwayError, Unavailable
 
 
 @contextmanager
-def told_restarts(database: PostgreSQL, of: str) -> Iterator[Callable[[], None]]:
+def told_restarts(database: Database, of: str) -> Iterator[Callable[[], None]]:
     """Within the block a SlipwayError is Unavailable instead when the database's server was restarted meanwhile.
 
     What is given raises the same: for a failure that is told and not raised.

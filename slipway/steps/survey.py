@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from slipway.adapters.databases.catalogue import busiest_queries, explain, read_indexes, read_tables
+from slipway.adapters.databases.database import Database
 from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.adapters.databases.watching import Watch
+from slipway.adapters.databases.watching import Watch, watched
 from slipway.adapters.squawk import lint
-from slipway.catalogue import Index, Query, QueryPlan, TableSize
+from slipway.catalogue import Index, PlanChange, Query, QueryPlan, Statement, TableSize
 from slipway.change import Rehearse
 from slipway.finding import Finding
+from slipway.outcomes import Plan
 from slipway.rules.indexing import index_findings, new_index_findings
 from slipway.rules.locking import lock_findings, rewrite_findings
-from slipway.rules.plans import plan_findings
+from slipway.rules.plans import plan_changes, plan_findings
 from slipway.rules.sql_lint import dangerous_statements
 from slipway.service import Noun
 
@@ -31,6 +34,47 @@ class Survey(Noun):
     def bytes(self) -> int:
         """The size of all tables with their indexes."""
         return sum(table.bytes for table in self.tables)
+
+
+class Report:
+    """What an upgrade did to a copy, complete after the block; `url` is what the upgrade has to be run against."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.findings: tuple[Finding, ...] = ()
+        self.plans: tuple[PlanChange, ...] = ()
+        self.statements: tuple[Statement, ...] = ()
+        self.grown_bytes = 0
+
+
+@contextmanager
+def reported(live: Database, copy: Database, plan: Plan) -> Iterator[Report]:
+    """Look at a copy before and after the upgrade that runs in the block; only reads. Raises Unavailable.
+
+    On PostgreSQL everything is looked at; of another database the findings say what is not, and why.
+    """
+    if isinstance(live, PostgreSQL) and isinstance(copy, PostgreSQL):
+        with _watched_and_surveyed(live, copy, plan) as report:
+            yield report
+        return
+    report, before = Report(copy.connection_url()), copy.size_bytes()
+    yield report
+    report.grown_bytes = copy.size_bytes() - before
+    report.findings = live.unchecked
+
+
+@contextmanager
+def _watched_and_surveyed(live: PostgreSQL, copy: PostgreSQL, plan: Plan) -> Iterator[Report]:
+    queries, unknown = queries_of(live, plan.change.rehearse)
+    before = survey(copy, queries)
+    with watched(copy) as watch:
+        report = Report(watch.database.connection_url())
+        yield report
+    after = survey(copy, queries)
+    found = change_findings(before, after, watch, plan.migration_sql, unknown)
+    report.findings = (*found, *existing_index_findings(live))
+    report.plans = plan_changes(before.plans, after.plans)
+    report.statements, report.grown_bytes = watch.statements, after.bytes - before.bytes
 
 
 def survey(database: PostgreSQL, queries: Sequence[Query]) -> Survey:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 
 from slipway.adapters.caches import KINDS, purger_of
+from slipway.adapters.databases.opening import clone_database, live_database
 from slipway.adapters.migrating import MigrationTool
 from slipway.adapters.pages import get, visitor
 from slipway.adapters.repository import commit_of, files_of
@@ -85,6 +86,9 @@ def _check_database(change: Change, service: Service, settings: Settings) -> tup
     assert change.migrate is not None  # held by the caller
     assert service.database is not None  # held by check_fit
     start, to = change.migrate.start, change.migrate.to
+    live = live_database(service, settings.config.parent)
+    live.check()
+    clone_database(service, live)
     tool = MigrationTool(service, resolve(service.database.url), settings.config.parent)
     stands = tool.current(to)
     if stands != start:

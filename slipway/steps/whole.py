@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from slipway.adapters.databases.moving import drop_index, invalid_indexes
-from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.adapters.databases.database import Database
 from slipway.errors import SlipwayError
 from slipway.steps.rehearse import digest
 
@@ -22,7 +21,7 @@ class Whole:
     `known` are the invalid indexes that were there before; pg_dump leaves invalid ones out of the schema.
     """
 
-    def __init__(self, database: PostgreSQL, revision: str, schema: str, known: tuple[str, ...]) -> None:
+    def __init__(self, database: Database, revision: str, schema: str, known: tuple[str, ...]) -> None:
         self._database = database
         self._revision = revision
         self._schema = schema
@@ -37,9 +36,9 @@ class Whole:
         """
         if not self._schema:
             return
-        for index in sorted(set(invalid_indexes(self._database)) - set(self._known)):
+        for index in sorted(set(self._database.half_made()) - set(self._known)):
             logger.warning("dropping the invalid index %s, left by a build that did not end", index)
-            drop_index(self._database, index)
+            self._database.drop_half_made(index)
             self.mended.append(index)
         if digest(self._database.schema()) == self._schema:
             return

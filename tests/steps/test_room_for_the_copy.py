@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import make_url
 
 from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.adapters.databases.room import check_room
 from slipway.errors import SlipwayError, Unavailable
 from slipway.steps.rehearse import rehearse
 from tests.histories import VARIABLE, History, Move
@@ -137,7 +136,7 @@ def test_dump_and_copy_on_one_disk(database: str, monkeypatch: pytest.MonkeyPatc
     live = PostgreSQL(database)
     size = live.size_bytes()
     with pytest.raises(SlipwayError) as failed:
-        check_room(live)
+        live.room()
     assert failed.value.failed == (
         f"There is no room for the dump and the copy of {live.name}: {3 * size / 1e6:.0f} MB are needed, 9 MB free."
     )
@@ -146,15 +145,15 @@ def test_dump_and_copy_on_one_disk(database: str, monkeypatch: pytest.MonkeyPatc
 
 def test_room_that_cannot_be_known(database: str, owner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody could look at is said, with the reason; where all was looked at nothing is."""
-    assert check_room(PostgreSQL(database)) == ()
-    [unknown] = check_room(PostgreSQL(owner))
+    assert PostgreSQL(database).room() == ()
+    [unknown] = PostgreSQL(owner).room()
     assert (unknown.code, unknown.level) == ("room-not-checked", "info")
     assert unknown.summary == "Nobody has checked that the server's disk has room for the copy."
     assert unknown.explanation == (
         "The role may not read where the server keeps its files; pg_read_all_settings allows it."
     )
     monkeypatch.setattr(
-        "slipway.adapters.databases.room.CLOCKS_S", -1
+        "slipway.adapters.databases.server_room.CLOCKS_S", -1
     )  # no process of this machine is the server's then
-    [unknown] = check_room(PostgreSQL(database))
+    [unknown] = PostgreSQL(database).room()
     assert unknown.explanation == "The server runs elsewhere, and its disk cannot be seen from here."

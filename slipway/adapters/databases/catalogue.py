@@ -13,7 +13,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from slipway.adapters.databases.postgresql import DRIVER, PostgreSQL
+from slipway.adapters.databases.database import DRIVER
+from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.catalogue import Busiest, Index, PlanNode, Query, QueryPlan, TableSize
 from slipway.errors import Unavailable
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from slipway import interruption
-from slipway.adapters.databases.postgresql import DRIVER, PostgreSQL
+from slipway.adapters.databases.database import DRIVER, Address
 from slipway.contents import ColumnSum, TableContents
 from slipway.errors import Unavailable
 
@@ -40,7 +40,7 @@ class _Table:
     key: Sequence[str]
 
 
-def read_contents(database: PostgreSQL) -> tuple[TableContents, ...]:
+def read_contents(database: Address) -> tuple[TableContents, ...]:
     """The sums of every table, in the order of their names. Raises Unavailable; interruptible."""
     engine = create_engine(database.url.set(drivername=DRIVER), pool_size=AT_ONCE)
     try:

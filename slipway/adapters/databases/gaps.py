@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from sqlalchemy import text
 
-from slipway.adapters.databases.moving import Blocker, connected
-from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.adapters.databases.database import Address, Blocker
+from slipway.adapters.databases.moving import connected
 from slipway.catalogue import LOCK_MODES, LockMode
 from slipway.rules.conflicts import conflict
 
@@ -27,7 +27,7 @@ ORDER BY a.xact_start
 """
 
 
-def in_the_way(database: PostgreSQL, wanted: Mapping[str, LockMode]) -> list[Blocker]:
+def in_the_way(database: Address, wanted: Mapping[str, LockMode]) -> list[Blocker]:
     """The sessions whose open transactions exclude the wanted locks, the longest open first. Raises Unavailable."""
     if not wanted:
         return []

@@ -7,14 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from slipway.adapters.databases.postgresql import DRIVER, PostgreSQL
+from slipway.adapters.databases.database import DRIVER, Address, Blocker
 from slipway.errors import SlipwayError, Unavailable
-from slipway.service import Noun
 
 LOCK = "slipway: one migration at a time"
 LOCK_WITHIN_S = 30.0
@@ -39,23 +37,8 @@ ORDER BY 1
 """
 
 
-class Blocker(Noun):
-    """A session that kept a migration from a lock."""
-
-    pid: int
-    application: str
-    state: str
-    query: str
-    since: datetime
-
-    def words(self) -> str:
-        """Who it is, since when, and what it last ran."""
-        name = f"{self.application}, " if self.application else ""
-        return f"pid {self.pid} ({name}{self.state}, since {self.since:%H:%M:%S} UTC: {' '.join(self.query.split())})"
-
-
 @contextmanager
-def only_mover(database: PostgreSQL) -> Iterator[None]:
+def only_mover(database: Address) -> Iterator[None]:
     """Within this block no other Slipway migrates this database, whatever store it has. Raises Unavailable when one does."""
     with connected(database) as connection:
         deadline = time.monotonic() + LOCK_WITHIN_S
@@ -70,7 +53,7 @@ def only_mover(database: PostgreSQL) -> Iterator[None]:
 
 
 @contextmanager
-def blockers_of(database: PostgreSQL, application: str) -> Iterator[list[Blocker]]:
+def blockers_of(database: Address, application: str) -> Iterator[list[Blocker]]:
     """The sessions that block those called `application` while the block lasts, seen every 0.1 s; each once."""
     found: dict[int, Blocker] = {}
     seen: list[Blocker] = []
@@ -85,7 +68,7 @@ def blockers_of(database: PostgreSQL, application: str) -> Iterator[list[Blocker
         seen.extend(found.values())
 
 
-def is_same_database(one: PostgreSQL, other: PostgreSQL) -> bool:
+def is_same_database(one: Address, other: Address) -> bool:
     """Whether two URLs reach the same database, whatever names and ports they use: a lock taken here is seen there."""
     key = secrets.randbits(62)
     held = text(
@@ -97,13 +80,13 @@ def is_same_database(one: PostgreSQL, other: PostgreSQL) -> bool:
         return bool(theirs.execute(held, {"key": key}).scalar_one())
 
 
-def invalid_indexes(database: PostgreSQL) -> tuple[str, ...]:
+def invalid_indexes(database: Address) -> tuple[str, ...]:
     """The invalid indexes, quoted, that no session is building."""
     with connected(database) as connection:
         return tuple(connection.execute(text(INVALID)).scalars())
 
 
-def drop_index(database: PostgreSQL, index: str) -> None:
+def drop_index(database: Address, index: str) -> None:
     """Drop an (invalid) index without blocking who uses its table. Raises SlipwayError when it cannot be."""
     try:
         with connected(database) as connection:
@@ -117,7 +100,7 @@ def drop_index(database: PostgreSQL, index: str) -> None:
         ) from None
 
 
-def _watch(database: PostgreSQL, application: str, found: dict[int, Blocker], over: threading.Event) -> None:
+def _watch(database: Address, application: str, found: dict[int, Blocker], over: threading.Event) -> None:
     try:
         with connected(database) as connection:
             while not over.wait(LOOK_EVERY_S):
@@ -128,7 +111,7 @@ def _watch(database: PostgreSQL, application: str, found: dict[int, Blocker], ov
 
 
 @contextmanager
-def connected(database: PostgreSQL) -> Iterator[Connection]:
+def connected(database: Address) -> Iterator[Connection]:
     """A connection on which each statement is a transaction. Raises Unavailable when the database does not answer."""
     engine: Engine = create_engine(database.url.set(drivername=DRIVER), isolation_level="AUTOCOMMIT")
     try:

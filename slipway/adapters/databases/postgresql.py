@@ -10,21 +10,26 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from slipway.adapters.commands import outputs
+from slipway.adapters.databases import moving
+from slipway.adapters.databases.contents import read_contents
+from slipway.adapters.databases.database import COPY_PREFIX, DRIVER, Blocker, Database
+from slipway.adapters.databases.room import private_folder, temporary
+from slipway.adapters.databases.server_room import check_server_room
+from slipway.contents import TableContents
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
+from slipway.finding import Finding
 from slipway.rules.reversing import VERSION_TABLES
+from slipway.service import Migrations
 
-DRIVER = "postgresql+psycopg"  # ours, whatever driver the service's own URL names
-COPY_PREFIX = "slipway_copy_"
 TOOL_TIMEOUT_S = 3_600
 NO_ROOM = "No space left on device"  # strerror(ENOSPC), which a server tells in its own language
 
@@ -89,7 +94,7 @@ class PostgreSQL:
         A copy of the same label that a dead run left behind is dropped first. Raises SlipwayError where room runs out.
         """
         with self.empty(label) as copy:
-            with _folder(Path(tempfile.gettempdir()) / f"{copy.name}-{self.url.host}-{self.url.port}") as dump:
+            with private_folder(temporary() / f"{copy.name}-{self.url.host}-{self.url.port}") as dump:
                 dumped = ("--format=directory", "--jobs=2", "--compress=0", f"--file={dump}/dump")
                 self._tool("pg_dump", *dumped, "--dbname", self.name)
                 restored = ("--jobs=2", "--no-owner", "--exit-on-error", "--dbname", copy.name)
@@ -111,6 +116,46 @@ class PostgreSQL:
     def connection_url(self) -> str:
         """The URL with its password, for the environment of the service's own commands."""
         return self.url.render_as_string(hide_password=False)
+
+    def command_url(self, application: str, migrations: Migrations) -> str:
+        """The URL: name and limits of the sessions go by libpq's variables, as `MigrationTool` sets them."""
+        return self.connection_url()
+
+    @property
+    def unchecked(self) -> tuple[Finding, ...]:
+        """Nothing: what is not looked at is told by the report itself."""
+        return ()
+
+    def check(self) -> None:
+        """Nothing: the service's own command is the first that connects."""
+
+    def room(self) -> tuple[Finding, ...]:
+        """Look for room, here and on the server's disk. Raises as `check_server_room`."""
+        return check_server_room(self, self.size_bytes())
+
+    def contents(self) -> tuple[TableContents, ...]:
+        """The sums of every table. Raises as `read_contents`."""
+        return read_contents(self)
+
+    def is_same(self, other: Database) -> bool:
+        """Whether a lock taken in one is seen in the other. Raises Unavailable."""
+        return isinstance(other, PostgreSQL) and moving.is_same_database(self, other)
+
+    def only_mover(self) -> AbstractContextManager[None]:
+        """Hold an advisory lock. Raises as `moving.only_mover`."""
+        return moving.only_mover(self)
+
+    def blockers_of(self, application: str) -> AbstractContextManager[list[Blocker]]:
+        """Who blocks these sessions, seen every 0.1 s."""
+        return moving.blockers_of(self, application)
+
+    def half_made(self) -> tuple[str, ...]:
+        """The invalid indexes that no session is building. Raises Unavailable."""
+        return moving.invalid_indexes(self)
+
+    def drop_half_made(self, name: str) -> None:
+        """Drop an invalid index. Raises SlipwayError when it cannot be."""
+        moving.drop_index(self, name)
 
     def _sibling(self, name: str) -> str:
         return self.url.set(database=name).render_as_string(hide_password=False)
@@ -180,17 +225,6 @@ def client_tools() -> Path:
     if found is None:
         raise SlipwayError("There is no pg_dump.", expected="PostgreSQL's client tools.", retry_is_safe=True)
     return Path(found).parent
-
-
-@contextmanager
-def _folder(path: Path) -> Iterator[Path]:
-    """An empty folder that only we can read; what a dead run left there is removed first."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(mode=0o700)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

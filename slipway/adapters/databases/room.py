@@ -1,114 +1,62 @@
-"""Whether there is room for a rehearsal: for the dump here, and for the copy where the server keeps its files.
-
-A full disk does not only end the rehearsal: a PostgreSQL that can write no more of its log stops, and the live database
-with it. So room is looked at before anything is begun, wherever it can be known.
-"""
+"""Where a copy goes: whether there is room and time for it, and a folder that only we can read."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from slipway.errors import SlipwayError
 
-from slipway.adapters.databases.postgresql import DRIVER, PostgreSQL
-from slipway.errors import SlipwayError, Unavailable
-from slipway.finding import Finding
-
-CLOCKS_S = 5  # by how much the times of the system and of the server may differ for one and the same process
-SERVER = """
-SELECT pg_backend_pid(), (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
-       coalesce((SELECT setting FROM pg_settings WHERE name = 'data_directory'), ''), pg_database_size(current_database())
-"""
-# What lies outside the default tablespace; the copy's own default is that of the server, the data folder.
-TABLESPACES = """
-SELECT pg_tablespace_location(reltablespace), sum(pg_relation_size(oid))::bigint FROM pg_class
-WHERE reltablespace <> 0 AND NOT relisshared GROUP BY reltablespace HAVING pg_tablespace_location(reltablespace) <> ''
-"""
+COPY_WITHIN_S = 3_600
 
 
-@dataclass(frozen=True)
-class _Need:
-    what: str
-    folder: Path
-    bytes: int
+def temporary() -> Path:
+    """The folder under which copies are made: TMPDIR, or the system's own."""
+    return Path(tempfile.gettempdir())
 
 
-def check_room(live: PostgreSQL) -> tuple[Finding, ...]:
-    """Raise SlipwayError where less is free than a rehearsal on a copy needs; the answer tells what could not be known.
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Raise SlipwayError where less than `needed` bytes are free under `folder`; `what` says for what."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SlipwayError(
+            f"There is no room for {what}: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB free.",
+            expected=f"{needed / 1e6:.0f} MB free in {folder}, or TMPDIR set to where they are.",
+            retry_is_safe=True,
+        )
 
-    The dump needs as much as the database (it has no indexes, and is smaller). The copy needs that much where the server
-    keeps the tables, and once more for what the migration writes anew and for the server's log. Raises Unavailable.
+
+def check_time(needed: int, bytes_per_s: float, what: str) -> None:
+    """Raise SlipwayError where `needed` bytes, at a speed that no machine exceeds by much, take longer than a copy may."""
+    seconds = needed / bytes_per_s
+    if seconds > COPY_WITHIN_S:
+        raise SlipwayError(
+            f"There is no time for {what}: {needed / 1e9:.0f} GB take at least {seconds / 60:.0f} minutes.",
+            expected=f"A copy within {COPY_WITHIN_S // 60} minutes.",
+            retry_is_safe=True,
+        )
+
+
+@contextmanager
+def private_folder(path: Path) -> Iterator[Path]:
+    """An empty folder that only we can read, removed at the end; what a dead run left there is removed first.
+
+    Raises SlipwayError where something stands there that is not ours to remove.
     """
-    needs, unknown = _of_the_server(live)
-    dump = _Need("the dump", Path(tempfile.gettempdir()), live.size_bytes())
-    for together in _by_disk((dump, *needs)):
-        needed, free = sum(need.bytes for need in together), shutil.disk_usage(together[0].folder).free
-        if free < needed:
-            raise _no_room(live.name, together, needed, free)
-    if not unknown:
-        return ()
-    summary = "Nobody has checked that the server's disk has room for the copy."
-    return (Finding(code="room-not-checked", level="info", summary=summary, explanation=unknown),)
-
-
-def _of_the_server(live: PostgreSQL) -> tuple[list[_Need], str]:
-    """What a copy needs on the server's disks, or why that cannot be known."""
-    engine = create_engine(live.url.set(drivername=DRIVER))
+    shutil.rmtree(path, ignore_errors=True)
     try:
-        with engine.connect() as connection:
-            pid, began, folder, size = connection.execute(text(SERVER)).one()
-            if not folder:
-                return [], "The role may not read where the server keeps its files; pg_read_all_settings allows it."
-            if not _runs_here(pid, began):
-                return [], "The server runs elsewhere, and its disk cannot be seen from here."
-            elsewhere = [
-                _Need("the copy", Path(place), 2 * bytes_) for place, bytes_ in connection.execute(text(TABLESPACES))
-            ]
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise Unavailable(f"Database {live.name}: {reason}.", expected="A database that answers.") from None
+        path.mkdir(mode=0o700)
+    except OSError as error:
+        raise SlipwayError(
+            f"The folder {path.name} for the copy cannot be made in {path.parent}: {os.strerror(error.errno or 0)}.",
+            expected="A folder for temporary files that Slipway may write to, and nothing of another user there.",
+            retry_is_safe=True,
+        ) from None
+    try:
+        yield path
     finally:
-        engine.dispose()
-    inside = size - sum(need.bytes for need in elsewhere) // 2
-    needs = [_Need("the copy", Path(folder), inside + size), *elsewhere]
-    unseen = [need.folder for need in needs if not need.folder.exists()]
-    return ([], f"{unseen[0]} cannot be seen from here.") if unseen else (needs, "")
-
-
-def _runs_here(pid: int, began: datetime) -> bool:
-    """Whether the process of a session of ours is one of this machine: its number alone could be that of another."""
-    try:
-        process = psutil.Process(pid)
-        return process.name().startswith("postgres") and abs(process.create_time() - began.timestamp()) < CLOCKS_S
-    except psutil.Error:
-        return False
-
-
-def _by_disk(needs: Sequence[_Need]) -> list[list[_Need]]:
-    found: dict[int, list[_Need]] = {}
-    for need in needs:
-        found.setdefault(os.stat(need.folder).st_dev, []).append(need)
-    return list(found.values())
-
-
-def _no_room(name: str, needs: Sequence[_Need], needed: int, free: int) -> SlipwayError:
-    what = " and ".join(dict.fromkeys(need.what for need in needs))
-    folders = " and ".join(dict.fromkeys(str(need.folder) for need in needs))
-    ways = {
-        "the dump": "TMPDIR set to where they are",
-        "the copy": "`clone` in slipway.toml set to a copy that you keep",
-    }
-    others = ", or ".join(ways[need] for need in dict.fromkeys(need.what for need in needs))
-    return SlipwayError(
-        f"There is no room for {what} of {name}: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB free.",
-        expected=f"{needed / 1e6:.0f} MB free in {folders}, or {others}.",
-        retry_is_safe=True,
-    )
+        shutil.rmtree(path, ignore_errors=True)

@@ -30,8 +30,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from slipway.adapters.databases.catalogue import OURS, TABLE
+from slipway.adapters.databases.database import DRIVER
 from slipway.adapters.databases.journal import MOST_TEXTS, Journal
-from slipway.adapters.databases.postgresql import DRIVER, PostgreSQL
+from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.databases.relay import HOST, Heard, Relay
 from slipway.adapters.databases.wire import Ended, Ready
 from slipway.catalogue import LOCK_MODES, Lock, LockMode, Statement, strength

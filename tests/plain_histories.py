@@ -1,0 +1,112 @@
+"""A small history of migrations for a tool of plain commands, whatever database the variable names, and its plan."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from slipway.adapters.databases.database import Database as Live
+from slipway.adapters.databases.opening import live_database
+from slipway.change import Migrate
+from slipway.outcomes import Plan
+from slipway.service import Database, MigrationCommands, Migrations, Service
+from slipway.settings import EnvironmentReference
+from tests.histories import VARIABLE, plan_of
+
+Move = tuple[str, str]  # the SQL of the upgrade and of the downgrade, statements apart by ";"; "" does nothing
+
+# Each statement commits by itself, so that what breaks off half-way stays half done.
+TOOL = """
+import json, os, sys
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.pool import NullPool
+word, *revisions = sys.argv[1:]
+moves = json.load(open("moves.json"))
+if word == "sql":
+    print("SELECT 1;")
+    sys.exit(int(revisions[1]) > len(moves))
+engine = create_engine(os.environ["DATABASE_URL"], isolation_level="AUTOCOMMIT", poolclass=NullPool)
+with engine.connect() as connection:
+    def run(sql):
+        for statement in filter(None, sql.split(";")):
+            connection.exec_driver_sql(statement)
+    def stand(revision):
+        run("DELETE FROM alembic_version")
+        run(f"INSERT INTO alembic_version VALUES ('{revision:04}')")
+    known = inspect(connection).has_table("alembic_version")
+    current = int(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or 0) if known else 0
+    if word == "current":
+        print(f"{current:04}" if current else "")
+    elif word == "up":
+        if not known:
+            run("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+        for number in range(current + 1, int(revisions[0]) + 1):
+            run(moves[number - 1][0])
+            stand(number)
+    else:
+        for number in range(current, int(revisions[0]), -1):
+            run(moves[number - 1][1])
+            stand(number - 1)
+"""
+
+
+class PlainHistory:
+    """Revisions 0001, 0002, … in a folder of their own, and the live database that they are for."""
+
+    def __init__(self, folder: Path, database_url: str, moves: Sequence[Move]) -> None:
+        self.folder = folder
+        self.url = database_url
+        self.limits: dict[str, Any] = {}
+        (folder / "migrate.py").write_text(TOOL)
+        (folder / "moves.json").write_text(json.dumps(moves))
+
+    @property
+    def live(self) -> Live:
+        """The live database, as the steps open it; VARIABLE has its URL."""
+        return live_database(self.service(), self.folder)
+
+    def stand_at_first(self, *rows: str) -> None:
+        """Run the first revision and these statements on the live database."""
+        up = json.loads((self.folder / "moves.json").read_text())[0][0]
+        version = "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"
+        for sql in (version, "INSERT INTO alembic_version VALUES ('0001')", *up.split(";"), *rows):
+            self.run(sql)
+
+    def run(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a statement on the live database."""
+        engine = create_engine(self.live.connection_url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql(sql)
+            return [tuple(row) for row in found] if found.returns_rows else []
+
+    def version(self) -> str:
+        """Where the live database stands, by its own version table."""
+        return ", ".join(sorted(row[0] for row in self.run("SELECT version_num FROM alembic_version")))
+
+    def service(self) -> Service:
+        """A service with this history."""
+        tool = ("python", "migrate.py")
+        commands = MigrationCommands(
+            upgrade=(*tool, "up", "{to}"),
+            downgrade=(*tool, "down", "{to}"),
+            current=(*tool, "current"),
+            sql=(*tool, "sql", "{from}", "{to}"),
+        )
+        return Service(
+            name="shop",
+            url="http://127.0.0.1:9",
+            directory=self.folder,
+            routes=("/health", "/products/*"),
+            database=Database(url=EnvironmentReference(env=VARIABLE)),
+            migrations=Migrations(commands=commands, bin=str(Path(sys.executable).parent), **self.limits),
+        )
+
+    def plan(self, start: str = "0001", to: str = "0002") -> Plan:
+        """The plan of a change that migrates."""
+        return plan_of(self.service(), Migrate(start=start, to=to))
