@@ -45,21 +45,16 @@ class MigrationTool:
         Where each app has revisions of its own, it is the one of the app of the revision `near` ("app.zero" for none);
         without `near`, one that is applied in any app, "base" where nothing is.
         """
-        ran = self._look()
-        if self.migrations.argv.prints == "revision":
-            return _only_revision(ran)
-        steps = _checklist(ran)
-        if not near:
-            return next((step.name for step in steps if step.applied), BASE)
-        try:
-            return stands_at(steps, near.partition(".")[0])
-        except ValueError as error:
-            raise _unread(ran, error) from None
+        return self._read(self._look(), near)
 
     def reached(self, near: str) -> str:
-        """Where a move has left the database: as `current`, or where that cannot be told, why, in words."""
+        """Where a move has left the database: as `current`, or why the tool's answer tells no revision, in words.
+
+        Raises SlipwayError when the tool does not answer at all.
+        """
+        ran = self._look()
         try:
-            return self.current(near)
+            return self._read(ran, near)
         except SlipwayError as error:
             return f"no revision that can be told: {error.failed.rstrip('.')}"
 
@@ -82,6 +77,17 @@ class MigrationTool:
             return way_between(steps, start, to)
         except ValueError as error:
             raise _no_way(start, to, f"{error}.") from None
+
+    def _read(self, ran: CommandRun, near: str) -> str:
+        if self.migrations.argv.prints == "revision":
+            return _only_revision(ran)
+        steps = _checklist(ran)
+        if not near:
+            return next((step.name for step in steps if step.applied), BASE)
+        try:
+            return stands_at(steps, near.partition(".")[0])
+        except ValueError as error:
+            raise _unread(ran, error) from None
 
     def _look(self) -> CommandRun:
         ran = self._run(self.migrations.argv.current, last_lines=WHOLE)

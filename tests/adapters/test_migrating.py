@@ -59,6 +59,22 @@ def test_two_heads_are_named(history: History) -> None:
     assert failed.value.retry_is_safe
 
 
+def test_where_a_move_has_left_it(history: History) -> None:
+    """As the current revision; two heads are told in words, and a tool that does not answer is an error all the same."""
+    history.add("0002b", "0001", MOVES[1])
+    history.stand_at("0001")
+    assert history.tool().reached("0002") == "0001"
+    history.run("UPDATE alembic_version SET version_num = '0002'; INSERT INTO alembic_version VALUES ('0002b')")
+    assert (
+        history.tool()
+        .reached("0002")
+        .startswith("no revision that can be told: `alembic current` did not name one revision: 0002")
+    )
+    history.run("INSERT INTO alembic_version VALUES ('gone')")
+    with pytest.raises(SlipwayError, match="`alembic current` ended with "):
+        history.tool().reached("0002")
+
+
 def test_a_database_that_is_away(history: History) -> None:
     """Where the revision cannot be told, the tool's own last words are, without the password."""
     url = history.live.connection_url().replace(history.live.name, "nowhere")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +63,17 @@ def run(url: str, sql: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         cursor = connection.execute(sql)
         return cursor.fetchall() if cursor.description else []
+
+
+def closed(folder: str) -> Callable[[Path], Any]:
+    """A `Path.stat` for which a folder is closed, as it is for another user than root."""
+
+    def look(path: Path) -> Any:
+        if str(path) == folder:
+            raise PermissionError(13, "Permission denied", folder)
+        return os.stat(path)
+
+    return look
 
 
 def history_on(tablespace: str, folder: Path, url: str, megabytes: int) -> History:
@@ -152,8 +164,13 @@ def test_room_that_cannot_be_known(database: str, owner: str, monkeypatch: pytes
     assert unknown.explanation == (
         "The role may not read where the server keeps its files; pg_read_all_settings allows it."
     )
+    [(folder,)] = run(database, "SHOW data_directory")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", closed(folder))
+        [unknown] = PostgreSQL(database).room()
+    assert unknown.explanation == f"{folder} cannot be seen from here."
     monkeypatch.setattr(
         "slipway.adapters.databases.server_room.CLOCKS_S", -1
-    )  # no process of this machine is the server's then
+    )  # then no process is known to be the server's
     [unknown] = PostgreSQL(database).room()
     assert unknown.explanation == "The server runs elsewhere, and its disk cannot be seen from here."

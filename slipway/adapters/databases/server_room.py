@@ -80,8 +80,16 @@ def _of_the_server(live: Address) -> tuple[list[_Need], str]:
         engine.dispose()
     inside = size - sum(need.bytes for need in elsewhere) // 2
     needs = [_Need("the copy", Path(folder), inside + size), *elsewhere]
-    unseen = [need.folder for need in needs if not need.folder.exists()]
-    return ([], f"{unseen[0]} cannot be seen from here.") if unseen else (needs, "")
+    unseen = [str(need.folder) for need in needs if not _is_seen(need.folder)]
+    return ([], f"{' and '.join(unseen)} cannot be seen from here.") if unseen else (needs, "")
+
+
+def _is_seen(folder: Path) -> bool:
+    try:
+        folder.stat()
+    except OSError:  # not there, or below a folder that only the server's user may enter
+        return False
+    return True
 
 
 def _runs_here(pid: int, began: datetime) -> bool:
