@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from slipway import interruption
 from slipway.adapters.databases.database import Blocker, Database
 from slipway.adapters.databases.opening import live_database
 from slipway.adapters.migrating import MigrationTool, application_name, move_failed
+from slipway.catalogue import LockMode
 from slipway.errors import SlipwayError
 from slipway.outcomes import CommandRun, Migration, Plan, Rehearsal
+from slipway.rules.conflicts import wanted_locks
 from slipway.rules.ladder import pauses, waited_for_a_lock
 from slipway.service import Noun
 from slipway.steps.restarts import told_restarts
 from slipway.steps.whole import Whole
 
+GAP_WITHIN_S, LOOK_EVERY_S = 5.0, 0.2
 logger = logging.getLogger("slipway.migrate")
 
 
@@ -29,6 +33,7 @@ class Move(Noun):
     schema_at_start: str
     schema_at_end: str
     known_invalid: tuple[str, ...]
+    wanted: dict[str, LockMode]  # the locks that the rehearsal saw, by table; of a way back they are not known
 
 
 def migrate(plan: Plan, config_folder: Path, rehearsal: Rehearsal | None = None) -> Migration | None:
@@ -48,6 +53,7 @@ def migrate(plan: Plan, config_folder: Path, rehearsal: Rehearsal | None = None)
         schema_at_start=known.schema_at_start,
         schema_at_end=known.schema_at_end,
         known_invalid=known.invalid_at_start,
+        wanted=wanted_locks(known.statements),
     )
     return _move(plan, config_folder, move)
 
@@ -65,6 +71,7 @@ def migrate_back(plan: Plan, config_folder: Path, rehearsal: Rehearsal | None = 
         schema_at_start="",  # whatever somebody else has changed meanwhile is no reason to leave a bad change live
         schema_at_end=known.schema_at_start,
         known_invalid=known.invalid_at_start,
+        wanted={},
     )
     return _move(plan, config_folder, move)
 
@@ -112,6 +119,7 @@ def _climb(tool: MigrationTool, database: Database, move: Move, whole: Whole) ->
     """Try until the move is made, each time with a limit; the answer is who blocked it meanwhile."""
     met: dict[int, Blocker] = {}
     for number, pause in enumerate([*pauses(tool.migrations.tries), None], start=1):
+        met |= _wait_for_a_gap(database, move.wanted, GAP_WITHIN_S)
         with interruption.unbroken(), database.blockers_of(tool.application) as blockers:
             ran = tool.upgrade(move.to) if move.forward else tool.downgrade(move.to)
         if ran.exit_code != 0:
@@ -127,6 +135,19 @@ def _climb(tool: MigrationTool, database: Database, move: Move, whole: Whole) ->
         logger.warning("try %d got no lock in time%s; next in %.1f s", number, _who(blockers), pause)
         _wait(pause)
     raise AssertionError("the last rung returns or raises")
+
+
+def _wait_for_a_gap(database: Database, wanted: Mapping[str, LockMode], within_s: float) -> dict[int, Blocker]:
+    """Wait while somebody is seen in the way; then the try is made all the same. The answer is who that was.
+
+    Who asks for a lock and waits keeps everybody waiting that comes later, so it is better not to ask yet.
+    """
+    met: dict[int, Blocker] = {}
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and (found := database.in_the_way(wanted)):
+        met |= {blocker.pid: blocker for blocker in found}
+        _wait(LOOK_EVERY_S)
+    return met
 
 
 def _not_moved(ran: CommandRun, move: Move, reached: str, tries: int, met: list[Blocker]) -> SlipwayError:

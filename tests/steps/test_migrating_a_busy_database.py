@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,6 +45,7 @@ Make = Callable[..., tuple[History, Rehearsal]]
 def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a history whose live database stands at its first revision, with rows, and rehearse its second one."""
     monkeypatch.setenv(VARIABLE, database)
+    monkeypatch.setattr("slipway.steps.migrate.GAP_WITHIN_S", 0.3)
 
     def build(move: Move, **limits: Any) -> tuple[History, Rehearsal]:
         history = History(tmp_path, database, [FIRST, move])
@@ -90,6 +92,29 @@ def test_a_lock_is_waited_for_in_short_tries(make: Make) -> None:
     [blocker] = migration.blocked_by
     assert blocker.startswith("pid ") and "(the shop, idle in transaction, since " in blocker
     assert blocker.endswith(" UTC: SELECT count(*) FROM a)")
+
+
+def test_who_is_in_the_way_is_waited_for_without_asking(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that does not ask yet keeps nobody waiting; the first gap is enough for it."""
+    history, rehearsal = make(COLUMN, tries=1)
+    monkeypatch.setattr("slipway.steps.migrate.GAP_WITHIN_S", 60.0)
+    made: list[Any] = []
+    seen_waiting = 0
+    with busy(history):
+        thread = threading.Thread(
+            target=lambda: made.append(migrate(history.plan("0001", "0002"), history.folder, rehearsal))
+        )
+        thread.start()
+        for _ in range(60):
+            seen_waiting += waiting(history)
+            time.sleep(0.05)
+        assert (seen_waiting, made, history.version()) == (0, [], "0001")
+    thread.join(30)
+    [migration] = made
+    assert [ran.argv for ran in migration.commands if "upgrade" in ran.argv] == [("alembic", "upgrade", "0002")]
+    assert history.version() == "0002"
+    [blocker] = migration.blocked_by
+    assert "(the shop, idle in transaction, since " in blocker
 
 
 def test_a_lock_that_is_never_to_be_had(make: Make) -> None:

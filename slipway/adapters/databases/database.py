@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import URL
 
+from slipway.catalogue import LockMode
 from slipway.contents import TableContents
 from slipway.finding import Finding
 from slipway.service import Migrations, Noun
@@ -96,6 +98,9 @@ class Database(Protocol):
 
     def blockers_of(self, application: str) -> AbstractContextManager[list[Blocker]]:
         """Who blocks the sessions called `application` while the block lasts, as far as the database tells."""
+
+    def in_the_way(self, wanted: Mapping[str, LockMode]) -> list[Blocker]:
+        """Whose open transactions exclude the wanted locks (by table), as far as the database tells."""
 
     def half_made(self) -> tuple[str, ...]:
         """What a broken build outside a transaction has left (invalid indexes)."""

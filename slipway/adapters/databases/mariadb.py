@@ -8,7 +8,7 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +23,7 @@ from slipway.adapters.databases.database import COPY_PREFIX, Blocker, Database
 from slipway.adapters.databases.mariadb_reading import SIZE, names_of_another, quoted, read_contents, read_schema
 from slipway.adapters.databases.mariadb_tools import SSL, client_tools, dump_into
 from slipway.adapters.databases.room import check_room, check_time
+from slipway.catalogue import LockMode
 from slipway.contents import TableContents
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.finding import Finding
@@ -216,6 +217,10 @@ class MariaDB:
     def blockers_of(self, application: str) -> Iterator[list[Blocker]]:
         """Nobody: the server does not tell, as `unchecked` says."""
         yield []
+
+    def in_the_way(self, wanted: Mapping[str, LockMode]) -> list[Blocker]:
+        """Nobody: who keeps a lock of a table is not told before it is asked for."""
+        return []
 
     def half_made(self) -> tuple[str, ...]:
         """Nothing: a build that breaks off leaves no index."""

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from slipway.adapters.commands import outputs
-from slipway.adapters.databases import moving
+from slipway.adapters.databases import gaps, moving
 from slipway.adapters.databases.contents import read_contents
 from slipway.adapters.databases.database import COPY_PREFIX, DRIVER, Blocker, Database
 from slipway.adapters.databases.room import private_folder, temporary
 from slipway.adapters.databases.server_room import check_server_room
+from slipway.catalogue import LockMode
 from slipway.contents import TableContents
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.finding import Finding
@@ -148,6 +149,10 @@ class PostgreSQL:
     def blockers_of(self, application: str) -> AbstractContextManager[list[Blocker]]:
         """Who blocks these sessions, seen every 0.1 s."""
         return moving.blockers_of(self, application)
+
+    def in_the_way(self, wanted: Mapping[str, LockMode]) -> list[Blocker]:
+        """The longest open first. Raises Unavailable."""
+        return gaps.in_the_way(self, wanted)
 
     def half_made(self) -> tuple[str, ...]:
         """The invalid indexes that no session is building. Raises Unavailable."""

@@ -12,7 +12,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,7 @@ from slipway import interruption
 from slipway.adapters.databases.database import COPY_PREFIX, Blocker, Database
 from slipway.adapters.databases.room import COPY_WITHIN_S, check_room, check_time, private_folder, temporary
 from slipway.adapters.databases.sqlite_reading import read_contents, read_schema
+from slipway.catalogue import LockMode
 from slipway.contents import TableContents
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.finding import Finding
@@ -188,6 +189,10 @@ class SQLite:
     def blockers_of(self, application: str) -> Iterator[list[Blocker]]:
         """Nobody: SQLite does not tell who holds its lock."""
         yield []
+
+    def in_the_way(self, wanted: Mapping[str, LockMode]) -> list[Blocker]:
+        """Nobody: the file has one lock, and a try finds it locked or not."""
+        return []
 
     def half_made(self) -> tuple[str, ...]:
         """Nothing: SQLite builds no index outside a transaction."""
