@@ -313,6 +313,27 @@ def test_a_url_that_cannot_be_used(url: str, told: str) -> None:
     assert refused.value.failed == told
 
 
+def test_a_write_that_was_cut_off(live: SQLite) -> None:
+    """Reading undoes nothing: it is told, until whoever writes has undone it."""
+    before = live.schema(), live.contents()
+    code = (
+        "import os, sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "connection.execute('PRAGMA cache_size = 1'); connection.execute('BEGIN')\n"  # so that pages reach the file
+        "connection.execute('UPDATE purchase SET cents = cents + 1'); connection.execute('CREATE TABLE b (id int)')\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(live.path)]).returncode == -signal.SIGKILL
+    assert live.path.with_name("live.db-journal").exists()
+    live.check()
+    with pytest.raises(Unavailable) as failed:
+        live.schema()
+    assert failed.value.failed == (
+        "Database live.db: a write was cut off and has to be undone, which whoever writes to it next does; Slipway only reads."
+    )
+    run(live, "SELECT count(*) FROM customer")
+    assert (live.schema(), live.contents()) == before
+
+
 def gone(live: SQLite) -> str:
     live.path.unlink()
     return f"There is no SQLite file {live.path}."

@@ -38,6 +38,7 @@ BUSY_S = 10.0
 LOCK_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.1
 BEGUN = b"SQLite format 3\0"
+CUT_OFF = "a write was cut off and has to be undone, which whoever writes to it next does; Slipway only reads"
 UNCHECKED = {
     "statements-not-seen": (
         "The statements of the upgrade were not seen with their time and locks.",
@@ -91,7 +92,10 @@ class SQLite:
             begun = file.read(len(BEGUN))
         if begun not in (b"", BEGUN):
             raise InvalidInput(f"{self.path} is no SQLite file.", expected=EXPECTED)
-        self.schema()
+        if not self.path.with_name(
+            f"{self.name}-journal"
+        ).exists():  # one cut off is undone by the service's own command
+            self.schema()
 
     def room(self) -> tuple[Finding, ...]:
         """Nothing: `copied` looks for room itself."""
@@ -243,7 +247,8 @@ class SQLite:
             connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")  # a text may be no UTF-8
             yield connection
         except sqlite3.Error as error:
-            raise Unavailable(f"Database {self.name}: {error}.", expected="A database that answers.") from None
+            reason = CUT_OFF if "readonly database" in str(error) else str(error)
+            raise Unavailable(f"Database {self.name}: {reason}.", expected="A database that answers.") from None
         finally:
             if connection is not None:
                 connection.close()
