@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ from slipway.adapters.databases.opening import open_database
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.rules.reversing import row_differences
 from slipway.service import Migrations
-from tests.mariadb import PASSWORD, run
+from tests.mariadb import PASSWORD, root_url, run, server_part
 from tests.stack.runs import wait_for
 
 TABLES = (
@@ -249,6 +249,26 @@ def test_only_one_moves(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
     assert failed.value.failed == f"Somebody else migrates {live.name}."
     with live.only_mover():
         assert live.server_started() == live.server_started()
+
+
+def test_a_server_that_was_started_again(tmp_path: Path, require: Callable[[str], None]) -> None:
+    """Its start is told the same each time, and another one after it went down."""
+    require("mariadbd")
+    [port] = free_ports([0])
+    server, told = server_part(tmp_path, port), []
+    database = MariaDB(root_url(port).set(database="mysql"))
+    for _ in range(2):
+        server.start()
+        try:
+            server.wait_until_ready(threading.Event())
+            told.append({database.server_started() for _ in range(2)})
+            wait_for(
+                lambda: run(database.url, "SHOW STATUS LIKE 'Uptime'") != [("Uptime", "0")], "a second of its life"
+            )
+            told[-1].add(database.server_started())
+        finally:
+            server.stop()
+    assert [len(found) for found in told] == [1, 1] and told[0] != told[1]
 
 
 def test_a_session_of_a_dead_attempt_is_ended(live: MariaDB) -> None:
