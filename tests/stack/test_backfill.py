@@ -13,7 +13,7 @@ from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.errors import SlipwayError
 from tests.crash.killing import kill_flow
-from tests.stack.runs import Run, follow_through, scalar, wait_for
+from tests.stack.runs import Run, finished, scalar, wait_for
 
 NAME, ROWS = "add-one", 20_000
 BACKFILL = """
@@ -82,7 +82,7 @@ def test_paused_killed_cancelled_and_begun_again(
     wait_for(lambda: progress(found)["rows_passed"] > done, "more rows than before the kill")
 
     client.say(found["id"], "cancel", "Grace", "enough for today")
-    ended = follow_through(client, found)
+    ended = finished(client, found)
     done = scalar(shop_database, "SELECT sum(n) FROM counted")
     assert 0 < done < ROWS
     assert ended["state"] == {
@@ -94,7 +94,7 @@ def test_paused_killed_cancelled_and_begun_again(
     assert ended["failures"] == []
     assert scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold") == 0
 
-    again = follow_through(client, client.start("backfill", {"change": counted}))
+    again = finished(client, client.start("backfill", {"change": counted}))
     assert again["state"]["message"] == "20,000 rows passed, 20,000 changed, 0 skipped", again
     assert again["backfill"]["rows_passed"] == ROWS
     assert scalar(shop_database, "SELECT ARRAY[sum(n), min(n), max(n)] FROM counted") == [ROWS, 1, 1]
