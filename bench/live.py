@@ -27,8 +27,9 @@ from sqlalchemy import make_url
 from bench.server import bench_server
 from deployments.processes import exit_on_sigterm
 from slipway.adapters.databases.postgresql import run_tool
+from slipway.catalogue import Lock, Statement
 from slipway.change import Change
-from slipway.outcomes import Plan
+from slipway.outcomes import Plan, Rehearsal
 from slipway.service import load_service
 from slipway.settings import Settings
 from slipway.steps.backfill import backfill, validate
@@ -84,6 +85,8 @@ TABLE = (
     "INSERT INTO accounts SELECT i, 0, repeat('x', 60) FROM generate_series(1, {rows}) AS i",
     "VACUUM (ANALYZE) accounts",
 )
+ALTERED = Statement(sql="ALTER", seconds=0, locks=(Lock(table="accounts", mode="ACCESS EXCLUSIVE", held_s=0),))
+REHEARSED = Rehearsal(reversibility="lossless", statements=(ALTERED,))
 CHANGE = {
     "service": "bench",
     "owner": "the bench",
@@ -147,7 +150,7 @@ def _migration(settings: Settings, url: str) -> None:
     service = load_service(settings.config, "bench")
     plan = Plan(name="bench", digest="", change=change, service=service, commit="", files=(), migration_sql="")
     with _long_transaction(url):
-        migrate(plan, settings.config.parent)
+        migrate(plan, settings.config.parent, REHEARSED)
     migrate_back(plan, settings.config.parent)
 
 
