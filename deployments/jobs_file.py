@@ -52,7 +52,9 @@ class JobsFile(_Strict):
     """The file. A run fetches nothing before it starts (`pull` stays where it is): its flow is imported from the package."""
 
     name: str
-    pull: list[dict[Literal["prefect.deployments.steps.set_working_directory"], Here]]
+    pull: Annotated[
+        list[dict[Literal["prefect.deployments.steps.set_working_directory"], Here]], Field(min_length=1, max_length=1)
+    ]
     deployments: list[Job]
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import TypeVar
 from prefect.client.schemas.objects import State
 
 from flows.endings import gave_up, stopped
-from slipway.outcomes import OnService
+from slipway.outcomes import OnService, roll_back_command
 from tasks.attempts import Cancelled, attempt
 from tasks.hold import held
 from tasks.look import look_where_it_stands, out_of_resumes
@@ -27,7 +27,7 @@ def while_wanted(work: Callable[[], State[str]], left: str) -> State[str]:
 
 def give_up_on(change: str, staging: bool, resumes: int) -> State[str]:
     """The end of a run that kept crashing: where its change stands, and the way back."""
-    by_hand = f"To be where the change began: slipway rollback {change}{' --staging' if staging else ''}"
+    by_hand = f"To be where the change began: {roll_back_command(change, staging)}"
     return gave_up(resumes, look_where_it_stands(change, staging), by_hand)
 
 

@@ -37,6 +37,11 @@ class OnService(Protocol):
         """The service that is held."""
 
 
+def roll_back_command(name: str, on_staging: bool) -> str:
+    """What a person types to get back to where a change began."""
+    return f"slipway rollback {name}{' --staging' if on_staging else ''}"
+
+
 class Plan(Noun):
     """A validated change with the service it is for, frozen for the rest of the run."""
 
@@ -53,7 +58,7 @@ class Plan(Noun):
     @property
     def way_back(self) -> str:
         """The command by which a person gets back to where the change began."""
-        return f"slipway rollback {self.name}{' --staging' if self.on_staging else ''}"
+        return roll_back_command(self.name, self.on_staging)
 
 
 class Shipment(Noun):

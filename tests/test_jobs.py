@@ -54,6 +54,11 @@ def test_every_entry_point_is_a_flow_with_a_card(jobs: JobsFile) -> None:
             "deployments.0.entrypoint: string should",
         ),
         ("directory: .", "directory: /srv/slipway", "pull.0"),
+        (
+            "pull:\n  - prefect.deployments.steps.set_working_directory: { directory: . }",
+            "pull: []",
+            "pull: list should",
+        ),
         ("name: purge-routes", "name: ship-change", "each name once"),
         ("deployments:", "deployments: [", "cannot be read"),
     ],

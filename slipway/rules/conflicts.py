@@ -9,51 +9,22 @@ from collections.abc import Sequence
 
 from slipway.catalogue import LockMode, Statement, strength
 
-_FROM: dict[LockMode, tuple[LockMode, ...]] = {
-    "ACCESS SHARE": ("ACCESS EXCLUSIVE",),
-    "ROW SHARE": ("EXCLUSIVE", "ACCESS EXCLUSIVE"),
-    "ROW EXCLUSIVE": ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"),
-    "SHARE UPDATE EXCLUSIVE": (
-        "SHARE UPDATE EXCLUSIVE",
-        "SHARE",
-        "SHARE ROW EXCLUSIVE",
-        "EXCLUSIVE",
-        "ACCESS EXCLUSIVE",
-    ),
-    "SHARE": ("ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"),
-    "SHARE ROW EXCLUSIVE": (
-        "ROW EXCLUSIVE",
-        "SHARE UPDATE EXCLUSIVE",
-        "SHARE",
-        "SHARE ROW EXCLUSIVE",
-        "EXCLUSIVE",
-        "ACCESS EXCLUSIVE",
-    ),
-    "EXCLUSIVE": (
-        "ROW SHARE",
-        "ROW EXCLUSIVE",
-        "SHARE UPDATE EXCLUSIVE",
-        "SHARE",
-        "SHARE ROW EXCLUSIVE",
-        "EXCLUSIVE",
-        "ACCESS EXCLUSIVE",
-    ),
-    "ACCESS EXCLUSIVE": (
-        "ACCESS SHARE",
-        "ROW SHARE",
-        "ROW EXCLUSIVE",
-        "SHARE UPDATE EXCLUSIVE",
-        "SHARE",
-        "SHARE ROW EXCLUSIVE",
-        "EXCLUSIVE",
-        "ACCESS EXCLUSIVE",
-    ),
+# From which mode on, in their order of strength, others are excluded. SHARE alone does not exclude itself.
+_FROM: dict[LockMode, LockMode] = {
+    "ACCESS SHARE": "ACCESS EXCLUSIVE",
+    "ROW SHARE": "EXCLUSIVE",
+    "ROW EXCLUSIVE": "SHARE",
+    "SHARE UPDATE EXCLUSIVE": "SHARE UPDATE EXCLUSIVE",
+    "SHARE": "ROW EXCLUSIVE",
+    "SHARE ROW EXCLUSIVE": "ROW EXCLUSIVE",
+    "EXCLUSIVE": "ROW SHARE",
+    "ACCESS EXCLUSIVE": "ACCESS SHARE",
 }
 
 
 def conflict(one: LockMode, other: LockMode) -> bool:
     """Whether two sessions cannot have these locks of one table at once."""
-    return other in _FROM[one]
+    return strength(other) >= strength(_FROM[one]) and not one == other == "SHARE"
 
 
 def wanted_locks(statements: Sequence[Statement]) -> dict[str, LockMode]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from slipway.adapters.databases.database import DRIVER
+from slipway.adapters.databases.database import DRIVER, TABLE
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.catalogue import Busiest, Index, PlanNode, Query, QueryPlan, TableSize
 from slipway.errors import Unavailable
@@ -21,7 +21,6 @@ from slipway.errors import Unavailable
 PLAN_TIMEOUT_MS = 5_000  # for one query; planning takes milliseconds, and waiting for a lock is no plan
 SHOWN_QUERY = 200
 OURS = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
-TABLE = "CASE n.nspname WHEN 'public' THEN t.relname ELSE n.nspname || '.' || t.relname END"
 
 # pg_get_indexdef(index, column, true) leaves out operator class, collation and order, so they are added here: two
 # keys are one only when all of it is the same.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import URL
 
-from slipway.catalogue import LockMode
+from slipway.catalogue import LOCK_MODES, LockMode
 from slipway.contents import TableContents
 from slipway.finding import Finding
 from slipway.service import Migrations, Noun
 
+# A table as a person calls it, of pg_class t and pg_namespace n; and a lock's mode by its name in pg_locks.
+TABLE = "CASE n.nspname WHEN 'public' THEN t.relname ELSE n.nspname || '.' || t.relname END"
+MODES: dict[str, LockMode] = {"".join(mode.title().split()) + "Lock": mode for mode in LOCK_MODES}
 COPY_PREFIX = "slipway_copy_"
 DRIVER = "postgresql+psycopg"  # ours, whatever driver the service's own URL names
 
@@ -107,3 +110,27 @@ class Database(Protocol):
 
     def drop_half_made(self, name: str) -> None:
         """Drop one of these."""
+
+
+class TellsNoLocks:
+    """The answers of a database that does not tell who holds its locks, and that leaves nothing half made."""
+
+    @contextmanager
+    def blockers_of(self, application: str) -> Iterator[list[Blocker]]:
+        """Nobody that is known, as `unchecked` says."""
+        yield []
+
+    def in_the_way(self, wanted: Mapping[str, LockMode]) -> list[Blocker]:
+        """Nobody that is known."""
+        return []
+
+    def half_made(self) -> tuple[str, ...]:
+        """Nothing: a build that breaks off leaves no index."""
+        return ()
+
+    def drop_half_made(self, name: str) -> None:
+        """Nothing, as there is none."""
+
+    def room(self) -> tuple[Finding, ...]:
+        """Nothing: `copied` looks for room itself."""
+        return ()

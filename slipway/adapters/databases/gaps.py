@@ -6,25 +6,24 @@ from collections.abc import Mapping
 
 from sqlalchemy import text
 
-from slipway.adapters.databases.database import Address, Blocker
+from slipway.adapters.databases.database import MODES, TABLE, Address, Blocker
 from slipway.adapters.databases.moving import connected
-from slipway.catalogue import LOCK_MODES, LockMode
+from slipway.catalogue import LockMode
 from slipway.rules.conflicts import conflict
 
 LONG_S = 0.1  # a transaction that is open for longer than this is no passing one
-MODES: dict[str, LockMode] = {"".join(mode.title().split()) + "Lock": mode for mode in LOCK_MODES}
-HOLDERS = """
+HOLDERS = f"""
 SELECT a.pid, a.application_name AS application, coalesce(a.state, '') AS state, left(a.query, 200) AS query,
        a.xact_start AS since, l.mode, held.name AS held
 FROM pg_locks l
 JOIN pg_stat_activity a ON a.pid = l.pid
-JOIN pg_class c ON c.oid = l.relation
-JOIN pg_namespace n ON n.oid = c.relnamespace
-CROSS JOIN LATERAL (SELECT CASE n.nspname WHEN 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END) AS held (name)
+JOIN pg_class t ON t.oid = l.relation
+JOIN pg_namespace n ON n.oid = t.relnamespace
+CROSS JOIN LATERAL (SELECT {TABLE}) AS held (name)
 WHERE l.granted AND a.datname = current_database() AND a.pid <> pg_backend_pid()
   AND a.xact_start < clock_timestamp() - make_interval(secs => :long_s) AND held.name = ANY(:tables)
 ORDER BY a.xact_start
-"""
+"""  # noqa: S608 - put together from constants
 
 
 def in_the_way(database: Address, wanted: Mapping[str, LockMode]) -> list[Blocker]:

@@ -8,7 +8,7 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,11 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from slipway import interruption
-from slipway.adapters.databases.database import COPY_PREFIX, Blocker, Database
+from slipway.adapters.databases.database import COPY_PREFIX, Database, TellsNoLocks
 from slipway.adapters.databases.mariadb_reading import SIZE, names_of_another, quoted, read_contents, read_schema
 from slipway.adapters.databases.mariadb_tools import SSL, client_tools, dump_into
 from slipway.adapters.databases.room import check_room, check_time
-from slipway.catalogue import LockMode
 from slipway.contents import TableContents
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.finding import Finding
@@ -69,7 +68,7 @@ ROOM_UNKNOWN = (
 )
 
 
-class MariaDB:
+class MariaDB(TellsNoLocks):
     """One database of a MariaDB or MySQL server."""
 
     def __init__(self, url: URL) -> None:
@@ -94,10 +93,6 @@ class MariaDB:
         """Raise SlipwayError without the dump tool, and Unavailable where the server does not answer."""
         client_tools()
         self._value("SELECT 1")
-
-    def room(self) -> tuple[Finding, ...]:
-        """Nothing: `copied` looks for room itself."""
-        return ()
 
     def connection_url(self) -> str:
         """The URL with its password, for the environment of the service's own commands."""
@@ -212,22 +207,6 @@ class MariaDB:
         """End the sessions that hold the lock by which `command_url` names them, and wait until they are gone."""
         with self._connected() as connection:
             return self._end(connection, "IS_USED_LOCK(CONCAT(:lock, ID)) = ID", lock=self._lock(application))
-
-    @contextmanager
-    def blockers_of(self, application: str) -> Iterator[list[Blocker]]:
-        """Nobody: the server does not tell, as `unchecked` says."""
-        yield []
-
-    def in_the_way(self, wanted: Mapping[str, LockMode]) -> list[Blocker]:
-        """Nobody: who keeps a lock of a table is not told before it is asked for."""
-        return []
-
-    def half_made(self) -> tuple[str, ...]:
-        """Nothing: a build that breaks off leaves no index."""
-        return ()
-
-    def drop_half_made(self, name: str) -> None:
-        """Nothing, as there is none."""
 
     def _limits_reach(self) -> bool:
         return self.url.drivername.partition("+")[2] in LIMITED and "init_command" not in self.url.query

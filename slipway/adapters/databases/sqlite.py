@@ -12,7 +12,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -22,10 +22,9 @@ import psutil
 from sqlalchemy import URL
 
 from slipway import interruption
-from slipway.adapters.databases.database import COPY_PREFIX, Blocker, Database
+from slipway.adapters.databases.database import COPY_PREFIX, Database, TellsNoLocks
 from slipway.adapters.databases.room import COPY_WITHIN_S, check_room, check_time, private_folder, temporary
 from slipway.adapters.databases.sqlite_reading import read_contents, read_schema
-from slipway.catalogue import LockMode
 from slipway.contents import TableContents
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.finding import Finding
@@ -61,7 +60,7 @@ UNCHECKED = {
 }
 
 
-class SQLite:
+class SQLite(TellsNoLocks):
     """One SQLite file. `directory` is where the service's commands run: a relative file is seen from there."""
 
     def __init__(self, url: URL, directory: Path) -> None:
@@ -96,10 +95,6 @@ class SQLite:
             f"{self.name}-journal"
         ).exists():  # one cut off is undone by the service's own command
             self.schema()
-
-    def room(self) -> tuple[Finding, ...]:
-        """Nothing: `copied` looks for room itself."""
-        return ()
 
     def connection_url(self) -> str:
         """The URL, with the file's whole path."""
@@ -188,22 +183,6 @@ class SQLite:
                 process.kill()
         psutil.wait_procs(found, timeout=BUSY_S)
         return len(found)
-
-    @contextmanager
-    def blockers_of(self, application: str) -> Iterator[list[Blocker]]:
-        """Nobody: SQLite does not tell who holds its lock."""
-        yield []
-
-    def in_the_way(self, wanted: Mapping[str, LockMode]) -> list[Blocker]:
-        """Nobody: the file has one lock, and a try finds it locked or not."""
-        return []
-
-    def half_made(self) -> tuple[str, ...]:
-        """Nothing: SQLite builds no index outside a transaction."""
-        return ()
-
-    def drop_half_made(self, name: str) -> None:
-        """Nothing, as there is none."""
 
     def _lock(self, path: Path) -> int | None:
         with self._told():

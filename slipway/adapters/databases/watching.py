@@ -29,17 +29,16 @@ from sqlalchemy import URL, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from slipway.adapters.databases.catalogue import OURS, TABLE
-from slipway.adapters.databases.database import DRIVER
+from slipway.adapters.databases.catalogue import OURS
+from slipway.adapters.databases.database import DRIVER, MODES, TABLE
 from slipway.adapters.databases.journal import MOST_TEXTS, Journal
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.databases.relay import HOST, Heard, Relay
 from slipway.adapters.databases.wire import Ended, Ready
-from slipway.catalogue import LOCK_MODES, Lock, LockMode, Statement, strength
+from slipway.catalogue import LockMode, Statement
 from slipway.errors import Unavailable
 
 EVERY_S = 0.02
-MODES = {"".join(word.title() for word in mode.split()) + "Lock": mode for mode in LOCK_MODES}
 SESSION = "-c statement_timeout=5000 -c application_name=slipway-watch"
 
 LOCKS = f"""
@@ -70,16 +69,6 @@ class Watch:
         self.left_out = 0  # statements beyond the first thousand texts, counted in no other way
         self.rewritten: tuple[str, ...] = ()
         self.unseen = ""  # why not every statement was seen, or nothing
-
-    @property
-    def strongest_locks(self) -> tuple[Lock, ...]:
-        """The strongest lock on each table, and of equal ones the longest held, by table."""
-        found: dict[str, Lock] = {}
-        for lock in (lock for statement in self.statements for lock in statement.locks):
-            found[lock.table] = max(
-                found.get(lock.table, lock), lock, key=lambda each: (strength(each.mode), each.held_s)
-            )
-        return tuple(found[table] for table in sorted(found))
 
 
 @contextlib.contextmanager
