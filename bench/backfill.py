@@ -41,9 +41,11 @@ table = "accounts"
 key = "id"
 set = {{ balance = "balance + 1" }}
 [batch]
+target_s = 5
 start = {batch}
 smallest = {batch}
 largest = {batch}
+load = 1
 [health]
 wait_for_autovacuum = false               # the loop by hand looks at nothing
 """

@@ -31,7 +31,7 @@ def main() -> int:
         rounds = [(_ours(live), _theirs(live, place)) for _ in range(ROUNDS)]
         ours, theirs = (statistics.median(side) for side in zip(*rounds, strict=True))
         line = {
-            "name": "rehearse/copy",
+            "name": "copy/gigabyte",
             "unit": "s",
             "ours": round(ours, 2),
             "peer": "pg_dump-and-restore-by-hand",

@@ -1,22 +1,23 @@
 """Live: the 99th percentile of a service's queries while a migration climbs for its lock, and while a backfill runs.
 
-One PostgreSQL with fsync; visitors read and write single rows at a fixed rate, timed from when each was due. Windows
-without anything beside them come in turn with the others, so that the machine's own noise falls on all alike. The
-migration needs the strongest lock on the table that everybody uses, while somebody's long transaction keeps it.
+One PostgreSQL with fsync; visitors read and write single rows at a fixed rate, timed from when each was due, in a
+process of their own. Windows without anything beside them come in turn with the others, so that the machine's own noise
+falls on all alike. The migration needs the strongest lock on the table that everybody uses, while somebody's long
+transaction keeps it. The backfill runs as it does by default. The same by hand, for comparison: the migration without
+a limit on its wait, and a loop in the database without rests.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import statistics
+import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,9 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import make_url
 
+from bench.backfill import LOOP
 from bench.server import bench_server
+from bench.visitors import RATE
 from deployments.processes import exit_on_sigterm
 from slipway.adapters.databases.postgresql import run_tool
 from slipway.catalogue import Lock, Statement
@@ -36,14 +39,10 @@ from slipway.steps.backfill import backfill, validate
 from slipway.steps.migrate import migrate, migrate_back
 
 VARIABLE = "BENCH_LIVE_URL"
-ROWS = 400_000
-RATE, VISITORS, WINDOW_S, ROUNDS = (
-    200,
-    4,
-    8.0,
-    4,
-)  # queries a second, threads, seconds without work, windows of each kind
-LONG_S = 3.0  # so long the long transaction keeps its lock from the migration
+ROWS = 500_000
+WINDOW_S, ROUNDS = 12.0, 4  # seconds without work, windows of each kind
+BATCH = 1_000  # rows a batch of the loop by hand
+LONG_S = 10.0  # so long the long transaction keeps its lock from the migration
 CONFIG = f"""
 [[service]]
 name = "bench"
@@ -109,25 +108,36 @@ def main() -> int:
     with bench_server() as (place, url):
         os.environ[VARIABLE] = url
         settings = _prepare(place, url)
-        quiet: list[float] = []
-        beside: dict[str, list[float]] = {"migration": [], "backfill": []}
+        works = {
+            "nothing-beside": None,
+            "migration": partial(_migration, settings, url),
+            "backfill": partial(_backfill, settings, url),
+            "migration-by-hand": partial(_migration_by_hand, settings, url),
+            "loop-by-hand": partial(_loop_by_hand, url),
+        }
+        p99s: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(ROUNDS):
-            for name, work in (("migration", _migration), ("backfill", _backfill)):
-                quiet.append(_p99(url, None))
-                beside[name].append(_p99(url, partial(work, settings, url)))
-        for name, p99s in beside.items():
-            _print(name, statistics.median(p99s), statistics.median(quiet))
+            for name, work in works.items():
+                p99s[name].append(_p99(url, work))
+        medians = {name: statistics.median(found) for name, found in p99s.items()}
+        for ours, peer in (
+            ("migration", "nothing-beside"),
+            ("migration", "migration-by-hand"),
+            ("backfill", "nothing-beside"),
+            ("backfill", "loop-by-hand"),
+        ):
+            _print(ours, peer, medians)
     return 0
 
 
-def _print(name: str, ours: float, without: float) -> None:
+def _print(ours: str, peer: str, medians: dict[str, float]) -> None:
     line = {
-        "name": f"live-p99/{name}",
+        "name": f"{ours}/p99-of-live-queries",
         "unit": "ms",
-        "ours": round(ours, 2),
-        "peer": "nothing-beside",
-        "theirs": round(without, 2),
-        "ratio": round(without / ours, 2),
+        "ours": round(medians[ours], 2),
+        "peer": peer,
+        "theirs": round(medians[peer], 2),
+        "ratio": round(medians[peer] / medians[ours], 2),
         "queries_per_s": RATE,
     }
     print(json.dumps(line), flush=True)
@@ -159,6 +169,14 @@ def _migration(settings: Settings, url: str) -> None:
     migrate_back(plan, settings.config.parent)
 
 
+def _migration_by_hand(settings: Settings, url: str) -> None:
+    """The same moves, each waiting for its lock as long as it takes: everybody queues behind it."""
+    command = [sys.executable, "move.py"]
+    with _long_transaction(url):
+        subprocess.run([*command, "with"], cwd=settings.config.parent, check=True)
+    subprocess.run([*command, "without"], cwd=settings.config.parent, check=True)
+
+
 @contextmanager
 def _long_transaction(url: str) -> Iterator[None]:
     """Somebody has read the table, and keeps the transaction open for a while."""
@@ -178,39 +196,27 @@ def _backfill(settings: Settings, url: str) -> None:
     backfill(validate("bench", settings), settings.changes, lambda _: None, lambda: "")
 
 
+def _loop_by_hand(url: str) -> None:
+    """Every row once, as somebody would write it down in psql."""
+    _psql(url, LOOP.format(batch=BATCH))
+
+
 def _p99(url: str, work: Callable[[], None] | None) -> float:
     """The 99th percentile in ms while the work lasts, or over a window without any."""
-    over = threading.Event()
-    with ThreadPoolExecutor(VISITORS) as pool:
-        visitors = [pool.submit(_visit, url, number, over) for number in range(VISITORS)]
+    command = [sys.executable, "-m", "bench.visitors", url.replace("+psycopg", ""), str(ROWS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as visitors:
+        assert visitors.stdin is not None
+        assert visitors.stdout is not None
+        assert visitors.stdout.readline() == "visiting\n"
         try:
             if work is not None:
                 work()
             else:
                 time.sleep(WINDOW_S)
         finally:
-            over.set()
-        samples = [sample for visitor in visitors for sample in visitor.result()]
+            visitors.stdin.close()
+        samples: list[float] = json.loads(visitors.stdout.read())
     return statistics.quantiles(samples, n=100)[98] * 1_000
-
-
-def _visit(url: str, number: int, over: threading.Event) -> list[float]:
-    """One visitor: three reads to a write, each due at its time; seconds from then until it was answered."""
-    pick = random.Random(number)  # noqa: S311 - which row, and no secret
-    took: list[float] = []
-    every = VISITORS / RATE
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as database:
-        due = time.perf_counter() + number * every / VISITORS
-        while not over.is_set():
-            time.sleep(max(0.0, due - time.perf_counter()))
-            row = pick.randint(1, ROWS)
-            if pick.random() < 0.25:
-                database.execute("UPDATE accounts SET note = note WHERE id = %s", (row,))
-            else:
-                database.execute("SELECT balance, note FROM accounts WHERE id = %s", (row,)).fetchone()
-            took.append(time.perf_counter() - due)
-            due += every
-    return took
 
 
 if __name__ == "__main__":

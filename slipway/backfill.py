@@ -33,12 +33,17 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")] 
 
 
 class Batch(Noun):
-    """How large a batch may be and how long; its size follows `target_s` between `smallest` and `largest` rows."""
+    """How large a batch may be and how long; its size follows `target_s` between `smallest` and `largest` rows.
 
-    target_s: float = Field(default=1.0, ge=0.05, le=60)
-    start: int = Field(default=1_000, ge=1)
-    smallest: int = Field(default=100, ge=1)
-    largest: int = Field(default=2_000_000, le=2_000_000)
+    `load` is the share of the time that batches may take; the rest is rest. The defaults are such that people who use
+    the table do not notice (`python -m bench.live`).
+    """
+
+    target_s: float = Field(default=0.01, ge=0.001, le=60)
+    start: int = Field(default=100, ge=1)
+    smallest: int = Field(default=10, ge=1)
+    largest: int = Field(default=150, le=2_000_000)
+    load: float = Field(default=0.2, ge=0.001, le=1)
     statement_timeout_s: float = Field(default=15, ge=0.1, le=600)
     lock_timeout_s: float = Field(default=1, ge=0.05, le=60)
     pause_s: float = Field(default=0, ge=0, le=60)

@@ -103,7 +103,7 @@ def test_what_is_left_out(tmp_path: Path) -> None:
     """No row may be skipped, and no limit of health holds that nobody set."""
     write(tmp_path, EXAMPLE)
     backfill, _ = load_backfill(tmp_path, "emails")
-    assert (backfill.max_bad_rows, backfill.batch.target_s) == (0, 1)
+    assert (backfill.max_bad_rows, backfill.batch.target_s) == (0, 0.01)
     assert (backfill.health.longest_transaction_s, backfill.health.replication_lag_s) == (None, None)
 
 
@@ -128,7 +128,7 @@ def test_the_digest_is_of_what_decides_the_outcome(tmp_path: Path) -> None:
     """Batches, limits and sentences may change on the way; expressions and the rows of a file may not."""
     write(tmp_path, EXAMPLE)
     first = load_backfill(tmp_path, "emails")[1]
-    write(tmp_path, EXAMPLE.replace("as typed", "as they came") + "[batch]\nstart = 500\n")
+    write(tmp_path, EXAMPLE.replace("as typed", "as they came") + "[batch]\nstart = 50\n")
     assert load_backfill(tmp_path, "emails")[1] == first
     write(tmp_path, EXAMPLE.replace("lower(", "upper("))
     assert load_backfill(tmp_path, "emails")[1] != first

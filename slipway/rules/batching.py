@@ -38,6 +38,11 @@ def after_batch(pace: Pace, batch: Batch, rows: int, seconds: float, working_s: 
     return Pace(size=_bounded(wanted, batch), rate=rate, speed=speed, batches=pace.batches + 1)
 
 
+def rest_s(batch: Batch, seconds: float) -> float:
+    """How long to rest after a batch that took `seconds`, so that batches take no more than their share of the time."""
+    return max(batch.pause_s, seconds * (1 / batch.load - 1))
+
+
 def after_timeout(pace: Pace, batch: Batch) -> Pace:
     """Half the size; what was known of the rate no longer holds."""
     return pace.model_copy(update={"size": _bounded(pace.size // 2, batch), "rate": None})

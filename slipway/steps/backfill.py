@@ -23,7 +23,7 @@ from slipway.adapters.signals import read_signals
 from slipway.backfill import Backfill, load_backfill, read_csv
 from slipway.errors import InvalidInput, SlipwayError
 from slipway.outcomes import Backfilled, BackfillPlan, BackfillProgress, SkippedRow
-from slipway.rules.batching import MOST_TIMEOUTS, Pace, after_batch, after_timeout, eta_s, wait_after_timeout
+from slipway.rules.batching import MOST_TIMEOUTS, Pace, after_batch, after_timeout, eta_s, rest_s, wait_after_timeout
 from slipway.rules.health import hold_reasons
 from slipway.service import Service, load_service
 from slipway.settings import Settings
@@ -163,7 +163,7 @@ class _Way:
         else:
             self.pace = after_batch(self.pace, self.plan.backfill.batch, rows, seconds, working)
             self.limit = self.pace.size
-        _sleep(self.plan.backfill.batch.pause_s)
+        _sleep(rest_s(self.plan.backfill.batch, seconds))
 
     def _after_timeout(self, error: TimedOut) -> None:
         self.timeouts += 1

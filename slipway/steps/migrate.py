@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from slipway import interruption
@@ -18,9 +16,10 @@ from slipway.rules.conflicts import wanted_locks
 from slipway.rules.ladder import pauses, waited_for_a_lock
 from slipway.service import Noun
 from slipway.steps.restarts import told_restarts
+from slipway.steps.waiting import Patience, wait, wait_for_a_gap, words
 from slipway.steps.whole import Whole
 
-GAP_WITHIN_S, LOOK_EVERY_S = 5.0, 0.2
+GAP_WITHIN_S = 5.0
 logger = logging.getLogger("slipway.migrate")
 
 
@@ -118,8 +117,10 @@ def _look_act_look(plan: Plan, tool: MigrationTool, database: Database, move: Mo
 def _climb(tool: MigrationTool, database: Database, move: Move, whole: Whole) -> list[Blocker]:
     """Try until the move is made, each time with a limit; the answer is who blocked it meanwhile."""
     met: dict[int, Blocker] = {}
-    for number, pause in enumerate([*pauses(tool.migrations.tries), None], start=1):
-        met |= _wait_for_a_gap(database, move.wanted, GAP_WITHIN_S)
+    rungs = pauses(tool.migrations.tries)
+    patience = Patience(GAP_WITHIN_S, sum(rungs))
+    for number, pause in enumerate([*rungs, None], start=1):
+        met |= wait_for_a_gap(database, move.wanted, patience)
         with interruption.unbroken(), database.blockers_of(tool.application) as blockers:
             ran = tool.upgrade(move.to) if move.forward else tool.downgrade(move.to)
         if ran.exit_code != 0:
@@ -133,21 +134,8 @@ def _climb(tool: MigrationTool, database: Database, move: Move, whole: Whole) ->
         if pause is None or reached != move.start or not waited_for_a_lock(ran):
             raise _not_moved(ran, move, reached, number, list(met.values()))
         logger.warning("try %d got no lock in time%s; next in %.1f s", number, _who(blockers), pause)
-        _wait(pause)
+        wait(pause)
     raise AssertionError("the last rung returns or raises")
-
-
-def _wait_for_a_gap(database: Database, wanted: Mapping[str, LockMode], within_s: float) -> dict[int, Blocker]:
-    """Wait while somebody is seen in the way; then the try is made all the same. The answer is who that was.
-
-    Who asks for a lock and waits keeps everybody waiting that comes later, so it is better not to ask yet.
-    """
-    met: dict[int, Blocker] = {}
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline and (found := database.in_the_way(wanted)):
-        met |= {blocker.pid: blocker for blocker in found}
-        _wait(LOOK_EVERY_S)
-    return met
 
 
 def _not_moved(ran: CommandRun, move: Move, reached: str, tries: int, met: list[Blocker]) -> SlipwayError:
@@ -162,12 +150,4 @@ def _not_moved(ran: CommandRun, move: Move, reached: str, tries: int, met: list[
 
 
 def _who(blockers: list[Blocker]) -> str:
-    return f", blocked by {'; '.join(blocker.words() for blocker in blockers)}" if blockers else ""
-
-
-def _wait(seconds: float) -> None:
-    """Wait for the next try. Nothing has been changed yet, so a cancel may end it."""
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        interruption.check()
-        time.sleep(min(left, interruption.EVERY_S))
+    return f", blocked by {words(blockers)}" if blockers else ""

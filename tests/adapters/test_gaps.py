@@ -55,12 +55,13 @@ def test_an_open_transaction(
     """Who has read keeps only the strongest lock away, who has written more of them; each on its own table."""
     somebody.execute(statement.encode())
     time.sleep(gaps.LONG_S * 1.5)
-    found = in_the_way(orders, {table: mode})
+    with in_the_way(orders, {table: mode}) as look:
+        found = look()
+        somebody.rollback()
+        assert look() == []
     assert [blocker.pid for blocker in found] == ([somebody.info.backend_pid] if blocks else [])
     if blocks:
         assert found[0].words().startswith(f"pid {somebody.info.backend_pid} (report, idle in transaction, since ")
-        somebody.rollback()
-        assert in_the_way(orders, {table: mode}) == []
 
 
 def test_a_passing_transaction(
@@ -69,11 +70,13 @@ def test_a_passing_transaction(
     """One that has just begun is over soon: nobody need wait for a gap between such."""
     monkeypatch.setattr(gaps, "LONG_S", 60.0)
     somebody.execute("SELECT * FROM orders")
-    assert in_the_way(orders, {"orders": "ACCESS EXCLUSIVE"}) == []
+    with in_the_way(orders, {"orders": "ACCESS EXCLUSIVE"}) as look:
+        assert look() == []
 
 
 def test_nothing_wanted(orders: PostgreSQL, somebody: psycopg.Connection[Any]) -> None:
     """A migration that takes no strong lock has nobody in its way."""
     somebody.execute("SELECT * FROM orders")
-    assert in_the_way(orders, {}) == []
-    assert in_the_way(orders, {"no such table": "SHARE"}) == []
+    for wanted in ({}, {"no such table": "SHARE"}):
+        with in_the_way(orders, wanted) as look:
+            assert look() == []

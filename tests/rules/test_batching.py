@@ -3,7 +3,7 @@
 import pytest
 
 from slipway.backfill import Batch
-from slipway.rules.batching import Pace, after_batch, after_timeout, eta_s, wait_after_timeout
+from slipway.rules.batching import Pace, after_batch, after_timeout, eta_s, rest_s, wait_after_timeout
 
 BATCH = Batch(start=1_000, smallest=100, largest=50_000, target_s=1)
 
@@ -81,3 +81,10 @@ def test_an_eta_that_nobody_knows(pace: Pace, total: int | None, passed: int) ->
 def test_a_batch_that_takes_no_time_at_all() -> None:
     """A clock that did not move is no division by zero."""
     assert after_batch(Pace(size=1_000), BATCH, 1_000, 0.0, 0.0).size == 1_200
+
+
+def test_batches_take_their_share_of_the_time() -> None:
+    """A quarter of it means three times as long a rest; a pause that is longer is kept; all of it means no rest."""
+    assert rest_s(Batch(load=0.25), 0.02) == pytest.approx(0.06)
+    assert rest_s(Batch(load=0.25, pause_s=0.1), 0.02) == 0.1
+    assert rest_s(Batch(load=1), 0.02) == 0

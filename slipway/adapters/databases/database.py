@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Protocol
@@ -44,6 +44,9 @@ class Blocker(Noun):
         """Who it is, since when, and what it last ran."""
         name = f"{self.application}, " if self.application else ""
         return f"pid {self.pid} ({name}{self.state}, since {self.since:%H:%M:%S} UTC: {' '.join(self.query.split())})"
+
+
+Look = Callable[[], list[Blocker]]
 
 
 class Database(Protocol):
@@ -102,8 +105,8 @@ class Database(Protocol):
     def blockers_of(self, application: str) -> AbstractContextManager[list[Blocker]]:
         """Who blocks the sessions called `application` while the block lasts, as far as the database tells."""
 
-    def in_the_way(self, wanted: Mapping[str, LockMode]) -> list[Blocker]:
-        """Whose open transactions exclude the wanted locks (by table), as far as the database tells."""
+    def in_the_way(self, wanted: Mapping[str, LockMode]) -> AbstractContextManager[Look]:
+        """A look at whose open transactions exclude the wanted locks (by table), as far as the database tells."""
 
     def half_made(self) -> tuple[str, ...]:
         """What a broken build outside a transaction has left (invalid indexes)."""
@@ -120,9 +123,10 @@ class TellsNoLocks:
         """Nobody that is known, as `unchecked` says."""
         yield []
 
-    def in_the_way(self, wanted: Mapping[str, LockMode]) -> list[Blocker]:
+    @contextmanager
+    def in_the_way(self, wanted: Mapping[str, LockMode]) -> Iterator[Look]:
         """Nobody that is known."""
-        return []
+        yield list
 
     def half_made(self) -> tuple[str, ...]:
         """Nothing: a build that breaks off leaves no index."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from slipway.adapters.databases.database import MODES, TABLE, Address, Blocker
+from slipway.adapters.databases.database import MODES, TABLE, Address, Blocker, Look
 from slipway.adapters.databases.moving import connected
 from slipway.catalogue import LockMode
 from slipway.rules.conflicts import conflict
@@ -26,12 +27,21 @@ ORDER BY a.xact_start
 """  # noqa: S608 - put together from constants
 
 
-def in_the_way(database: Address, wanted: Mapping[str, LockMode]) -> list[Blocker]:
-    """The sessions whose open transactions exclude the wanted locks, the longest open first. Raises Unavailable."""
+@contextmanager
+def in_the_way(database: Address, wanted: Mapping[str, LockMode]) -> Iterator[Look]:
+    """A look at the sessions whose open transactions exclude the wanted locks, the longest open first.
+
+    All looks go over one connection: a new one each would cost the server more than the look. Raises Unavailable.
+    """
     if not wanted:
-        return []
+        yield list
+        return
     with connected(database) as connection:
-        rows = connection.execute(text(HOLDERS), {"long_s": LONG_S, "tables": list(wanted)}).mappings().all()
+        yield lambda: _look(connection, wanted)
+
+
+def _look(connection: Connection, wanted: Mapping[str, LockMode]) -> list[Blocker]:
+    rows = connection.execute(text(HOLDERS), {"long_s": LONG_S, "tables": list(wanted)}).mappings().all()
     found: dict[int, Blocker] = {}
     for row in rows:
         if row["pid"] not in found and conflict(wanted[row["held"]], MODES[row["mode"]]):

@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from slipway.adapters.commands import outputs
 from slipway.adapters.databases import gaps, moving
 from slipway.adapters.databases.contents import read_contents
-from slipway.adapters.databases.database import COPY_PREFIX, DRIVER, Blocker, Database
+from slipway.adapters.databases.database import COPY_PREFIX, DRIVER, Blocker, Database, Look
 from slipway.adapters.databases.room import private_folder, temporary
 from slipway.adapters.databases.server_room import check_server_room
 from slipway.catalogue import LockMode
@@ -150,7 +150,7 @@ class PostgreSQL:
         """Who blocks these sessions, seen every 0.1 s."""
         return moving.blockers_of(self, application)
 
-    def in_the_way(self, wanted: Mapping[str, LockMode]) -> list[Blocker]:
+    def in_the_way(self, wanted: Mapping[str, LockMode]) -> AbstractContextManager[Look]:
         """The longest open first. Raises Unavailable."""
         return gaps.in_the_way(self, wanted)
 
