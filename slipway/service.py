@@ -45,6 +45,7 @@ class Database(Noun):
     url: EnvironmentReference
     variable: str = Field(default="DATABASE_URL", pattern=r"^[A-Z][A-Z0-9_]*$")
     clone: EnvironmentReference | None = None  # a copy that the owner keeps: rehearsals use it, and copy nothing
+    copy_within_s: float = Field(default=3_600, gt=0, le=604_800)  # no copy is begun that would take longer
 
 
 class MigrationCommands(Noun):

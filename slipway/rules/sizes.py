@@ -25,3 +25,11 @@ def bytes_in_words(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size / 1e3:.0f} kB"
+
+
+def seconds_in_words(seconds: float) -> str:
+    """Return "8 s", "12 min" or "3.4 h"."""
+    for unit, factor, below in (("s", 1, 90), ("min", 60, 90 * 60)):
+        if seconds < below:
+            return f"{seconds / factor:.0f} {unit}" if seconds >= 1 else f"{seconds:.1f} s"
+    return f"{seconds / 3_600:.1f} h"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,33 @@ from slipway.adapters.databases.opening import clone_database
 from slipway.adapters.migrating import BASE, MigrationTool
 from slipway.errors import SlipwayError
 from slipway.finding import Finding
+from slipway.rules.sizes import bytes_in_words, seconds_in_words
 from slipway.service import Service
+
+COPY_BYTES_PER_S = 50e6  # half of what `python -m bench.copy` saw on two cores: dump, restore and a look at the rows
+logger = logging.getLogger("slipway.rehearse")
 
 
 def see_room(service: Service, live: Database) -> tuple[Finding, ...]:
-    """Raise SlipwayError where a copy finds no room; what could not be looked at is told. A clone needs none."""
+    """Raise SlipwayError where a copy finds no room or no time; what could not be looked at is told. A clone needs neither."""
     assert service.database is not None  # held by check_fit
-    return live.room() if service.database.clone is None else ()
+    if service.database.clone is not None:
+        return ()
+    _see_time(live, service.database.copy_within_s)
+    return live.room()
+
+
+def _see_time(live: Database, within_s: float) -> None:
+    size = live.size_bytes()
+    seconds = size / COPY_BYTES_PER_S
+    logger.info("a copy of %s, %s, takes about %s", live.name, bytes_in_words(size), seconds_in_words(seconds))
+    if seconds > within_s:
+        raise SlipwayError(
+            f"A copy of {live.name}, {bytes_in_words(size)}, would take about {seconds_in_words(seconds)}. "
+            "Nothing was copied.",
+            expected=f"At most {seconds_in_words(within_s)} (copy_within_s in [service.database]), or a clone.",
+            retry_is_safe=True,
+        )
 
 
 @contextmanager

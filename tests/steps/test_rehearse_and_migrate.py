@@ -221,6 +221,19 @@ def test_no_room_for_the_dump(make: Make, monkeypatch: pytest.MonkeyPatch) -> No
     assert state(history) == before
 
 
+def test_no_time_for_the_copy(make: Make) -> None:
+    """A copy that would take longer than the owner allows for is not begun."""
+    history = make(INDEX)
+    before, plan = state(history), history.plan("0001", "0002")
+    assert plan.service.database is not None
+    short = plan.service.database.model_copy(update={"copy_within_s": 0.1})
+    plan = plan.model_copy(update={"service": plan.service.model_copy(update={"database": short})})
+    with pytest.raises(SlipwayError, match=r"would take about 0\.[12] s\. Nothing was copied\.") as refused:
+        rehearse(plan, history.folder)
+    assert refused.value.expected == "At most 0.1 s (copy_within_s in [service.database]), or a clone."
+    assert state(history) == before
+
+
 def test_there_and_back(make: Make) -> None:
     """The live database is moved and goes back to the schema and rows it had; a repeat of either does nothing."""
     history = make(INDEX)
