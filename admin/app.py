@@ -6,46 +6,27 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Body, Depends, FastAPI, Header, Query, Request, Response
+from fastapi import Body, FastAPI, Header, Query, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from admin import actions, problems
+from admin import actions, pages, problems
 from admin.actions import Said
-from admin.jobs import Jobs, describe
-from admin.prefect_api import Document, Prefect
-from admin.problems import Conflict, NotFound
-from admin.runs import detail, summary
-from slipway.adapters.attempts import Attempts
-from slipway.adapters.store import Store
+from admin.doors import Doors, TheDoors
+from admin.jobs import describe
+from admin.prefect_api import Document
+from admin.problems import Conflict
+from admin.runs import summary
 from slipway.errors import SlipwayError
 from slipway.service import ServiceName
 from slipway.settings import Settings
 
-WINDOW = timedelta(days=7)
 NOTICE = "Without sign-in: this service answers on 127.0.0.1 only. Do not put it behind a public address."
 StateType = Annotated[str, Query(pattern=r"^[A-Z]+$")]
-
-
-class Doors:
-    """What the requests share: Prefect, our store, the jobs."""
-
-    def __init__(self, settings: Settings, prefect_url: str) -> None:
-        self.prefect = Prefect(prefect_url)
-        self.store = Store(settings.database_url)
-        self.attempts = Attempts(self.store)
-        self.jobs = Jobs(self.prefect, settings)
-
-    async def run(self, run_id: UUID) -> Document:
-        """One run. Raises NotFound."""
-        run = await self.prefect.run(str(run_id))
-        if run is None:
-            raise NotFound(f"There is no run {run_id}.", expected="The id of a run, as GET /runs lists them.")
-        return run
 
 
 def create_app() -> FastAPI:
@@ -60,22 +41,14 @@ def create_app() -> FastAPI:
 
     app = FastAPI(title="Slipway", description=NOTICE, lifespan=lifespan)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    problems.install(app)
+    problems.install(app, pages.problem_page)
     _add_health(app)
     _add_jobs(app)
     _add_runs(app)
     _add_actions(app)
     _add_pausing(app)
+    pages.install(app)
     return app
-
-
-def doors_of(request: Request) -> Doors:
-    """The doors of the running app."""
-    found: Doors = request.app.state.doors
-    return found
-
-
-TheDoors = Annotated[Doors, Depends(doors_of)]
 
 
 def _add_health(app: FastAPI) -> None:
@@ -129,11 +102,7 @@ def _add_jobs(app: FastAPI) -> None:
 async def _started(doors: Doors, job: str, parameters: Document, key: str | None, response: Response) -> Document:
     run = await doors.jobs.start(job, parameters, key)
     response.headers["Location"] = f"/runs/{run['id']}"
-    return summary(run, await _names(doors))
-
-
-async def _names(doors: Doors) -> dict[str, str]:
-    return {identifier: name for name, identifier in (await doors.jobs.ids()).items()}
+    return summary(run, await doors.names())
 
 
 def _add_runs(app: FastAPI) -> None:
@@ -147,25 +116,12 @@ def _add_runs(app: FastAPI) -> None:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> list[dict[str, Any]]:
         """Runs, the newest first; the last seven days unless `since` says otherwise."""
-        names = await _names(doors)
-        wanted = [(await doors.jobs.find(job))["id"]] if job else list(names)
-        found = await doors.prefect.runs(
-            deployments=wanted,
-            limit=limit,
-            states=[state] if state else None,
-            tags=[f"service:{service}"] if service else None,
-            since=since or datetime.now(UTC) - WINDOW,
-        )
-        return [summary(run, names) for run in found]
+        return await doors.runs(job=job, states=[state] if state else [], service=service, since=since, limit=limit)
 
     @app.get("/runs/{run_id}")
     async def one_run(run_id: UUID, doors: TheDoors) -> dict[str, Any]:
         """One run: its steps, findings, measurements, verdict, decision and record."""
-        run = await doors.run(run_id)
-        steps, left = await asyncio.gather(
-            doors.prefect.steps(str(run_id)), asyncio.to_thread(doors.store.outcomes_of, str(run_id))
-        )
-        return detail(run, steps, left, await _names(doors))
+        return await doors.detail(run_id)
 
 
 def _add_actions(app: FastAPI) -> None:
@@ -182,26 +138,26 @@ def _add_actions(app: FastAPI) -> None:
     async def cancel(run_id: UUID, said: Said, doors: TheDoors) -> dict[str, Any]:
         """Cancel a run: before the migration it stops, after it it goes all the way back."""
         await actions.cancel(doors.prefect, doors.attempts, await doors.run(run_id), said)
-        return summary(await doors.run(run_id), await _names(doors))
+        return summary(await doors.run(run_id), await doors.names())
 
     @app.post("/runs/{run_id}/approve", status_code=202)
     async def approve(run_id: UUID, said: Said, doors: TheDoors) -> dict[str, Any]:
         """Say yes to a change that waits for approval after its rehearsal."""
         await actions.answer(doors.prefect, await doors.run(run_id), said, approved=True)
-        return summary(await doors.run(run_id), await _names(doors))
+        return summary(await doors.run(run_id), await doors.names())
 
     @app.post("/runs/{run_id}/reject", status_code=202)
     async def reject(run_id: UUID, said: Said, doors: TheDoors) -> dict[str, Any]:
         """Say no to a change that waits for approval; nothing is changed."""
         await actions.answer(doors.prefect, await doors.run(run_id), said, approved=False)
-        return summary(await doors.run(run_id), await _names(doors))
+        return summary(await doors.run(run_id), await doors.names())
 
 
 def _add_pausing(app: FastAPI) -> None:
     @app.post("/runs/{run_id}/pause", status_code=202)
     async def pause(run_id: UUID, said: Said, doors: TheDoors) -> dict[str, Any]:
         """Pause a backfill; what is done stays done, and its service stays held."""
-        shown = summary(await doors.run(run_id), await _names(doors))
+        shown = summary(await doors.run(run_id), await doors.names())
         await actions.pause(doors.attempts, shown, shown["job"], said)
         return shown
 
@@ -210,4 +166,4 @@ def _add_pausing(app: FastAPI) -> None:
         """Let a paused backfill go on."""
         run = await doors.run(run_id)
         await actions.resume(doors.attempts, run)
-        return summary(run, await _names(doors))
+        return summary(run, await doors.names())

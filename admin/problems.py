@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from collections.abc import Callable
+
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -28,42 +30,55 @@ STATUS: dict[type[SlipwayError], int] = {NotFound: 404, Conflict: 409, InvalidIn
 TITLE = {404: "Not found", 405: "Method not allowed", 409: "Conflict", 422: "Invalid input", 503: "Unavailable"}
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of the app a problem document."""
+Shown = Callable[[int, str, SlipwayError], Response]
+
+
+def is_page(path: str) -> bool:
+    """Whether a path is one of the pages; everything else speaks JSON."""
+    return path == "/" or path.startswith("/pages/")
+
+
+def install(app: FastAPI, page: Shown) -> None:
+    """Make every error of the app a problem document, and on the pages a page."""
+    app.state.problem_page = page
     app.add_exception_handler(SlipwayError, _of_slipway)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
 
 
-def problem(status: int, error: SlipwayError) -> JSONResponse:
-    """One problem document; an answer that may pass by itself says when to ask again."""
+def problem(request: Request, status: int, error: SlipwayError) -> Response:
+    """One problem, as a document or as a page; an answer that may pass by itself says when to ask again."""
+    title, headers = TITLE.get(status, "Error"), {"Retry-After": "5"} if status == 503 else {}
+    if is_page(request.url.path):
+        page: Response = request.app.state.problem_page(status, title, error)
+        page.headers.update(headers)
+        return page
     body = {
         "type": "about:blank",
-        "title": TITLE.get(status, "Error"),
+        "title": title,
         "status": status,
         "detail": str(error),
         "failed": error.failed,
         "expected": error.expected,
         "retry_is_safe": error.retry_is_safe,
     }
-    headers = {"Retry-After": "5"} if status == 503 else None
     return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
 
 
-async def _of_slipway(request: Request, error: Exception) -> JSONResponse:
+async def _of_slipway(request: Request, error: Exception) -> Response:
     assert isinstance(error, SlipwayError)
-    return problem(STATUS.get(type(error), 500), error)
+    return problem(request, STATUS.get(type(error), 500), error)
 
 
-async def _of_validation(request: Request, error: Exception) -> JSONResponse:
+async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
     return problem(
-        422, InvalidInput(f"The request is not valid: {faults}.", expected="A request as /openapi.json says.")
+        request, 422, InvalidInput(f"The request is not valid: {faults}.", expected="A request as /openapi.json says.")
     )
 
 
-async def _of_http(request: Request, error: Exception) -> JSONResponse:
+async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     told = f"{request.method} {request.url.path}: {error.detail}."
-    return problem(error.status_code, NotFound(told, expected="A request as /openapi.json says."))
+    return problem(request, error.status_code, NotFound(told, expected="A request as /openapi.json says."))

@@ -23,6 +23,7 @@ def summary(run: Document, jobs: JOBS_BY_ID) -> Document:
         "change": _tagged(run, "change"),
         "state": state_of(run),
         "created": run["created"],
+        "planned": run.get("expected_start_time") if run.get("auto_scheduled") else None,
         "started": run.get("start_time"),
         "ended": run.get("end_time"),
     }

@@ -1,0 +1,83 @@
+"""What the requests share: Prefect, our store, the jobs, and how runs are read. JSON and pages are drawn from the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from admin.jobs import Jobs
+from admin.prefect_api import Document, Prefect
+from admin.problems import NotFound
+from admin.runs import detail, summary
+from slipway.adapters.attempts import Attempts
+from slipway.adapters.store import Outcome, Store
+from slipway.settings import Settings
+
+WINDOW = timedelta(days=7)
+
+
+class Doors:
+    """What the requests share: Prefect, our store, the jobs."""
+
+    def __init__(self, settings: Settings, prefect_url: str) -> None:
+        self.settings = settings
+        self.prefect = Prefect(prefect_url)
+        self.store = Store(settings.database_url)
+        self.attempts = Attempts(self.store)
+        self.jobs = Jobs(self.prefect, settings)
+
+    async def run(self, run_id: UUID) -> Document:
+        """One run. Raises NotFound."""
+        run = await self.prefect.run(str(run_id))
+        if run is None:
+            raise NotFound(f"There is no run {run_id}.", expected="The id of a run, as GET /runs lists them.")
+        return run
+
+    async def names(self) -> dict[str, str]:
+        """The jobs' names by the ids of their deployments."""
+        return {identifier: name for name, identifier in (await self.jobs.ids()).items()}
+
+    async def runs(
+        self,
+        *,
+        job: str | None = None,
+        states: Sequence[str] = (),
+        service: str | None = None,
+        since: datetime | None = None,
+        limit: int = 50,
+    ) -> list[Document]:
+        """Runs as a list shows them, the newest first; the last seven days unless `since` says otherwise."""
+        names = await self.names()
+        wanted = [(await self.jobs.find(job))["id"]] if job else list(names)
+        found = await self.prefect.runs(
+            deployments=wanted,
+            limit=limit,
+            states=list(states) or None,
+            tags=[f"service:{service}"] if service else None,
+            since=since or datetime.now(UTC) - WINDOW,
+        )
+        return [summary(run, names) for run in found]
+
+    async def left_by(self, run_id: UUID) -> list[Outcome]:
+        """What the steps of a run left behind."""
+        return await asyncio.to_thread(self.store.outcomes_of, str(run_id))
+
+    async def detail(self, run_id: UUID) -> Document:
+        """One run with everything that is known of it. Raises NotFound."""
+        run = await self.run(run_id)
+        steps, left = await asyncio.gather(self.prefect.steps(str(run_id)), self.left_by(run_id))
+        return detail(run, steps, left, await self.names())
+
+
+def doors_of(request: Request) -> Doors:
+    """The doors of the running app."""
+    found: Doors = request.app.state.doors
+    return found
+
+
+TheDoors = Annotated[Doors, Depends(doors_of)]

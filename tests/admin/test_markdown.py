@@ -1,0 +1,31 @@
+"""Records and reports as HTML: what people wrote is shown, and never obeyed."""
+
+import pytest
+
+from admin.markdown import to_html
+
+
+@pytest.mark.parametrize(
+    ("markdown", "html"),
+    [
+        ("# Kept", "<h2>Kept</h2>\n"),
+        ("###### Deep", "<h6>Deep</h6>\n"),
+        ("a <script>alert(1)</script>", "<p>a &lt;script&gt;alert(1)&lt;/script&gt;</p>\n"),
+        ("<div onclick=x>", "<p>&lt;div onclick=x&gt;</p>\n"),
+        ("[a](javascript:alert)", "<p>[a](javascript:alert)</p>\n"),
+        ("[a](record.staging.md) and [b](https://example.com/)", '<p>a and <a href="https://example.com/">b</a></p>\n'),
+        ("Ada <ada@example.com>", "<p>Ada ada@example.com</p>\n"),
+        ('![Before "and" after](before-after.svg)', '<p><img src="/p.svg" alt="Before &quot;and&quot; after" /></p>\n'),
+    ],
+)
+def test_what_a_text_becomes(markdown: str, html: str) -> None:
+    """Headings stand below the page's own, HTML is text, only links into the web are links, pictures are the run's."""
+    assert to_html(markdown, images="/p.svg") == html
+
+
+def test_tables() -> None:
+    """A wide table scrolls by itself and can be reached by keyboard; a head without words is left out."""
+    table = to_html("| | |\n|---|---|\n| service | shop |\n")
+    assert table.startswith('<div class="wide" role="region" aria-label="Table" tabindex="0"><table><tbody>')
+    assert "<thead>" not in table and "<td>service</td>" in table
+    assert "<th>name</th>" in to_html("| name |\n|---|\n| a |\n")
