@@ -20,7 +20,8 @@ up: setup        ## run the whole stack until Ctrl-C
 	@$(PYTHON) -m deployments.up
 
 test: setup      ## run every test (those without their parts are skipped, with the reason)
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest --numprocesses=2 --ignore=tests/stack
+	@$(PYTHON) -m pytest tests/stack  # by themselves: they measure a running service
 
 lint: setup      ## formatter, linter, strict types
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy
