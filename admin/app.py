@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -45,6 +45,7 @@ def create_app() -> FastAPI:
     _add_health(app)
     _add_jobs(app)
     _add_runs(app)
+    _add_services(app)
     _add_actions(app)
     _add_pausing(app)
     pages.install(app)
@@ -122,6 +123,19 @@ def _add_runs(app: FastAPI) -> None:
     async def one_run(run_id: UUID, doors: TheDoors) -> dict[str, Any]:
         """One run: its steps, findings, measurements, verdict, decision and record."""
         return await doors.detail(run_id)
+
+
+def _add_services(app: FastAPI) -> None:
+    @app.get("/services/{service}/history")
+    async def history(service: ServiceName, doors: TheDoors, since: datetime | None = None) -> dict[str, Any]:
+        """What measure-service has seen: every series with its baseline, the changes, and the points (30 days by default)."""
+        if since is not None and since.tzinfo is None:
+            since = since.replace(tzinfo=UTC)
+        trend, points = await asyncio.gather(doors.trend(service), doors.points(service, since))
+        return {
+            **trend.model_dump(mode="json", exclude={"picture_svg"}),
+            "points": [point.model_dump(mode="json") for point in points],
+        }
 
 
 def _add_actions(app: FastAPI) -> None:

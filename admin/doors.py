@@ -15,8 +15,13 @@ from admin.prefect_api import Document, Prefect
 from admin.problems import NotFound
 from admin.runs import detail, summary
 from slipway.adapters.attempts import Attempts
+from slipway.adapters.history import History
+from slipway.adapters.shipments import Shipments
 from slipway.adapters.store import Outcome, Store
+from slipway.history import Point, Trend
+from slipway.service import load_services
 from slipway.settings import Settings
+from slipway.steps.history import SHOWN_FOR, trend_of
 
 WINDOW = timedelta(days=7)
 
@@ -29,6 +34,8 @@ class Doors:
         self.prefect = Prefect(prefect_url)
         self.store = Store(settings.database_url)
         self.attempts = Attempts(self.store)
+        self.history = History(self.store)
+        self.shipments = Shipments(self.store)
         self.jobs = Jobs(self.prefect, settings)
 
     async def run(self, run_id: UUID) -> Document:
@@ -66,6 +73,18 @@ class Doors:
     async def left_by(self, run_id: UUID) -> list[Outcome]:
         """What the steps of a run left behind."""
         return await asyncio.to_thread(self.store.outcomes_of, str(run_id))
+
+    async def trend(self, service: str) -> Trend:
+        """The history of a service over the last 30 days, without its picture. Raises NotFound for an unknown service."""
+        points = await self.points(service, None)
+        return await asyncio.to_thread(trend_of, service, points, self.shipments)
+
+    async def points(self, service: str, since: datetime | None) -> list[Point]:
+        """The points of a service's history since a time, 30 days by default. Raises NotFound for an unknown service."""
+        known = await asyncio.to_thread(load_services, self.settings.config)
+        if service not in known:
+            raise NotFound(f"There is no service {service!r}.", expected=f"One of: {', '.join(known)}.")
+        return await asyncio.to_thread(self.history.of, service, since or datetime.now(UTC) - SHOWN_FOR)
 
     async def detail(self, run_id: UUID) -> Document:
         """One run with everything that is known of it. Raises NotFound."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,7 +21,7 @@ from admin.prefect_api import Document
 from admin.problems import NotFound
 from slipway.errors import SlipwayError
 from slipway.outcomes import Rehearsal
-from slipway.reporting import report
+from slipway.reporting import report, trend_report
 from slipway.service import load_services
 
 HERE = Path(__file__).parent
@@ -52,22 +52,18 @@ def install(app: FastAPI) -> None:
 
 
 @router.get("/")
-async def overview(doors: TheDoors, service: Annotated[str | None, Query(max_length=100)] = None) -> HTMLResponse:
+async def overview(doors: TheDoors) -> HTMLResponse:
     """What runs, what waits, what has ended in the last seven days; the services and the jobs."""
     services = await asyncio.to_thread(load_services, doors.settings.config)
-    if service is not None and service not in services:
-        raise NotFound(f"There is no service {service!r}.", expected=f"One of: {', '.join(services)}.")
     begun, waiting, jobs = await asyncio.gather(
-        doors.runs(service=service, states=[*IN_FLIGHT, *ENDED], limit=LIMIT),
-        doors.runs(service=service, states=["SCHEDULED"], limit=200),
+        doors.runs(states=[*IN_FLIGHT, *ENDED], limit=LIMIT),
+        doors.runs(states=["SCHEDULED"], limit=200),
         doors.jobs.all(),
     )
     now = [run for run in waiting if not run["planned"]] + [run for run in begun if run["state"]["type"] in IN_FLIGHT]
     ended = [run for run in begun if run["state"]["type"] in ENDED]
     groups = (("Now", now), ("Ended in the last seven days", ended))
-    return _page(
-        "overview.html", groups=groups, services=services, jobs=jobs, soon=_soon(waiting), only=service, live=bool(now)
-    )
+    return _page("overview.html", groups=groups, services=services, jobs=jobs, soon=_soon(waiting), live=bool(now))
 
 
 @router.get("/pages/jobs/{job}")
@@ -77,6 +73,17 @@ async def one_job(job: str, doors: TheDoors) -> HTMLResponse:
     runs = await doors.runs(job=job, states=[*IN_FLIGHT, *ENDED], limit=LIMIT)
     card = _html(found["card"], level=2)
     return _page("job.html", job=found, card=card, properties=_properties(found["parameters"]), runs=runs)
+
+
+@router.get("/pages/services/{service}")
+async def one_service(service: str, doors: TheDoors) -> HTMLResponse:
+    """A service: what its measured routes were like in the last 30 days, beside its changes; its runs."""
+    trend, points = await asyncio.gather(doors.trend(service), doors.points(service, None))
+    runs = await doors.runs(service=service, states=[*IN_FLIGHT, *ENDED], limit=LIMIT)
+    drawn_by = points[-1].run_id if points else ""
+    return _page(
+        "service.html", trend=trend, report=_html(trend_report(trend)), drawn_by=drawn_by, runs=runs, service=service
+    )
 
 
 @router.get("/pages/runs/{run_id}")
@@ -93,11 +100,10 @@ async def one_run(run_id: UUID, doors: TheDoors) -> HTMLResponse:
 
 @router.get("/pages/runs/{run_id}/picture.svg")
 async def picture(run_id: UUID, doors: TheDoors) -> Response:
-    """The picture of a run's record. Raises NotFound."""
-    await doors.run(run_id)
-    records = [outcome.body for outcome in await doors.left_by(run_id) if outcome.kind == "Record"]
+    """The picture that a run has drawn, of its record or of a service's history. Raises NotFound."""
+    records = [outcome.body for outcome in await doors.left_by(run_id) if outcome.kind in ("Record", "Trend")]
     if not records or not records[-1].get("picture_svg"):
-        raise NotFound(f"Run {run_id} has drawn no picture.", expected="A run that has measured twice.")
+        raise NotFound(f"Run {run_id} has drawn no picture.", expected="A run that has measured.")
     # A picture draws, and does nothing else: what it says of itself is not obeyed.
     headers = {**HEADERS, "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
     return Response(records[-1]["picture_svg"], media_type="image/svg+xml", headers=headers)

@@ -1,4 +1,4 @@
-"""Measure the routes that a service watches, without changing anything."""
+"""Measure the routes that a service watches, without changing anything, and keep their history."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from prefect.states import Completed
 from flows.cards import card
 from flows.changing import while_wanted
 from slipway.service import ServiceName
+from tasks.history import keep_history
 from tasks.measure import measure_service as measure
 from tasks.service import read_service
 
 CARD = card(
     "Measures the watched routes of a service, anonymous and signed in, at the rate that its owner set.",
     owner="the owner of the service",
-    expected="A table of medians and p90 a route, identity and cache class.",
+    expected="A table of medians and p90 a route, identity and cache class; an event where a baseline has drifted.",
     rollback="Nothing to undo: it only reads.",
 )
 
 
 @flow(name="measure-service", flow_run_name="measure-service {service}", description=CARD)
 def measure_service(service: ServiceName) -> State[str]:
-    """Read the service's entry, measure its watched routes."""
+    """Read the service's entry, measure its watched routes, add them to its history."""
 
     def work() -> State[str]:
-        window = measure(read_service(service))
-        return Completed(message=f"{len(window.measurements)} measurements in {window.seconds:.0f} s", data="measured")
+        entry = read_service(service)
+        window = measure(entry)
+        drifts = [series.sentence for series in keep_history(entry, window).newly_drifted]
+        told = " ".join([f"{len(window.measurements)} measurements in {window.seconds:.0f} s", *drifts])
+        return Completed(message=told, data="measured")
 
     return while_wanted(work, "Nothing had been changed.")

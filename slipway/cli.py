@@ -10,7 +10,7 @@ import typer
 
 from slipway.adapters.admin_client import AdminClient, admin_url
 from slipway.errors import SlipwayError
-from slipway.progress import Progress, ending, run_line, succeeded
+from slipway.progress import Progress, ending, run_line, succeeded, trend_lines
 from slipway.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -51,9 +51,17 @@ def rollback(name: Name, staging: OnStaging = False) -> None:
 
 
 @app.command()
-def measure(service: ServiceArgument) -> None:
-    """Measure the routes that a service watches."""
-    _start("measure-service", {"service": service})
+def measure(
+    service: ServiceArgument,
+    history: Annotated[bool, typer.Option("--history", help="only show what the last 30 days were like")] = False,
+) -> None:
+    """Measure the routes that a service watches, or show their history."""
+    if not history:
+        _start("measure-service", {"service": service})
+        return
+    with _client() as client:
+        for line in trend_lines(client.history(service)):
+            typer.echo(line)
 
 
 @app.command()

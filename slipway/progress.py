@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from slipway.history import Trend
 
 Document = dict[str, Any]
 GOOD = ("COMPLETED",)
@@ -101,3 +103,22 @@ def succeeded(run: Document) -> bool:
     """Whether a run did what was asked: it completed, and a change that was to be shipped was kept."""
     decision = run["decision"]
     return run["state"]["type"] in GOOD and (decision is None or decision["word"] == "keep")
+
+
+def trend_lines(found: Document) -> list[str]:
+    """A service's history as lines: a series with a sparkline of its medians, oldest first, and the changes."""
+    trend = Trend.model_validate({name: found[name] for name in ("service", "series", "marks")})
+    if not trend.series:
+        return [f"{trend.service} has not been measured yet: slipway measure {trend.service}"]
+    lines = []
+    for series in trend.series:
+        mine = [p["median_ms"] for p in found["points"] if (p["route"], p["identity"], p["cache"]) == series.key]
+        lines += [series.sentence, f"    {sparkline([median for median in mine if median is not None])}"]
+    return lines + [f"{mark.at:%Y-%m-%d %H:%M} UTC  {mark.change} {mark.came_of_it}" for mark in trend.marks]
+
+
+def sparkline(values: Sequence[float], width: int = 60) -> str:
+    """Eight heights from nothing to the greatest value, the newest `width` values."""
+    newest = values[-width:]
+    top = max(newest, default=0.0)
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * value / top)) if top else 0] for value in newest)

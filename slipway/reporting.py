@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from slipway.finding import Finding
+from slipway.history import Trend
 from slipway.outcomes import CommandRun, Rehearsal
 
 LEVELS = ("error", "warning", "info")
@@ -54,6 +55,24 @@ def findings(found: Sequence[Finding]) -> list[str]:
 def rehearsal_tables(rehearsal: Rehearsal) -> list[str]:
     """The plans before and after, and the statements of the upgrade."""
     return [*plan_table(rehearsal), *statement_table(rehearsal)]
+
+
+def trend_report(trend: Trend) -> str:
+    """A service's history: what has drifted, every series in a table, and the changes beside them."""
+    lines = [f"# {trend.service}: history", ""]
+    lines += [f"- {series.sentence}" for series in trend.series if series.drifted]
+    lines += ["", "| measured | windows | baseline | newest | |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {cell(series.name)} | {series.windows} | {_ms(series.baseline_ms)} | {_ms(series.newest_ms)} | "
+        f"{series.drifted or ('as before' if series.baseline_ms is not None else 'no baseline yet')} |"
+        for series in trend.series
+    ]
+    marks = [f"- {mark.at:%Y-%m-%d %H:%M} UTC: {mark.change} {mark.came_of_it}" for mark in trend.marks]
+    return "\n".join([*lines, "", *(["## Changes", "", *marks, ""] if marks else [])])
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f} ms"
 
 
 def plan_table(rehearsal: Rehearsal) -> list[str]:

@@ -7,10 +7,11 @@ from functools import singledispatch
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from slipway.history import Trend
 from slipway.measurement import MeasuredWindow, Verdict
 from slipway.outcomes import Inspection, Record, Rehearsal
 from slipway.record import PICTURES, verdict_table
-from slipway.reporting import report
+from slipway.reporting import report, trend_report
 from slipway.steps.measure import summarise
 
 
@@ -61,14 +62,23 @@ def _(outcome: Verdict, key: str) -> None:
 
 
 @_publish.register
+def _(outcome: Trend, key: str) -> None:
+    picture = f"![The last 30 days]({_inline(outcome.picture_svg)})"
+    create_markdown_artifact(key=key, markdown=f"{trend_report(outcome)}\n{picture}\n", description="30 days")
+
+
+@_publish.register
 def _(outcome: Record, key: str) -> None:
     create_markdown_artifact(key=key, markdown=with_picture(outcome), description=outcome.path)
 
 
 def with_picture(record: Record) -> str:
     """The record's Markdown with its picture inside, for readers that cannot open the file beside it."""
-    data = base64.b64encode(record.picture_svg.encode()).decode()
     markdown = record.markdown
     for name in PICTURES:
-        markdown = markdown.replace(f"({name})", f"(data:image/svg+xml;base64,{data})")
+        markdown = markdown.replace(f"({name})", f"({_inline(record.picture_svg)})")
     return markdown
+
+
+def _inline(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

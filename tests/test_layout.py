@@ -17,6 +17,7 @@ NOUNS = {
     "documents",
     "errors",
     "finding",
+    "history",
     "measurement",
     "outcomes",
     "record",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.progress import Progress, ending, rows_line, run_line, succeeded
+from slipway.progress import Progress, ending, rows_line, run_line, sparkline, succeeded, trend_lines
 
 
 def run(state: str, name: str, **more: Any) -> dict[str, Any]:
@@ -177,3 +177,16 @@ def test_a_backfill_is_told_by_tenths_and_holds() -> None:
     for seen in (rows(0), rows(500), rows(1_000), rows(1_500), held, held, rows(1_500)):
         progress.show(run("RUNNING", "Running", backfill=seen))
     assert said == [rows_line(seen) for seen in (rows(0), rows(1_000), held, rows(1_500))]
+
+
+def test_a_sparkline() -> None:
+    """From nothing to the greatest, the newest values; nothing at all is no line."""
+    assert sparkline([0, 1, 2, 4, 8, 7.9]) == "▁▂▃▅██"
+    assert sparkline(list(range(100)), width=3) == "███"
+    assert (sparkline([]), sparkline([0.0, 0.0])) == ("", "▁▁")
+
+
+def test_a_service_that_was_never_measured() -> None:
+    """It says how to begin."""
+    found = {"service": "shop", "series": [], "marks": [], "points": []}
+    assert trend_lines(found) == ["shop has not been measured yet: slipway measure shop"]

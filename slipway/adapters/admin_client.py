@@ -66,6 +66,10 @@ class AdminClient:
         """Everything about a run."""
         return self._one("GET", f"/runs/{run_id}")
 
+    def history(self, service: str) -> Document:
+        """The history of a service: series, marks, points."""
+        return self._one("GET", f"/services/{service}/history")
+
     def runs(self, limit: int) -> list[Document]:
         """The newest runs."""
         found: list[Document] = self._json("GET", "/runs", params={"limit": limit})

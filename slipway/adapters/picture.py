@@ -8,7 +8,7 @@ same picture reads on a light page and on a dark one; before and after differ in
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from slipway.rules.sentences import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK = "#767676"  # as dark on white as it is light on black, 4.5 to 1
 BEFORE = "#c96a1b"
@@ -42,18 +43,28 @@ def before_after_svg(before: MeasuredWindow, after: MeasuredWindow, verdict: Ver
     It has a `<title>` and a `<desc>` (the verdict's sentences) for those who cannot see it, no script and nothing
     that is fetched from elsewhere. Latencies are in ms, of the judged cache class, without errors.
     """
+
+    def draw(figure: Figure) -> None:
+        all_axes = figure.subplots(max(1, len(verdict.targets)), squeeze=False)[:, 0]
+        for axes, target in zip(all_axes, verdict.targets, strict=False):
+            _draw(axes, target, before, after)
+
+    sentences = " ".join(target.sentence for target in verdict.targets) or verdict.sentence
+    svg = svg_of(draw, (7.2, 2.9 * max(1, len(verdict.targets))))
+    return described(svg, f"Latency before and after: {verdict.verdict}", sentences)
+
+
+def svg_of(draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
+    """The SVG file of a figure of this size (inches) that `draw` fills."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(SETTINGS):
-        panels = max(1, len(verdict.targets))
-        figure = Figure(figsize=(7.2, 2.9 * panels), layout="constrained")
-        all_axes = figure.subplots(panels, squeeze=False)[:, 0]
-        for axes, target in zip(all_axes, verdict.targets, strict=False):
-            _draw(axes, target, before, after)
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
         written = StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata=NO_METADATA)
-    return _described(written.getvalue(), verdict)
+    return written.getvalue()
 
 
 def _draw(axes: Axes, target: TargetVerdict, before: MeasuredWindow, after: MeasuredWindow) -> None:
@@ -79,10 +90,11 @@ def _latencies(window: MeasuredWindow, target: TargetVerdict) -> list[float]:
 def _heading(target: TargetVerdict) -> str:
     cache = f" ({target.cache})" if target.cache else ""
     ratio = f"\n{interval(target.median)} at the median" if target.median else ""
-    return f"{_short(f'{target.route} as {target.identity}')}{cache}: {target.verdict}{ratio}"
+    return f"{short(f'{target.route} as {target.identity}')}{cache}: {target.verdict}{ratio}"
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A name that fits above a panel."""
     return name if len(name) <= 60 else f"{name[:59]}…"
 
 
@@ -108,10 +120,7 @@ def _scale(axes: Axes, ranked: Sequence[float]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_ylim(0, 100)
-    axes.tick_params(colors=INK, which="both")
-    axes.grid(color=INK, alpha=0.25, linewidth=0.6)
-    for spine in axes.spines.values():
-        spine.set_color(INK)
+    frame(axes)
     if ranked and ranked[-1] > WIDE_SPREAD * ranked[0]:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -119,12 +128,18 @@ def _scale(axes: Axes, ranked: Sequence[float]) -> None:
         axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _described(svg: str, verdict: Verdict) -> str:
+def frame(axes: Axes) -> None:
+    """Lines and ticks that read on light and on dark."""
+    axes.tick_params(colors=INK, which="both")
+    axes.grid(color=INK, alpha=0.25, linewidth=0.6)
+    for spine in axes.spines.values():
+        spine.set_color(INK)
+
+
+def described(svg: str, title: str, description: str) -> str:
     """Return only the `<svg>` element, with the text alternative where a reader looks for it (SVG 2, section 5.8)."""
     opening = re.search(r"<svg [^>]*>", svg)
     assert opening is not None
-    title = f"<title>Latency before and after: {escape(verdict.verdict)}</title>"
-    sentences = " ".join(target.sentence for target in verdict.targets) or verdict.sentence
     labelled = opening.group()[:-1] + ' role="img" stroke-linejoin="round">'
     drawing = LEAKING_STYLE.sub("", svg[opening.end() :])
-    return f"{labelled}\n{title}\n<desc>{escape(sentences)}</desc>{drawing}"
+    return f"{labelled}\n<title>{escape(title)}</title>\n<desc>{escape(description)}</desc>{drawing}"

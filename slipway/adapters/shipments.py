@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.dialects.postgresql import insert
 
 from slipway.adapters.store import Store
@@ -24,7 +24,14 @@ class Shipments:
 
     def of(self, service: str, change: str) -> list[Shipment]:
         """Those of one change on one service, the oldest first."""
-        wanted = select(shipments).where(shipments.c.service == service, shipments.c.change == change)
+        return self._found(shipments.c.service == service, shipments.c.change == change)
+
+    def of_service(self, service: str) -> list[Shipment]:
+        """Those of a service, the oldest first."""
+        return self._found(shipments.c.service == service)
+
+    def _found(self, *where: ColumnElement[bool]) -> list[Shipment]:
+        wanted = select(shipments).where(*where)
         with self._store.transaction() as connection:
             rows = connection.execute(wanted.order_by(shipments.c.at)).mappings()
             return [Shipment.model_validate(dict(row)) for row in rows]

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from sqlalchemy import Column as Col
-from sqlalchemy import DateTime, Index, Integer, MetaData, String, Table, func
+from sqlalchemy import DateTime, Float, Index, Integer, MetaData, String, Table, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
+
+measurements = Table(
+    "measurement",
+    metadata,
+    Col("run_id", String, primary_key=True),
+    Col("route", String, primary_key=True),
+    Col("identity", String, primary_key=True),
+    Col("cache", String, primary_key=True),
+    Col("service", String, nullable=False),
+    Col("at", DateTime(timezone=True), nullable=False),
+    Col("samples", Integer, nullable=False),
+    Col("errors", Integer, nullable=False),
+    Col("median_ms", Float),
+    Col("p90_ms", Float),
+    Index("ix_measurement_service_at", "service", "at"),
+)
 
 holds = Table(
     "hold",

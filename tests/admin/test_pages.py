@@ -18,6 +18,8 @@ from admin.doors import doors_of
 from admin.problems import NotFound
 from slipway.adapters.store import Outcome
 from slipway.errors import Unavailable
+from slipway.history import Mark, Point, Trend
+from slipway.rules.drifting import series_of
 from slipway.settings import Settings
 
 ID = UUID("11111111-2222-3333-4444-555555555555")
@@ -109,6 +111,27 @@ class MadeUp:
         kinds = {"RUNNING": [self.found], "SCHEDULED": [{**self.found, "planned": AT}]}
         return [run for kind, runs in kinds.items() if kind in states for run in runs]
 
+    async def trend(self, service: str) -> Trend:
+        points = await self.points(service, None)
+        mark = Mark(at=NOW, change=EVIL, came_of_it="kept")
+        return Trend(service=service, series=series_of(points, []), marks=(mark,))
+
+    async def points(self, service: str, since: datetime | None) -> list[Point]:
+        if service != "shop":
+            raise NotFound(f"There is no service {service!r}.", expected="One of: shop.")
+        point = Point(
+            run_id=str(ID),
+            at=NOW,
+            route=f"/{EVIL}",
+            identity=EVIL,
+            cache="hit",
+            samples=9,
+            errors=0,
+            median_ms=1.5,
+            p90_ms=2.5,
+        )
+        return [point]
+
     async def left_by(self, run_id: UUID) -> list[Outcome]:
         return (
             [Outcome(step="record", kind="Record", body=self.found["record"], at=NOW)] if self.found["record"] else []
@@ -136,7 +159,7 @@ def get(made_up: MadeUp) -> Callable[[str], httpx.Response]:
     return lambda path: asyncio.run(ask(path))
 
 
-@pytest.mark.parametrize("path", ["/", "/?service=shop", "/pages/jobs/backfill", f"/pages/runs/{ID}"])
+@pytest.mark.parametrize("path", ["/", "/pages/services/shop", "/pages/jobs/backfill", f"/pages/runs/{ID}"])
 def test_what_people_wrote_is_shown_and_not_obeyed(get: Callable[[str], httpx.Response], path: str) -> None:
     """Nowhere does a field become HTML, and the page says what it may load: nothing but its own files."""
     answer = get(path)
@@ -172,12 +195,19 @@ def test_a_run_that_has_ended(get: Callable[[str], httpx.Response], made_up: Mad
     assert picture.headers["content-security-policy"].endswith("sandbox")
 
 
-def test_the_overview_asks_for_one_service(get: Callable[[str], httpx.Response], made_up: MadeUp) -> None:
+def test_what_is_planned(get: Callable[[str], httpx.Response]) -> None:
     """A run that a schedule has planned is no run of now; it is told with its job."""
-    page = get("/?service=shop").text
-    assert {service for _, service, _ in made_up.asked} == {"shop"}
+    page = get("/").text
     assert page.count(f'href="/pages/runs/{ID}"') == 1
     assert "backfill</a>, next at <time" in page
+
+
+def test_a_service(get: Callable[[str], httpx.Response], made_up: MadeUp) -> None:
+    """Its history with the picture that the newest run has drawn, the changes beside it, and its runs."""
+    page = get("/pages/services/shop").text
+    assert f'<img src="/pages/runs/{ID}/picture.svg"' in page
+    assert "no baseline yet" in page and "<h3>Changes</h3>" in page
+    assert {service for _, service, _ in made_up.asked} == {"shop"}
 
 
 def test_nothing_yet(get: Callable[[str], httpx.Response], made_up: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,8 +224,7 @@ def test_nothing_yet(get: Callable[[str], httpx.Response], made_up: MadeUp, monk
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("/?service=nope", 404, "There is no service &#39;nope&#39;."),
-        (f"/?service={'x' * 101}", 422, "The request is not valid"),
+        ("/pages/services/nope", 404, "There is no service &#39;nope&#39;."),
         ("/pages/jobs/nope", 404, "There is no job &#39;nope&#39;."),
         (f"/pages/runs/{UUID(int=1)}", 404, "There is no run"),
         ("/pages/runs/nope", 422, "The request is not valid"),

@@ -1,0 +1,41 @@
+import uuid
+
+from prefect.events import emit_event
+
+from slipway.adapters.history import History
+from slipway.adapters.shipments import Shipments
+from slipway.history import Series, Trend
+from slipway.measurement import MeasuredWindow
+from slipway.service import Service
+from slipway.steps import history as steps
+from tasks.attempts import own_store, run_id
+from tasks.durable import durable
+
+DRIFTED = "slipway.baseline.drifted"  # the event that an automation can notify on
+
+
+@durable("keep history")
+def keep_history(service: Service, window: MeasuredWindow) -> Trend:
+    """Add the window to the service's history, and tell of a drift. Repeated, it replaces its points and is the same event."""
+    store = own_store()
+    trend = steps.remember(service, run_id(), window, History(store), Shipments(store))
+    for series in trend.newly_drifted:
+        _tell(service.name, series)
+    return trend
+
+
+def _tell(service: str, series: Series) -> None:
+    emit_event(
+        event=DRIFTED,
+        resource={
+            "prefect.resource.id": f"slipway.service.{service}",
+            "prefect.resource.name": service,
+            "slipway.route": series.route,
+            "slipway.identity": series.identity,
+            "slipway.cache": series.cache,
+            "slipway.drifted": series.drifted,
+        },
+        related=[{"prefect.resource.id": f"prefect.flow-run.{run_id()}", "prefect.resource.role": "flow-run"}],
+        payload={**series.model_dump(), "sentence": series.sentence},
+        id=uuid.uuid5(uuid.UUID(run_id()), series.name),
+    )

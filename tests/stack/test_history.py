@@ -1,0 +1,109 @@
+"""The history of a measured service on the running stack: from measure-service to door, command, page and event."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.stack import Stack
+from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.history import History
+from slipway.adapters.store import Store
+from slipway.history import Point
+from tests.stack.runs import Run, finished
+
+WATCHED = ("/orders", "customer", "pass")
+
+
+@pytest.fixture(scope="module")
+def drifted(stack: Stack, client: AdminClient) -> Run:
+    """A measurement behind a baseline of 100 ms and two windows of 3 ms."""
+    store = Store(stack.environment["SLIPWAY_DATABASE_URL"])
+    now = datetime.now(UTC)
+    medians = [100.0] * 15 + [3.0, 3.0]
+    route, identity, _ = WATCHED
+    History(store).add(
+        "shop",
+        [
+            Point(
+                run_id=f"seed-{number}",
+                at=now - timedelta(milliseconds=10 * (len(medians) - number)),
+                route=route,
+                identity=identity,
+                cache="pass",
+                samples=500,
+                errors=0,
+                median_ms=median,
+                p90_ms=2 * median,
+            )
+            for number, median in enumerate(medians)
+        ],
+    )
+    store.close()
+    return finished(client, client.start("measure-service", {"service": "shop"}))
+
+
+def test_what_the_run_says(drifted: Run) -> None:
+    """It has measured, and tells of the drift in the words of the series."""
+    assert drifted["state"]["name"] == "Completed", drifted["failures"]
+    told = drifted["state"]["message"]
+    assert "/orders as customer (pass): faster than its baseline of 15 windows, median 100 → 3 ms." in told
+    assert [step["name"] for step in drifted["steps"]] == ["read service", "measure service", "keep history"]
+
+
+def test_the_door(stack: Stack, drifted: Run) -> None:
+    """Every series, and the points behind it since a time; an unknown service is a clear 404."""
+    with httpx.Client(base_url=stack.admin_url, trust_env=False, timeout=30) as client:
+        found = client.get("/services/shop/history").json()
+        later = client.get("/services/shop/history", params={"since": "2999-01-01T00:00:00"}).json()
+        unknown = client.get("/services/nope/history")
+    [series] = [one for one in found["series"] if (one["route"], one["identity"], one["cache"]) == WATCHED]
+    assert (series["drifted"], series["baseline_ms"]) == ("faster", 100.0)
+    points = [one for one in found["points"] if one["run_id"] == drifted["id"]]
+    assert {point["route"] for point in points} == {"/account", "/orders", "/products/1"}
+    assert all(point["samples"] == 500 and point["median_ms"] > 0 for point in points)
+    assert later["points"] == []
+    assert unknown.status_code == 404 and unknown.json()["failed"] == "There is no service 'nope'."
+
+
+def test_the_command(stack: Stack, drifted: Run) -> None:
+    """A sentence and a sparkline a series."""
+    command = [str(Path(sys.executable).parent / "slipway"), "measure", "shop", "--history"]
+    environment = {**stack.environment, "SLIPWAY_ADMIN_URL": stack.admin_url}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    lines = ran.stdout.splitlines()
+    at = lines.index("/orders as customer (pass): faster than its baseline of 15 windows, median 100 → 3 ms.")
+    assert "███████████████" in lines[at + 1]
+
+
+def test_the_page(stack: Stack, drifted: Run) -> None:
+    """The same table, and the picture that the run has drawn."""
+    with httpx.Client(base_url=stack.admin_url, trust_env=False, timeout=30) as client:
+        page = client.get("/pages/services/shop").text
+        picture = client.get(f"/pages/runs/{drifted['id']}/picture.svg")
+    assert "faster than its baseline of 15 windows" in page
+    assert f'src="/pages/runs/{drifted["id"]}/picture.svg"' in page
+    assert "<title>The history of shop</title>" in picture.text
+
+
+def test_the_event(stack: Stack, drifted: Run) -> None:
+    """Prefect has the event that an automation can notify on, with the service, the route and the run."""
+    wanted = {"filter": {"event": {"name": ["slipway.baseline.drifted"]}}}
+    deadline = time.monotonic() + 30
+    found: list[dict[str, Any]] = []
+    while not found and time.monotonic() < deadline:
+        answer = httpx.post(f"{stack.prefect_url}/api/events/filter", json=wanted, trust_env=False, timeout=30)
+        found = answer.json()["events"]
+        time.sleep(0.5)
+    [event] = [one for one in found if one["resource"]["slipway.route"] == "/orders"]
+    assert event["resource"]["prefect.resource.id"] == "slipway.service.shop"
+    assert event["resource"]["slipway.drifted"] == "faster"
+    assert event["related"][0]["prefect.resource.id"] == f"prefect.flow-run.{drifted['id']}"
+    assert event["payload"]["baseline_ms"] == 100.0
