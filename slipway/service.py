@@ -16,6 +16,7 @@ from slipway.errors import InvalidInput
 from slipway.settings import EnvironmentReference, Reference
 
 ServiceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]  # a token of RFC 9110; cookies too
 Route = Annotated[str, Field(pattern=r"^/([^\s#\\/][^\s#\\]*)?$", max_length=500)]  # "//x" would be another host
 Tag = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,128}$")]
 IdentityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
@@ -138,10 +139,27 @@ class Cache(Noun):
 
 
 class SignIn(Noun):
-    """A sign-in by form: where the form is posted to, and its fields (secrets by reference)."""
+    """How an identity signs in; secrets by reference.
 
-    path: Route
-    form: dict[str, Reference]
+    By a `form` that is posted to `path` (with `csrf_field`, that page is read first and its hidden field of that name sent
+    along), by `headers` on every request, or by `cookies`.
+    """
+
+    path: Route | None = None
+    form: dict[str, Reference] | None = None
+    csrf_field: str | None = Field(default=None, min_length=1, max_length=100)
+    headers: dict[HeaderName, Reference] = {}
+    cookies: dict[HeaderName, Reference] = {}
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SignIn:
+        if (self.form is None) != (self.path is None):
+            raise ValueError("form and path belong together")
+        if sum((self.form is not None, bool(self.headers), bool(self.cookies))) != 1:
+            raise ValueError("either a form, or headers, or cookies")
+        if self.csrf_field is not None and self.form is None:
+            raise ValueError("csrf_field belongs to a form")
+        return self
 
 
 class Identity(Noun):

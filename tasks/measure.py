@@ -1,25 +1,35 @@
 import logging
+from contextlib import AbstractContextManager
 
 from slipway.adapters.probe import Progress
 from slipway.measurement import MeasuredWindow
 from slipway.outcomes import Plan
 from slipway.service import Service
 from slipway.steps import measure as steps
+from tasks.attempts import own_store
 from tasks.durable import durable
 
+PROBED_WITHIN_S = 20.0  # short, as a cancel is heard between two tries; a step has thirty
 logger = logging.getLogger("slipway.measure")
 
 
 @durable("measure")
 def measure(plan: Plan, *, label: str) -> MeasuredWindow:
     """Measure the targets and controls of a change. Repeated, it measures a new window: it changes nothing."""
-    return steps.measure_change(plan, _by_quarters(label))
+    with _only_probe(plan.service):
+        return steps.measure_change(plan, _by_quarters(label))
 
 
 @durable("measure service")
 def measure_service(service: Service) -> MeasuredWindow:
     """Measure the routes that a service watches. Repeated, it measures a new window: it changes nothing."""
-    return steps.measure_service(service, _by_quarters(service.name))
+    with _only_probe(service):
+        return steps.measure_service(service, _by_quarters(service.name))
+
+
+def _only_probe(service: Service) -> AbstractContextManager[object]:
+    """No two probes press one service at a time, and none measures the other. Raises Unavailable, which is tried again."""
+    return own_store().locked(f"probe of {service.name}", PROBED_WITHIN_S)
 
 
 def _by_quarters(label: str) -> Progress:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import httpx
 
 from slipway.errors import SlipwayError, Unavailable
+from slipway.rules.forms import field_value
 from slipway.service import Identity, Service
 from slipway.settings import resolve
 
@@ -26,17 +27,42 @@ def visitor(service: Service, identity: Identity | None) -> Iterator[httpx.Clien
 
 
 def sign_in(client: httpx.Client, service: Service, identity: Identity) -> None:
-    """Sign in by form and prove it: the marker must stand on the marker page. Raises SlipwayError when it does not."""
-    form = {field: resolve(value) for field, value in identity.sign_in.form.items()}
-    answer = _send(client, "POST", identity.sign_in.path, service.name, data=form)
-    page = get(client, identity.marker_route, service.name)
-    if answer.status_code >= 400 or identity.marker not in page.text:
-        raise SlipwayError(
-            f"Signing in to {service.name} as {identity.name} failed: POST {identity.sign_in.path} answered "
-            f"{answer.status_code}, and {identity.marker_route} does not show {identity.marker!r}.",
-            expected="A sign-in after which the page shows the identity's marker; check the test user and its secret.",
-            retry_is_safe=True,
-        )
+    """Sign in as the identity does, and prove it: the marker must stand on the marker page.
+
+    Raises SlipwayError when it does not, and Unavailable when the service does not answer.
+    """
+    way = identity.sign_in
+    client.headers.update({name: resolve(value) for name, value in way.headers.items()})
+    for name, value in way.cookies.items():
+        client.cookies.set(name, resolve(value), path="/")
+    told, refused = _post_form(client, service, identity) if way.form is not None else ("", False)
+    if identity.marker not in get(client, identity.marker_route, service.name).text or refused:
+        raise not_signed_in(service, identity, told)
+
+
+def not_signed_in(service: Service, identity: Identity, told: str = "") -> SlipwayError:
+    """The error for a page that does not show the marker; `told` is what happened before."""
+    return SlipwayError(
+        f"Signing in to {service.name} as {identity.name} failed: {told}{identity.marker_route} does not show "
+        f"{identity.marker!r}.",
+        expected="A sign-in after which the page shows the identity's marker; check the test user and its secret.",
+        retry_is_safe=True,
+    )
+
+
+def _post_form(client: httpx.Client, service: Service, identity: Identity) -> tuple[str, bool]:
+    """Post the form; the answer is what came of it, in words, and whether it was refused."""
+    way, path = identity.sign_in, identity.sign_in.path or ""
+    form = {field: resolve(value) for field, value in (way.form or {}).items()}
+    headers = {}
+    if way.csrf_field is not None:
+        token = field_value(get(client, path, service.name).text, way.csrf_field)
+        if token is None:
+            return f"GET {path} shows no field {way.csrf_field!r}, and ", True
+        form[way.csrf_field] = token
+        headers["Referer"] = str(client.base_url.join(path))  # Django wants one on https
+    answer = _send(client, "POST", path, service.name, data=form, headers=headers)
+    return f"POST {path} answered {answer.status_code}, and ", answer.status_code >= 400
 
 
 def get(client: httpx.Client, route: str, service: str) -> httpx.Response:
@@ -45,10 +71,15 @@ def get(client: httpx.Client, route: str, service: str) -> httpx.Response:
 
 
 def _send(
-    client: httpx.Client, method: str, route: str, service: str, data: dict[str, str] | None = None
+    client: httpx.Client,
+    method: str,
+    route: str,
+    service: str,
+    data: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> httpx.Response:
     try:
-        answer = client.request(method, route, data=data)
+        answer = client.request(method, route, data=data, headers=headers)
     except httpx.HTTPError as error:
         raise Unavailable(
             f"Service {service} does not answer {method} {route}: {type(error).__name__}.",

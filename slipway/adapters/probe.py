@@ -12,6 +12,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from http.cookies import Morsel
+from typing import NamedTuple
 
 import aiohttp
 import httpx
@@ -19,8 +21,9 @@ import uvloop
 from yarl import URL
 
 from slipway import interruption
-from slipway.adapters.pages import AWAY
-from slipway.errors import SlipwayError, Unavailable
+from slipway.adapters.pages import AWAY, not_signed_in, visitor
+from slipway.adapters.resting import Rests
+from slipway.errors import Unavailable
 from slipway.measurement import CacheClass, MeasuredWindow, Measurement, Sample
 from slipway.rules.caching import cache_class
 from slipway.service import ANONYMOUS, Identity, Probe, RouteAs, Service
@@ -55,10 +58,11 @@ async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progre
     sessions: dict[str, aiohttp.ClientSession] = {}
     try:
         for name in dict.fromkeys(item.identity for item in routes):
-            sessions[name] = _session(service)
             identity = service.identity(name)
+            signed = await asyncio.to_thread(_sign_in, service, identity) if identity is not None else _Signed({}, ())
+            sessions[name] = _session(service, signed)
             if identity is not None:
-                await _sign_in(sessions[name], service, identity)
+                await _prove(sessions[name], service, identity)
         for item in routes:
             await _warm_up(sessions[item.identity], service, item)
         window = _Window(service.probe, routes, sessions)
@@ -69,35 +73,52 @@ async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progre
     return window.result(started_at)
 
 
-def _session(service: Service) -> aiohttp.ClientSession:
+class _Signed(NamedTuple):
+    """What a sign-in leaves for whoever goes on as that identity: headers, and cookies as name, value and path."""
+
+    headers: dict[str, str]
+    cookies: tuple[tuple[str, str, str], ...]
+
+
+def _sign_in(service: Service, identity: Identity) -> _Signed:
+    with visitor(service, identity) as client:
+        headers = {name: resolve(value) for name, value in identity.sign_in.headers.items()}
+        return _Signed(headers, tuple((found.name, found.value or "", found.path) for found in client.cookies.jar))
+
+
+def _jar(url: str, cookies: Sequence[tuple[str, str, str]]) -> aiohttp.CookieJar:
+    jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)  # also for hosts that are addresses, and as they came
+    for name, value, path in cookies:
+        morsel: Morsel[str] = Morsel()
+        morsel.set(name, value, value)
+        morsel["path"] = path
+        jar.update_cookies({name: morsel}, URL(url))
+    return jar
+
+
+def _session(service: Service, signed: _Signed) -> aiohttp.ClientSession:
+    url = resolve(service.url)
     return aiohttp.ClientSession(
-        base_url=resolve(service.url),
-        cookie_jar=aiohttp.CookieJar(unsafe=True),  # cookies also for hosts that are addresses
+        base_url=url,
+        cookie_jar=_jar(url, signed.cookies),
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
         timeout=aiohttp.ClientTimeout(total=service.probe.timeout_s),
-        headers={"User-Agent": "slipway"},
+        headers={"User-Agent": "slipway", **signed.headers},
         raise_for_status=False,
         auto_decompress=False,
     )
 
 
-async def _sign_in(session: aiohttp.ClientSession, service: Service, identity: Identity) -> None:
-    form = {field: resolve(value) for field, value in identity.sign_in.form.items()}
+async def _prove(session: aiohttp.ClientSession, service: Service, identity: Identity) -> None:
+    """See that this client is signed in, too. Raises SlipwayError."""
     try:
-        async with session.post(identity.sign_in.path, data=form, allow_redirects=False) as answer:
-            await answer.read()
         async with session.get(identity.marker_route, headers={"Accept-Encoding": "identity"}) as page:
             signed_in = identity.marker in await page.text()
-            _up(service, identity.marker_route, answer.status, page.status)
+            _up(service, identity.marker_route, page.status)
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise _away(service, identity.sign_in.path, error) from None
+        raise _away(service, identity.marker_route, error) from None
     if not signed_in:
-        raise SlipwayError(
-            f"Signing in to {service.name} as {identity.name} failed: {identity.marker_route} does not show "
-            f"{identity.marker!r}.",
-            expected="The identity's marker on that page; check the test user and its secret.",
-            retry_is_safe=True,
-        )
+        raise not_signed_in(service, identity)
 
 
 async def _warm_up(session: aiohttp.ClientSession, service: Service, item: RouteAs) -> None:
@@ -150,6 +171,7 @@ class _Window:
         self.samples: dict[Key, list[Sample]] = defaultdict(list)
         self.failed: dict[tuple[str, str], list[Sample]] = defaultdict(list)
         self.in_flight: set[asyncio.Task[None]] = set()
+        self.rests = Rests()
 
     async def run(self, progress: Progress) -> None:
         """Send every request when it is due; the garbage collector waits, as its pauses would be counted."""
@@ -165,6 +187,7 @@ class _Window:
         gap = self.seconds / total
         start = time.perf_counter() + 0.05
         for number in range(total):
+            start += await self.rests.taken()
             due = start + number * gap
             burst = number // (self.probe.requests * len(self.routes))
             item = self.routes[number % len(self.routes)]
@@ -191,6 +214,7 @@ class _Window:
                 await answer.read()
                 found = cache_class(answer.headers)
                 error = f"status {answer.status}" if answer.status >= 400 else ""
+                self.rests.hear(answer.status, answer.headers.get("Retry-After", ""), due)
         except TimeoutError:
             error = "timeout"
         except aiohttp.ClientError:

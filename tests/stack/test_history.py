@@ -107,3 +107,16 @@ def test_the_event(stack: Stack, drifted: Run) -> None:
     assert event["resource"]["slipway.drifted"] == "faster"
     assert event["related"][0]["prefect.resource.id"] == f"prefect.flow-run.{drifted['id']}"
     assert event["payload"]["baseline_ms"] == 100.0
+
+
+def test_never_two_probes_at_once(client: AdminClient) -> None:
+    """Two measurements of one service are asked for at once: they are made one behind the other."""
+    begun = [client.start("measure-service", {"service": "shop-quick"}) for _ in range(2)]
+    windows = []
+    for run in begun:
+        ended = finished(client, run)
+        assert ended["state"]["name"] == "Completed", ended["failures"]
+        [window] = ended["measurements"]
+        windows.append((datetime.fromisoformat(window["started_at"]).timestamp(), window["seconds"]))
+    (first, seconds), (second, _) = sorted(windows)
+    assert second >= first + seconds
