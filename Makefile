@@ -35,6 +35,8 @@ bench: setup     ## measure against peers, side by side in one run: JSON lines w
 	@$(PYTHON) -m bench.live
 	@$(PYTHON) -m bench.backfill
 	@$(PYTHON) -m bench.report
+	@$(PYTHON) -m bench.probe
+	@$(PYTHON) -m bench.purge
 
 deploy: setup    ## install the jobs on the Prefect server that PREFECT_API_URL names
 	@$(PYTHON) -m deployments.deploy
