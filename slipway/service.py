@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slipway.documents import parse, read_toml
 from slipway.errors import InvalidInput
-from slipway.settings import EnvironmentReference, Reference
+from slipway.settings import Hidden, Reference
 
 ServiceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]  # a token of RFC 9110; cookies too
@@ -43,9 +43,9 @@ class RouteAs(Noun):
 class Database(Noun):
     """The service's database; `variable` is the environment variable by which its own commands learn the URL."""
 
-    url: EnvironmentReference
+    url: Hidden
     variable: str = Field(default="DATABASE_URL", pattern=r"^[A-Z][A-Z0-9_]*$")
-    clone: EnvironmentReference | None = None  # a copy that the owner keeps: rehearsals use it, and copy nothing
+    clone: Hidden | None = None  # a copy that the owner keeps: rehearsals use it, and copy nothing
     copy_within_s: float = Field(default=3_600, gt=0, le=604_800)  # no copy is begun that would take longer
 
 
@@ -132,7 +132,7 @@ class Cache(Noun):
 
     kind: Reference  # "varnish" or "nginx"
     url: Reference
-    token: EnvironmentReference
+    token: Hidden
     token_header: str = Field(default="X-Purge-Token", pattern=r"^[A-Za-z0-9-]+$")
     origin_timeout_s: float = Field(default=10, ge=0, le=120)
     controls: tuple[Route, ...] = ()

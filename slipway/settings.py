@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from slipway.errors import InvalidInput
 
@@ -18,14 +19,58 @@ class EnvironmentReference(BaseModel):
 
     env: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
 
+    @property
+    def words(self) -> str:
+        """What it points to, for people."""
+        return f"the environment variable {self.env}"
 
-Reference = str | EnvironmentReference
+
+class PrefectSecret(BaseModel):
+    """`{ secret = "name" }` in a file: the value stands in Prefect's Secret block of that name, which only runs read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    secret: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$")
+
+    @property
+    def words(self) -> str:
+        """What it points to, for people."""
+        return f"the Prefect Secret {self.secret}"
+
+
+def _kind(written: Any) -> str | None:
+    """Which reference somebody has written, or a model is."""
+    given = written if isinstance(written, dict) else getattr(written, "__dict__", {})
+    return next((name for name in ("env", "secret") if name in given), None)
+
+
+Hidden = Annotated[
+    Annotated[EnvironmentReference, Tag("env")] | Annotated[PrefectSecret, Tag("secret")],
+    Discriminator(
+        _kind,
+        custom_error_type="reference",
+        custom_error_message='input should be a reference: { env = "NAME" } or { secret = "name" }',
+    ),
+]
+Reference = str | Hidden
+_lookups: list[Callable[[str], str]] = []
+
+
+def look_up_secrets_by(lookup: Callable[[str], str]) -> None:
+    """Let `resolve` read Prefect Secrets by `lookup`; this package by itself knows no Prefect."""
+    _lookups[:] = [lookup]
 
 
 def resolve(reference: Reference, environment: Mapping[str, str] | None = None) -> str:
-    """The value that a reference points to. Raises InvalidInput naming the variable (never a value)."""
+    """The value that a reference points to. Raises InvalidInput naming the variable or the Secret (never a value)."""
     if isinstance(reference, str):
         return reference
+    if isinstance(reference, PrefectSecret):
+        if not _lookups:
+            raise InvalidInput(
+                f"The Prefect Secret {reference.secret} can only be read by a run.", expected="A job that reads it."
+            )
+        return _lookups[0](reference.secret)
     value = (os.environ if environment is None else environment).get(reference.env, "")
     if not value:
         raise InvalidInput(
@@ -35,9 +80,9 @@ def resolve(reference: Reference, environment: Mapping[str, str] | None = None) 
     return value
 
 
-def is_set(reference: EnvironmentReference) -> bool:
-    """Whether the variable has a value here; where only a client runs, it need not."""
-    return bool(os.environ.get(reference.env))
+def is_set(reference: Hidden) -> bool:
+    """Whether its value is to be had here; where only a client runs, it need not be."""
+    return isinstance(reference, EnvironmentReference) and bool(os.environ.get(reference.env))
 
 
 class Settings(BaseModel):

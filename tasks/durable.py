@@ -23,10 +23,13 @@ from pydantic import TypeAdapter
 
 from slipway import interruption
 from slipway.errors import SlipwayError, Unavailable
+from slipway.settings import look_up_secrets_by
 from tasks.artifacts import is_shown, publish
 from tasks.attempts import Cancelled, check_cancelled, effect
 from tasks.keeping import begin_to_keep, keep_failure, kept_by_an_earlier_attempt, see_kept
+from tasks.secrets import secret_value
 
+look_up_secrets_by(secret_value)
 P = ParamSpec("P")
 R = TypeVar("R")
 

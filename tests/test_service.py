@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from slipway.errors import InvalidInput
 from slipway.service import Service, load_service, load_services
-from slipway.settings import EnvironmentReference, Settings, resolve
+from slipway.settings import EnvironmentReference, PrefectSecret, Settings, is_set, resolve
 
 ENTRY = """\
 [[service]]
@@ -239,3 +241,12 @@ def test_settings_come_from_the_environment() -> None:
     settings = Settings.from_environment({"SLIPWAY_CHANGES": "/srv/changes", "SLIPWAY_ADMIN_URL": "", "OTHER": "x"})
     assert settings == Settings(changes=Path("/srv/changes"))
     assert (settings.config, settings.admin_url) == (Path("slipway.toml"), "")
+
+
+def test_a_prefect_secret_is_read_by_runs_only() -> None:
+    """Elsewhere it is refused by name, whatever the environment; a run's lookup is asked with the name."""
+    reference = PrefectSecret(secret="shop-token")
+    assert not is_set(reference)
+    code = "from slipway.settings import PrefectSecret, resolve; resolve(PrefectSecret(secret='shop-token'))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "The Prefect Secret shop-token can only be read by a run." in ran.stderr

@@ -63,7 +63,7 @@ def _facts(service: Service) -> dict[str, str]:
         if cache is None
         else cache.kind
         if isinstance(cache.kind, str)
-        else f"what {cache.kind.env} says",
+        else f"what {cache.kind.words} says",
         "rate of a measurement": f"{probe.rate:g} requests/s",
         "size of a measurement": f"{probe.bursts} × {probe.requests} requests",
         "its code on a copy": "started" if service.serve else "not started",

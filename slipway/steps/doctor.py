@@ -102,7 +102,7 @@ def _databases(settings: Settings) -> list[Line]:
 def _usable(service: Service, settings: Settings) -> str:
     assert service.database is not None  # a service that migrates has one
     if not is_set(service.database.url):
-        return f"not looked at: {service.database.url.env} is set only where the jobs run"
+        return f"not looked at: {service.database.url.words} is known only where the jobs run"
     live = live_database(service, settings.config.parent)
     live.check()
     if service.database.clone is None or is_set(service.database.clone):

@@ -200,7 +200,7 @@ def test_every_difference_is_a_sentence() -> None:
         "identities that staging lacks: customer",
         "lock time-out: 1 s, on staging 5 s",
         "tries for a lock: 12, on staging 3",
-        "cache: varnish, on staging what CACHE says",
+        "cache: varnish, on staging what the environment variable CACHE says",
         "rate of a measurement: 150 requests/s, on staging 50 requests/s",
         "size of a measurement: 20 × 50 requests, on staging 20 × 20 requests",
         "its code on a copy: not started, on staging started",
