@@ -131,7 +131,9 @@ def _add_services(app: FastAPI) -> None:
         """What measure-service has seen: every series with its baseline, the changes, and the points (30 days by default)."""
         if since is not None and since.tzinfo is None:
             since = since.replace(tzinfo=UTC)
-        trend, points = await asyncio.gather(doors.trend(service), doors.points(service, since))
+        recent = await doors.points(service, None)
+        trend = await doors.trend(service, recent)
+        points = recent if since is None else await doors.points(service, since)
         return {
             **trend.model_dump(mode="json", exclude={"picture_svg"}),
             "points": [point.model_dump(mode="json") for point in points],

@@ -74,9 +74,8 @@ class Doors:
         """What the steps of a run left behind."""
         return await asyncio.to_thread(self.store.outcomes_of, str(run_id))
 
-    async def trend(self, service: str) -> Trend:
-        """The history of a service over the last 30 days, without its picture. Raises NotFound for an unknown service."""
-        points = await self.points(service, None)
+    async def trend(self, service: str, points: list[Point]) -> Trend:
+        """What these points of a service say, beside its changes; without a picture."""
         return await asyncio.to_thread(trend_of, service, points, self.shipments)
 
     async def points(self, service: str, since: datetime | None) -> list[Point]:

@@ -24,12 +24,12 @@ _MARKDOWN.add_render_rule("table_open", _table_open)
 _MARKDOWN.add_render_rule("table_close", _table_close)
 
 
-def to_html(markdown: str, *, level: int = 2, images: str = "") -> str:
-    """HTML of a text whose first heading stands at `level`; its images are read from `images`, its files are not linked."""
+def to_html(markdown: str, *, images: str = "") -> str:
+    """HTML whose headings stand below the page's own; its images are read from `images`, its files are not linked."""
     tokens = _without_empty_heads(_MARKDOWN.parse(markdown))
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(6, int(token.tag[1:]) + level - 1)}"
+            token.tag = f"h{min(6, int(token.tag[1:]) + 1)}"
         if token.children is not None:
             token.children = [_shown(child, images) for child in token.children if not _leads_nowhere(child)]
             token.children = _balanced(token.children)

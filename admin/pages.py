@@ -71,14 +71,15 @@ async def one_job(job: str, doors: TheDoors) -> HTMLResponse:
     """A job: its card, its parameters, its schedules, its runs."""
     found = describe(await doors.jobs.find(job))
     runs = await doors.runs(job=job, states=[*IN_FLIGHT, *ENDED], limit=LIMIT)
-    card = _html(found["card"], level=2)
+    card = _html(found["card"])
     return _page("job.html", job=found, card=card, properties=_properties(found["parameters"]), runs=runs)
 
 
 @router.get("/pages/services/{service}")
 async def one_service(service: str, doors: TheDoors) -> HTMLResponse:
     """A service: what its measured routes were like in the last 30 days, beside its changes; its runs."""
-    trend, points = await asyncio.gather(doors.trend(service), doors.points(service, None))
+    points = await doors.points(service, None)
+    trend = await doors.trend(service, points)
     runs = await doors.runs(service=service, states=[*IN_FLIGHT, *ENDED], limit=LIMIT)
     drawn_by = points[-1].run_id if points else ""
     return _page(
@@ -125,8 +126,8 @@ def _soon(waiting: list[Document]) -> dict[str, str]:
     return {run["job"]: run["planned"] for run in waiting if run["planned"]}  # the last one is the soonest
 
 
-def _html(markdown: str, *, level: int = 2, images: str = "") -> Markup:
-    return Markup(to_html(markdown, level=level, images=images))  # noqa: S704 - to_html lets no HTML of a text pass
+def _html(markdown: str, *, images: str = "") -> Markup:
+    return Markup(to_html(markdown, images=images))  # noqa: S704 - to_html lets no HTML of a text pass
 
 
 def _properties(schema: Document) -> list[Document]:
@@ -149,12 +150,9 @@ def _type_words(found: Document) -> str:
     return " or ".join(str(kind["type"]) for kind in kinds if kind.get("type") not in (None, "null")) or "any"
 
 
-def _moment(value: str | datetime | None) -> str:
+def _moment(value: str) -> str:
     """A time as the pages write it; a script puts it into the reader's own zone."""
-    if value is None:
-        return ""
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return f"{found:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _took(run: Document) -> str:

@@ -35,8 +35,8 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")] 
 class Batch(Noun):
     """How large a batch may be and how long; its size follows `target_s` between `smallest` and `largest` rows.
 
-    `load` is the share of the time that batches may take; the rest is rest. The defaults are such that people who use
-    the table do not notice (`python -m bench.live`).
+    `load` is the share of the time that batches may take; the rest is rest. The defaults are gentle to people who use the
+    table; `python -m bench.live` measures how gentle.
     """
 
     target_s: float = Field(default=0.01, ge=0.001, le=60)

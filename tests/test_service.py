@@ -244,7 +244,7 @@ def test_settings_come_from_the_environment() -> None:
 
 
 def test_a_prefect_secret_is_read_by_runs_only() -> None:
-    """Elsewhere it is refused by name, whatever the environment; a run's lookup is asked with the name."""
+    """Elsewhere it counts as not set, and is refused by its name."""
     reference = PrefectSecret(secret="shop-token")
     assert not is_set(reference)
     code = "from slipway.settings import PrefectSecret, resolve; resolve(PrefectSecret(secret='shop-token'))"

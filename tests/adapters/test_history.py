@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from xml.etree import ElementTree
 
 from sqlalchemy import update
@@ -86,7 +85,7 @@ def test_what_is_too_old(store: Store) -> None:
     assert [bool(store.outcomes_of(run)) for run in ("old", "new", "ship")] == [False, True, True]
 
 
-def test_a_window_without_any_answer(store: Store, tmp_path: Path) -> None:
+def test_a_window_without_any_answer(store: Store) -> None:
     """It is a point without numbers, and a picture can be drawn of nothing."""
     trend = remember(SHOP, "run-1", window(NOW, 5.0, errors=20), History(store), Shipments(store))
     assert trend.series[0].newest_ms is None
