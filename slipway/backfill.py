@@ -43,7 +43,7 @@ class Batch(Noun):
     start: int = Field(default=100, ge=1)
     smallest: int = Field(default=10, ge=1)
     largest: int = Field(default=200, le=2_000_000)
-    load: float = Field(default=0.15, ge=0.001, le=1)
+    load: float = Field(default=0.1, ge=0.001, le=1)
     statement_timeout_s: float = Field(default=15, ge=0.1, le=600)
     lock_timeout_s: float = Field(default=1, ge=0.05, le=60)
     pause_s: float = Field(default=0, ge=0, le=60)

@@ -33,14 +33,15 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's slipway.toml, and in it the shop once more as `shop-quick`, which is measured for a shorter time.
 
-    And as `shop-live`, whose staging `shop-quick` is. They share the pages; its database is another one, as it must be,
+    As `shop-watched`, whose history no other test adds to. And as `shop-live`, whose staging `shop-quick` is. They share the pages; its database is another one, as it must be,
     and no change here migrates it.
     """
     file = tmp_path_factory.mktemp("config") / "slipway.toml"
     quick = quick_config().replace('name = "shop"', 'name = "shop-quick"')
     live = quick_config().replace('name = "shop"', 'name = "shop-live"')
     live = live.replace("SHOP_DATABASE_URL", "SLIPWAY_DATABASE_URL") + '\n[service.staging]\nservice = "shop-quick"\n'
-    file.write_text(f"{portable_config()}\n{quick}\n{live}", encoding="utf-8")
+    watched = portable_config().replace('name = "shop"', 'name = "shop-watched"')
+    file.write_text(f"{portable_config()}\n{quick}\n{live}\n{watched}", encoding="utf-8")
     return file
 
 

@@ -19,6 +19,7 @@ from slipway.adapters.store import Store
 from slipway.history import Point
 from tests.stack.runs import Run, finished
 
+SERVICE = "shop-watched"
 WATCHED = ("/orders", "customer", "pass")
 
 
@@ -30,7 +31,7 @@ def drifted(stack: Stack, client: AdminClient) -> Run:
     medians = [100.0] * 15 + [3.0, 3.0]
     route, identity, _ = WATCHED
     History(store).add(
-        "shop",
+        SERVICE,
         [
             Point(
                 run_id=f"seed-{number}",
@@ -47,7 +48,7 @@ def drifted(stack: Stack, client: AdminClient) -> Run:
         ],
     )
     store.close()
-    return finished(client, client.start("measure-service", {"service": "shop"}))
+    return finished(client, client.start("measure-service", {"service": SERVICE}))
 
 
 def test_what_the_run_says(drifted: Run) -> None:
@@ -61,8 +62,8 @@ def test_what_the_run_says(drifted: Run) -> None:
 def test_the_door(stack: Stack, drifted: Run) -> None:
     """Every series, and the points behind it since a time; an unknown service is a clear 404."""
     with httpx.Client(base_url=stack.admin_url, trust_env=False, timeout=30) as client:
-        found = client.get("/services/shop/history").json()
-        later = client.get("/services/shop/history", params={"since": "2999-01-01T00:00:00"}).json()
+        found = client.get(f"/services/{SERVICE}/history").json()
+        later = client.get(f"/services/{SERVICE}/history", params={"since": "2999-01-01T00:00:00"}).json()
         unknown = client.get("/services/nope/history")
     [series] = [one for one in found["series"] if (one["route"], one["identity"], one["cache"]) == WATCHED]
     assert (series["drifted"], series["baseline_ms"]) == ("faster", 100.0)
@@ -75,7 +76,7 @@ def test_the_door(stack: Stack, drifted: Run) -> None:
 
 def test_the_command(stack: Stack, drifted: Run) -> None:
     """A sentence and a sparkline a series."""
-    command = [str(Path(sys.executable).parent / "slipway"), "measure", "shop", "--history"]
+    command = [str(Path(sys.executable).parent / "slipway"), "measure", SERVICE, "--history"]
     environment = {**stack.environment, "SLIPWAY_ADMIN_URL": stack.admin_url}
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     lines = ran.stdout.splitlines()
@@ -86,11 +87,11 @@ def test_the_command(stack: Stack, drifted: Run) -> None:
 def test_the_page(stack: Stack, drifted: Run) -> None:
     """The same table, and the picture that the run has drawn."""
     with httpx.Client(base_url=stack.admin_url, trust_env=False, timeout=30) as client:
-        page = client.get("/pages/services/shop").text
+        page = client.get(f"/pages/services/{SERVICE}").text
         picture = client.get(f"/pages/runs/{drifted['id']}/picture.svg")
     assert "faster than its baseline of 15 windows" in page
     assert f'src="/pages/runs/{drifted["id"]}/picture.svg"' in page
-    assert "<title>The history of shop</title>" in picture.text
+    assert "<title>The history of shop-watched</title>" in picture.text
 
 
 def test_the_event(stack: Stack, drifted: Run) -> None:
@@ -103,7 +104,7 @@ def test_the_event(stack: Stack, drifted: Run) -> None:
         found = answer.json()["events"]
         time.sleep(0.5)
     [event] = [one for one in found if one["resource"]["slipway.route"] == "/orders"]
-    assert event["resource"]["prefect.resource.id"] == "slipway.service.shop"
+    assert event["resource"]["prefect.resource.id"] == f"slipway.service.{SERVICE}"
     assert event["resource"]["slipway.drifted"] == "faster"
     assert event["related"][0]["prefect.resource.id"] == f"prefect.flow-run.{drifted['id']}"
     assert event["payload"]["baseline_ms"] == 100.0
