@@ -16,8 +16,11 @@ from slipway.errors import InvalidInput
 from slipway.settings import EnvironmentReference, Reference
 
 ServiceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-Route = Annotated[str, Field(pattern=r"^/([^\s#\\/][^\s#\\]*)?$", max_length=500)]  # "//x" would be another host
-Tag = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,128}$")]
+ROUTE = r"^/([^\s#\\/][^\s#\\]*)?$"  # "//x" would be another host
+TAG = r"^[a-z0-9-]{1,128}$"
+ZONE = r"^[A-Za-z0-9]{1,64}$"
+Route = Annotated[str, Field(pattern=ROUTE, max_length=500)]
+Tag = Annotated[str, Field(pattern=TAG)]
 IdentityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 Argument = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
@@ -126,15 +129,44 @@ class Serve(Noun):
         return self
 
 
-class Cache(Noun):
-    """The shared cache in front of the service and how a purge reaches it."""
+OWN_CACHES = ("varnish", "nginx", "nginx-refresh", "squid")
+CDNS = ("fastly", "cloudflare", "bunny")
 
-    kind: Reference  # "varnish" or "nginx"
-    url: Reference
+
+class Cache(Noun):
+    """The shared cache in front of the service and how a purge reaches it; docs/own-service.md has a table of the kinds."""
+
+    kind: Reference
+    url: Reference | None = (
+        None  # a cache of one's own has one; for a CDN it replaces the address of the provider's API
+    )
+    zone: Annotated[str, Field(pattern=ZONE)] | EnvironmentReference | None = None  # a CDN's service, zone or pull zone
     token: EnvironmentReference
     token_header: str = Field(default="X-Purge-Token", pattern=r"^[A-Za-z0-9-]+$")
     origin_timeout_s: float = Field(default=10, ge=0, le=120)
     controls: tuple[Route, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Cache:
+        wrong = self.misfit(self.kind) if isinstance(self.kind, str) else ""
+        if wrong:
+            raise ValueError(wrong)
+        return self
+
+    def misfit(self, kind: str) -> str:
+        """What the entry lacks, or has too much, for a kind of cache; "" when it fits."""
+        if kind not in (*OWN_CACHES, *CDNS):
+            return f"{kind!r} is no kind of cache; one of: {', '.join(sorted((*OWN_CACHES, *CDNS)))}"
+        if kind in CDNS:
+            return self._misfit_of_a_cdn(kind)
+        if self.url is None:
+            return f"a cache of kind {kind} needs a url"
+        return "" if self.zone is None else f"a cache of kind {kind} has no zone"
+
+    def _misfit_of_a_cdn(self, kind: str) -> str:
+        if self.zone is None:
+            return f"a cache of kind {kind} needs a zone"
+        return f"{kind} sets the header of its token itself" if "token_header" in self.model_fields_set else ""
 
 
 class SignIn(Noun):

@@ -312,12 +312,18 @@ def test_a_cache_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_an_unknown_kind_of_cache(site: Site) -> None:
-    """A kind that we cannot purge is named with those that we can."""
+def test_an_unknown_kind_of_cache(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind that we cannot purge, and that only the environment names, is told with those that we can."""
+    monkeypatch.setenv("TEST_CACHE_KIND", "apache")
+    service = Shop("varnish", site.url, site, "/products").service()
+    assert service.cache is not None
+    cache = service.cache.model_copy(update={"kind": EnvironmentReference(env="TEST_CACHE_KIND")})
     with pytest.raises(InvalidInput) as refused:
-        purger_of(Shop("squid", site.url, site, "/products").service())
-    assert refused.value.failed == "Service shop has a cache of kind 'squid'."
-    assert refused.value.expected == "One of: nginx, varnish."
+        purger_of(service.model_copy(update={"cache": cache}))
+    assert refused.value.failed == (
+        "[service.cache] of shop: 'apache' is no kind of cache; one of: "
+        "bunny, cloudflare, fastly, nginx, nginx-refresh, squid, varnish."
+    )
 
 
 def test_a_change_that_purges_nothing(site: Site) -> None:
