@@ -239,3 +239,30 @@ def test_settings_come_from_the_environment() -> None:
     settings = Settings.from_environment({"SLIPWAY_CHANGES": "/srv/changes", "SLIPWAY_ADMIN_URL": "", "OTHER": "x"})
     assert settings == Settings(changes=Path("/srv/changes"))
     assert (settings.config, settings.admin_url) == (Path("slipway.toml"), "")
+
+
+@pytest.mark.parametrize(
+    ("cache", "wrong"),
+    [
+        ('kind = "apache"\nurl = "http://c"', "'apache' is no kind of cache; one of: bunny, cloudflare,"),
+        ('kind = "squid"', "a cache of kind squid needs a url"),
+        ('kind = "varnish"\nurl = "http://c"\nzone = "abc"', "a cache of kind varnish has no zone"),
+        ('kind = "fastly"', "a cache of kind fastly needs a zone"),
+        ('kind = "bunny"\nzone = "7/../9"', "string should match pattern"),
+        ('kind = "bunny"\nzone = "7"\ntoken_header = "X-Mine"', "bunny sets the header of its token itself"),
+        ('kind = "bunny"\nzone = "7"\nzones = "7"', "cache.zones: unknown key"),
+    ],
+)
+def test_a_cache_fits_its_kind(tmp_path: Path, cache: str, wrong: str) -> None:
+    """What a kind of cache needs is there, and nothing that it would not look at."""
+    failed, _ = refusal(write(tmp_path, f'{ENTRY}[service.cache]\ntoken = {{ env = "T" }}\n{cache}\n'))
+    assert wrong in failed
+
+
+def test_the_token_of_a_cache_is_a_reference(tmp_path: Path) -> None:
+    """A token that is written into the file is refused, and not repeated."""
+    failed, _ = refusal(
+        write(tmp_path, f'{ENTRY}[service.cache]\nkind = "bunny"\nzone = "7"\ntoken = "written-secret"\n')
+    )
+    assert "cache.token" in failed
+    assert "written-secret" not in failed
