@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from slipway.cache_kinds import misfit
 from slipway.documents import parse, read_toml
 from slipway.errors import InvalidInput
 from slipway.settings import EnvironmentReference, Reference
@@ -129,10 +130,6 @@ class Serve(Noun):
         return self
 
 
-OWN_CACHES = ("varnish", "nginx", "nginx-refresh", "squid")
-CDNS = ("fastly", "cloudflare", "bunny")
-
-
 class Cache(Noun):
     """The shared cache in front of the service and how a purge reaches it; docs/own-service.md has a table of the kinds."""
 
@@ -141,7 +138,8 @@ class Cache(Noun):
         None  # a cache of one's own has one; for a CDN it replaces the address of the provider's API
     )
     zone: Annotated[str, Field(pattern=ZONE)] | EnvironmentReference | None = None  # a CDN's service, zone or pull zone
-    token: EnvironmentReference
+    token: EnvironmentReference  # at CloudFront the secret access key, at Akamai the client secret
+    credentials: dict[str, EnvironmentReference] = {}  # what these two have beside it
     token_header: str = Field(default="X-Purge-Token", pattern=r"^[A-Za-z0-9-]+$")
     origin_timeout_s: float = Field(default=10, ge=0, le=120)
     controls: tuple[Route, ...] = ()
@@ -155,18 +153,9 @@ class Cache(Noun):
 
     def misfit(self, kind: str) -> str:
         """What the entry lacks, or has too much, for a kind of cache; "" when it fits."""
-        if kind not in (*OWN_CACHES, *CDNS):
-            return f"{kind!r} is no kind of cache; one of: {', '.join(sorted((*OWN_CACHES, *CDNS)))}"
-        if kind in CDNS:
-            return self._misfit_of_a_cdn(kind)
-        if self.url is None:
-            return f"a cache of kind {kind} needs a url"
-        return "" if self.zone is None else f"a cache of kind {kind} has no zone"
-
-    def _misfit_of_a_cdn(self, kind: str) -> str:
-        if self.zone is None:
-            return f"a cache of kind {kind} needs a zone"
-        return f"{kind} sets the header of its token itself" if "token_header" in self.model_fields_set else ""
+        given = {key for key in ("url", "zone") if getattr(self, key) is not None}
+        given |= self.model_fields_set & {"token_header"}
+        return misfit(kind, given | {f"credentials.{name}" for name in self.credentials})
 
 
 class SignIn(Noun):

@@ -6,13 +6,20 @@ import httpx
 
 from slipway.adapters.caches import KINDS, purger_of
 from slipway.adapters.caches.purging import Ability, Purger
+from slipway.cache_kinds import CDNS
 from slipway.rules.caching import cache_class
-from slipway.service import CDNS, Cache, Service
+from slipway.service import Cache, Service
 from tests.providers import ZONE, Edge
 from tests.sites import Answer, Site
 
 VARIABLE = "TEST_PURGE_TOKEN"
+ID_VARIABLE = "TEST_PURGE_ID"
 FRONTS = ("varnish", "nginx", "nginx with the module", "nginx-refresh", "squid", *CDNS)
+CDN_KEYS: dict[str, dict[str, object]] = {
+    **{kind: {"zone": ZONE} for kind in ("fastly", "cloudflare", "bunny")},
+    "cloudfront": {"zone": ZONE, "credentials": {"access_key_id": {"env": ID_VARIABLE}}},
+    "akamai": {"credentials": {"client_token": {"env": ID_VARIABLE}, "access_token": {"env": ID_VARIABLE}}},
+}
 
 
 class Front:
@@ -25,8 +32,10 @@ class Front:
 
     def service(self) -> Service:
         """The service's entry."""
-        cdn = {"zone": ZONE, "url": f"{self.url}/api"} if self.kind in CDNS else {"url": self.url}
-        cache = Cache.model_validate({"kind": self.kind, "token": {"env": VARIABLE}, **cdn})
+        entry = {"kind": self.kind, "url": self.url, "token": {"env": VARIABLE}, **CDN_KEYS.get(self.kind, {})}
+        if self.kind in CDNS:
+            entry["url"] = f"{self.url}/api"
+        cache = Cache.model_validate(entry)
         return Service(name="shop", url=self.url, routes=("/*",), cache=cache)
 
     def purger(self) -> Purger:

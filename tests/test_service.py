@@ -244,12 +244,18 @@ def test_settings_come_from_the_environment() -> None:
 @pytest.mark.parametrize(
     ("cache", "wrong"),
     [
-        ('kind = "apache"\nurl = "http://c"', "'apache' is no kind of cache; one of: bunny, cloudflare,"),
-        ('kind = "squid"', "a cache of kind squid needs a url"),
+        (
+            'kind = "apache"\nurl = "http://c"',
+            "'apache' is no kind of cache; one of: akamai, bunny, cloudflare, cloudfront, fastly,",
+        ),
+        ('kind = "squid"', "a cache of kind squid needs url"),
         ('kind = "varnish"\nurl = "http://c"\nzone = "abc"', "a cache of kind varnish has no zone"),
-        ('kind = "fastly"', "a cache of kind fastly needs a zone"),
+        ('kind = "fastly"', "a cache of kind fastly needs zone"),
         ('kind = "bunny"\nzone = "7/../9"', "string should match pattern"),
-        ('kind = "bunny"\nzone = "7"\ntoken_header = "X-Mine"', "bunny sets the header of its token itself"),
+        ('kind = "bunny"\nzone = "7"\ntoken_header = "X-Mine"', "a cache of kind bunny has no token_header"),
+        ('kind = "cloudfront"\nzone = "E1"', "a cache of kind cloudfront needs credentials.access_key_id"),
+        ('kind = "akamai"\nurl = "http://c"\ncredentials = { key = { env = "K" } }', "credentials.access_token, "),
+        ('kind = "bunny"\nzone = "7"\ncredentials = { key = { env = "K" } }', "bunny has no credentials.key"),
         ('kind = "bunny"\nzone = "7"\nzones = "7"', "cache.zones: unknown key"),
     ],
 )

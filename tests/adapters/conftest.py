@@ -9,8 +9,8 @@ import pytest
 
 from slipway.adapters.store import Store
 from tests.caches import TOKEN, run_cache, run_nginx_with_the_module, run_squid
-from tests.fronts import FRONTS, VARIABLE, Front
-from tests.providers import PLAYED
+from tests.fronts import FRONTS, ID_VARIABLE, VARIABLE, Front
+from tests.signed_providers import ALL_PLAYED, KEY_ID
 from tests.sites import Answer, Site
 
 GRACE = ("set beresp.grace = 0s;", "set beresp.grace = 60s;")  # without grace a soft purge has nothing to serve
@@ -58,6 +58,13 @@ def url_of(
         yield look
 
 
+@pytest.fixture(autouse=True)
+def signing_and_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The identifiers beside the secret of the CDNs that want signatures, and no long wait between two looks."""
+    monkeypatch.setenv(ID_VARIABLE, KEY_ID)
+    monkeypatch.setattr("slipway.adapters.caches.cloudfront.POLL_S", 0.02)
+
+
 @pytest.fixture
 def make_front(
     origin: Site,
@@ -71,10 +78,10 @@ def make_front(
     with ExitStack() as stack:
 
         def start(name: str) -> Front:
-            if name not in PLAYED:
+            if name not in ALL_PLAYED:
                 url = url_of("nginx" if name == "nginx-refresh" else name)
                 return Front(name, url, origin, f"{path}-{name.replace(' ', '-')}")
-            edge = stack.enter_context(PLAYED[name](origin))
+            edge = stack.enter_context(ALL_PLAYED[name](origin))
             front = Front(name, edge.url, origin, f"{path}-{name}")
             front.edge = edge
             return front

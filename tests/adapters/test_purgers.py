@@ -13,8 +13,9 @@ import pytest
 
 from slipway.adapters.caches import KINDS, purger_of
 from slipway.adapters.caches.purging import CHECK_ROUTE, Ability
+from slipway.cache_kinds import CDNS, KEYS, OWN_CACHES
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
-from slipway.service import CDNS, OWN_CACHES, Cache, Service
+from slipway.service import Cache, Service
 from slipway.settings import EnvironmentReference
 from tests.caches import TOKEN
 from tests.fronts import FRONTS, VARIABLE, Front, fronts_that_can
@@ -23,7 +24,7 @@ from tests.sites import Answer, Site
 
 def test_the_suite_has_every_kind() -> None:
     """The entry's kinds, the adapters and the suite are the same."""
-    assert set(KINDS) == {*OWN_CACHES, *CDNS} == {name.partition(" ")[0] for name in FRONTS}
+    assert set(KINDS) == set(KEYS) == {*OWN_CACHES, *CDNS} == {name.partition(" ")[0] for name in FRONTS}
     assert all(kind.abilities <= set(get_args(Ability)) for kind in KINDS.values())
 
 
@@ -64,15 +65,16 @@ def test_all_that_carries_a_tag_leaves(make_front: Callable[[str], Front], name:
 
 @pytest.mark.parametrize("name", fronts_that_can("prefix"))
 def test_all_below_a_prefix_leaves(make_front: Callable[[str], Front], name: str) -> None:
-    """A prefix is text and no pattern: the dot in it is a dot, and it begins at the root."""
+    """A prefix is text and no pattern: the dot in it is a dot, it begins at the root, and may end within a word."""
     front = make_front(name)
     below, deep = front.route("v1.0/a"), front.route("v1.0/b/c?page=2")
     like_it, inside = front.route("v1x0/a"), front.route(f"in{front.path}/v1.0/a")
-    front.warm(below, deep, like_it, inside)
+    word, other_word = front.route("v2/page"), front.route("v2/other")
+    front.warm(below, deep, like_it, inside, word, other_word)
     with front.purger() as purger:
-        purger.purge(prefixes=[f"{front.path}/v1.0/"])
-    front.assert_renewed(below, deep)
-    front.assert_kept(like_it, inside)
+        purger.purge(prefixes=[f"{front.path}/v1.0/", f"{front.path}/v2/pa"])
+    front.assert_renewed(below, deep, word)
+    front.assert_kept(like_it, inside, other_word)
 
 
 @pytest.mark.parametrize(

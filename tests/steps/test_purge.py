@@ -302,7 +302,7 @@ def test_an_unknown_kind_of_cache(site: Site, monkeypatch: pytest.MonkeyPatch) -
         purger_of(service.model_copy(update={"cache": cache}))
     assert refused.value.failed == (
         "[service.cache] of shop: 'apache' is no kind of cache; one of: "
-        "bunny, cloudflare, fastly, nginx, nginx-refresh, squid, varnish."
+        "akamai, bunny, cloudflare, cloudfront, fastly, nginx, nginx-refresh, squid, varnish."
     )
 
 

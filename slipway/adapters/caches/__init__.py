@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from slipway.adapters.caches.akamai import Akamai
 from slipway.adapters.caches.bunny import Bunny
 from slipway.adapters.caches.cdn import Cdn
 from slipway.adapters.caches.cloudflare import Cloudflare
+from slipway.adapters.caches.cloudfront import CloudFront
 from slipway.adapters.caches.fastly import Fastly
 from slipway.adapters.caches.nginx import Nginx, NginxRefresh
 from slipway.adapters.caches.purging import Access, Purger
@@ -24,6 +26,8 @@ KINDS: dict[str, type[Purger]] = {
     "fastly": Fastly,
     "cloudflare": Cloudflare,
     "bunny": Bunny,
+    "cloudfront": CloudFront,
+    "akamai": Akamai,
 }
 
 
@@ -45,6 +49,7 @@ def purger_of(service: Service) -> Purger:
             token=resolve(cache.token),
             token_header=cache.token_header,
             zone="" if cache.zone is None else _zone(service.name, cache.zone),
+            credentials={name: resolve(reference) for name, reference in cache.credentials.items()},
         )
     )
 

@@ -13,7 +13,6 @@ import httpx
 
 from slipway.adapters.caches.cdn import Cdn
 from slipway.adapters.caches.purging import Target, words
-from slipway.errors import InvalidInput
 
 
 class Bunny(Cdn):
@@ -22,17 +21,10 @@ class Bunny(Cdn):
     api = "https://api.bunny.net"
     abilities = frozenset({"route", "tag", "prefix"})
     accepted = frozenset({200, 204})
+    star_is_wildcard = True
 
     def _headers(self) -> dict[str, str]:
         return {"AccessKey": self.access.token}
-
-    def _require(self, target: Target, values: Sequence[str], soft: bool) -> None:
-        super()._require(target, values, soft)
-        for value in values:
-            if target != "tag" and "*" in value:
-                raise InvalidInput(
-                    f"To this cache the * in {value} is a wildcard.", expected="A route without *, or a prefix."
-                )
 
     def _purge(self, target: Target, values: Sequence[str], soft: bool) -> None:
         [value] = values

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import ClassVar
 
 import httpx
 
 from slipway.adapters.caches.purging import Purger
-from slipway.errors import SlipwayError
+from slipway.errors import InvalidInput, SlipwayError
 
 
 class Cdn(Purger):
-    """A purger whose cache is behind a provider's API. `api` is the provider's documented address."""
+    """A purger whose cache is behind a provider's API. `api` is its documented address, "" where each account has one."""
 
     api: ClassVar[str]
     settles_s = 30.0
@@ -32,3 +33,16 @@ class Cdn(Purger):
                 expected="The answer that the provider documents; check the address of its API.",
                 retry_is_safe=True,
             )
+
+
+def quiet(name: str) -> None:
+    """Keep a library that signs requests from logging what it signs with, at whatever level others log."""
+    logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def extra_missing(kind: str, package: str) -> InvalidInput:
+    """What is said where the package of an optional kind is not installed."""
+    return InvalidInput(
+        f"A cache of kind {kind} needs the package {package}, which is not installed.",
+        expected=f"Slipway installed with its extra: slipway[{kind}].",
+    )

@@ -25,7 +25,6 @@ CHECK_TAG = "slipway-purge-check"  # carried by no page of any service
 TIMEOUT_S = 10.0
 WAITS = 3  # how often one request may be put off by 429
 LONGEST_WAIT_S = 60.0  # who is asked to wait longer gives up at once and says so
-WAIT_S = 2.0  # where a 429 does not say how long
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class Access:
     site: str
     token: str = field(repr=False)
     token_header: str
-    zone: str  # what a CDN calls service, zone or pull zone
+    zone: str  # what a CDN calls service, zone, pull zone or distribution
+    credentials: Mapping[str, str] = field(repr=False)  # what stands beside the token at some CDNs
 
 
 class Purger:
@@ -53,6 +53,8 @@ class Purger:
     apart_s: ClassVar[float] = 0.0
     settles_s: ClassVar[float] = 0.0
     refreshes: ClassVar[bool] = False
+    wait_s: ClassVar[float] = 2.0  # where a limit does not say how long
+    star_is_wildcard: ClassVar[bool] = False
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -61,6 +63,7 @@ class Purger:
             headers={"User-Agent": "slipway", **self._headers()},
             timeout=TIMEOUT_S,
             trust_env=False,
+            auth=self._auth(),
         )
 
     def __enter__(self) -> Self:
@@ -105,6 +108,10 @@ class Purger:
         # A purge for another Host answers 200 and removes nothing, so the host is that of the service.
         return {self.access.token_header: self.access.token, "Host": urlsplit(self.access.site).netloc}
 
+    def _auth(self) -> httpx.Auth | None:
+        """What signs each request, for an API that wants that."""
+        return None
+
     def _purge(self, target: Target, values: Sequence[str], soft: bool) -> None:
         """Send one request for targets of one kind, at most as many as a batch may have."""
         raise NotImplementedError
@@ -121,10 +128,16 @@ class Purger:
                 raise InvalidInput(
                     f"{value!r} is no {target}.", expected="A path from the root, or a tag of a-z, 0-9 and -."
                 )
+            if self.star_is_wildcard and "*" in value:
+                raise InvalidInput(f"To this cache the * in {value} is a wildcard.", expected="A prefix, without *.")
 
     def _page(self, route: str) -> str:
         """The URL under which readers ask for a route, escaped as their clients do."""
         return str(httpx.URL(self.access.site).join(route))
+
+    def _path(self, route: str) -> str:
+        """Path and query of that URL."""
+        return httpx.URL(self._page(route)).raw_path.decode()
 
     def _send(
         self,
@@ -138,14 +151,15 @@ class Purger:
         """One request, put off a few times when the cache says 429; the answer is one that it accepts."""
         for waits in range(WAITS + 1):
             answer = self._request(method, address, what, headers, body)
-            if answer.status_code != 429:
+            if not self._limited(answer):
                 return self._accepted(answer, what)
             wait_s = self._asks_to_wait_s(answer)
             if waits == WAITS or wait_s > LONGEST_WAIT_S:
                 break
             interruption.wait(wait_s)
         raise Unavailable(
-            f"The cache limits purges and did not take that of {what}: it answered 429 and asks to wait {wait_s:.0f} s.",
+            f"The cache limits purges and did not take that of {what}: it answered {answer.status_code} and asks to wait "
+            f"{wait_s:.0f} s.",
             expected=f"At most {WAITS} waits of at most {LONGEST_WAIT_S:g} s; purge less at once, or later.",
         )
 
@@ -153,7 +167,8 @@ class Purger:
         self, method: str, address: str, what: str, headers: dict[str, str] | None, body: object | None
     ) -> httpx.Response:
         try:
-            return self._client.request(method, address, headers=headers, json=body)
+            sent = {"content": body} if isinstance(body, bytes) else {"json": body}
+            return self._client.request(method, address, headers=headers, **sent)
         except httpx.HTTPError as error:
             raise Unavailable(
                 f"The cache does not answer a purge of {what}: {type(error).__name__}.",
@@ -173,6 +188,10 @@ class Purger:
             retry_is_safe=True,
         )
 
+    def _limited(self, answer: httpx.Response) -> bool:
+        """Whether an answer puts us off."""
+        return answer.status_code == 429
+
     def _asks_to_wait_s(self, answer: httpx.Response) -> float:
         """Retry-After, in seconds or as a date (RFC 9110, section 10.2.3)."""
         told = answer.headers.get("retry-after", "").strip()
@@ -181,7 +200,7 @@ class Purger:
         try:
             moment = parsedate_to_datetime(told)
         except ValueError:
-            return WAIT_S
+            return self.wait_s
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from slipway.adapters.caches.purging import Purger, Target, words
 
@@ -27,6 +26,4 @@ class Varnish(Purger):
             self._send("PURGE", "/", what, headers={"xkey-softpurge" if soft else "xkey-purge": value})
         else:
             # The VCL bans by a regular expression over the URL as readers send it.
-            path = urlsplit(self._page(value))
-            whole = path.path + (f"?{path.query}" if path.query else "")
-            self._send("BAN", "/", what, headers={"X-Ban-Prefix": re.escape(whole)})
+            self._send("BAN", "/", what, headers={"X-Ban-Prefix": re.escape(self._path(value))})
