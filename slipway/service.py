@@ -19,6 +19,7 @@ from slipway.settings import EnvironmentReference, Reference
 ServiceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 ROUTE = r"^/([^\s#\\/][^\s#\\]*)?$"  # "//x" would be another host
 TAG = r"^[a-z0-9-]{1,128}$"
+PURGE_HEADER = "X-Purge-Token"
 ZONE = r"^[A-Za-z0-9]{1,64}$"
 Route = Annotated[str, Field(pattern=ROUTE, max_length=500)]
 Tag = Annotated[str, Field(pattern=TAG)]
@@ -140,7 +141,7 @@ class Cache(Noun):
     zone: Annotated[str, Field(pattern=ZONE)] | EnvironmentReference | None = None  # a CDN's service, zone or pull zone
     token: EnvironmentReference  # at CloudFront the secret access key, at Akamai the client secret
     credentials: dict[str, EnvironmentReference] = {}  # what these two have beside it
-    token_header: str = Field(default="X-Purge-Token", pattern=r"^[A-Za-z0-9-]+$")
+    token_header: str = Field(default=PURGE_HEADER, pattern=r"^[A-Za-z0-9-]+$")
     origin_timeout_s: float = Field(default=10, ge=0, le=120)
     controls: tuple[Route, ...] = ()
 
@@ -154,7 +155,8 @@ class Cache(Noun):
     def misfit(self, kind: str) -> str:
         """What the entry lacks, or has too much, for a kind of cache; "" when it fits."""
         given = {key for key in ("url", "zone") if getattr(self, key) is not None}
-        given |= self.model_fields_set & {"token_header"}
+        # Not by whether it was set: a run hands entries on as JSON, in which every field is set.
+        given |= {"token_header"} if self.token_header != PURGE_HEADER else set()
         return misfit(kind, given | {f"credentials.{name}" for name in self.credentials})
 
 

@@ -28,6 +28,16 @@ def test_the_suite_has_every_kind() -> None:
     assert all(kind.abilities <= set(get_args(Ability)) for kind in KINDS.values())
 
 
+def test_an_entry_survives_a_step(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run hands the entry from step to step as JSON; it is the same for every kind, and has no secret in it."""
+    monkeypatch.setenv(VARIABLE, TOKEN)
+    for kind in KINDS:
+        entry = Front(kind, site.url, site, "").service()
+        handed_on = entry.model_dump_json()
+        assert Service.model_validate_json(handed_on) == entry
+        assert TOKEN not in handed_on
+
+
 def test_the_named_routes_leave_and_nothing_else(front: Front) -> None:
     """Routes with their queries leave; what is below them, beside them or has another query stays."""
     gone, paged, other_page, below, beside = (

@@ -112,12 +112,14 @@ def test_fastlys_own_header(make_front: Callable[[str], Front]) -> None:
 
 
 def test_a_limit_without_an_end(cdn: Front) -> None:
-    """After three waits nothing more is sent, and the error says that it is the limit."""
-    edge_of(cdn).refusals = [too_many(Retry_After="0") for _ in range(10)]
+    """After three waits nothing more is sent nor waited for, and the error says that it is the limit."""
+    edge_of(cdn).refusals = [*[too_many(Retry_After="0")] * 3, *[too_many(Retry_After="30")] * 7]
+    began = time.monotonic()
     with cdn.purger() as purger, pytest.raises(Unavailable) as limited:
         purger.purge(routes=["/a"])
+    assert time.monotonic() - began < 10
     assert str(limited.value) == (
-        "The cache limits purges and did not take that of /a: it answered 429 and asks to wait 0 s. Expected: At most 3 "
+        "The cache limits purges and did not take that of /a: it answered 429 and asks to wait 30 s. Expected: At most 3 "
         "waits of at most 60 s; purge less at once, or later. A retry is safe."
     )
     assert len(edge_of(cdn).requests) == 4
