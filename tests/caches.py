@@ -88,7 +88,8 @@ def run_nginx_with_the_module(origin: Site) -> Iterator[str]:
 @contextmanager
 def run_squid(origin: Site) -> Iterator[str]:
     """Squid as a reverse proxy in one process in the foreground, with its cache in memory."""
-    with _configured(SQUID, origin, ["squid", "-N", "-f", "{config}"]) as url:
+    # Two of one name would share memory: the tests run in two processes.
+    with _configured(SQUID, origin, ["squid", "-N", "-n", "slipway{port}", "-f", "{config}"]) as url:
         yield url
 
 
@@ -114,7 +115,7 @@ def _configured(text: str, origin: Site, argv: list[str]) -> Iterator[str]:
         config.write_text(text.format(folder=folder, port=port, origin=origin.port, token=TOKEN))
         part = Part(
             name=argv[0],
-            argv=[word.format(folder=folder, config=config) for word in argv],
+            argv=[word.format(folder=folder, config=config, port=port) for word in argv],
             environment={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
             log=folder / "log",
             ready=lambda: answers(f"http://127.0.0.1:{port}/health"),
