@@ -11,7 +11,7 @@ import hmac
 import json
 import re
 import time
-from xml.sax.saxutils import unescape
+from xml.etree import ElementTree
 
 from tests.caches import TOKEN
 from tests.providers import API, PLAYED, ZONE, Edge
@@ -75,7 +75,10 @@ class CloudFrontPlayed(Edge):
             return self._tell(200, request.target.removeprefix(base + "/"))
         if request.target != base:
             return self._error(404, "NoSuchDistribution")
-        paths = [unescape(path) for path in re.findall("<Path>(.*?)</Path>", request.body)]
+        try:
+            paths = [path.text or "" for path in ElementTree.fromstring(request.body).iterfind(".//{*}Path")]
+        except ElementTree.ParseError:
+            return self._error(400, "MalformedXML")
         wild = [path for path in paths if path.endswith("*")]
         if f"<Quantity>{len(paths)}</Quantity>" not in request.body:
             return self._error(400, "InconsistentQuantities")

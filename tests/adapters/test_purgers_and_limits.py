@@ -208,6 +208,14 @@ def test_the_step_on_a_cdn_that_only_says_so(cdn: Front, monkeypatch: pytest.Mon
     assert failed.value.failed == f"{route} still comes from the cache after its purge (age 100 s)."
 
 
+def test_the_step_leaves_fastly_its_two_seconds(make_front: Callable[[str], Front]) -> None:
+    """Two purges of one key are so far apart even where the origin needs no wait."""
+    cdn = make_front("fastly")
+    purged = purge_routes(entry(cdn), [], ["menu"], extra_controls=[cdn.route("control")])
+    assert purged.seconds >= 2
+    assert [request.method for request in edge_of(cdn).requests] == ["POST"] * 2
+
+
 def test_the_step_where_pages_are_refreshed(make_front: Callable[[str], Front]) -> None:
     """A refreshed page is a hit at once, and what is served is what the origin gave to the second purge."""
     front = make_front("nginx-refresh")

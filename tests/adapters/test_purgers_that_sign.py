@@ -152,3 +152,15 @@ def test_a_star_is_refused(make_front: Callable[[str], Front], name: str) -> Non
         with cdn.purger() as purger, pytest.raises(InvalidInput, match="is a wildcard"):
             purger.purge(**asked)  # type: ignore[arg-type]
     assert edge_of(cdn).requests == []
+
+
+def test_the_longest_that_akamai_takes(make_front: Callable[[str], Front]) -> None:
+    """A whole batch of the longest routes or tags stays below the 50,000 bytes of a request."""
+    cdn = make_front("akamai")
+    routes = [f"/{number:0499}" for number in range(100)]
+    tags = [f"{number:0128}" for number in range(600)]
+    with cdn.purger() as purger:
+        purger.purge(routes=routes, tags=tags)
+    sizes = [len(request.body) for request in edge_of(cdn).requests]
+    assert len(sizes) == 4
+    assert max(sizes) <= 50_000
