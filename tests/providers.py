@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
+from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -34,6 +35,8 @@ class Stored:
 
 class Edge(Site):
     """One address for both: under /api/ the provider's API, anywhere else what readers see."""
+
+    label: ClassVar[str] = "X-Cache"  # the header that tells hits and misses
 
     def __init__(self, origin: Site) -> None:
         super().__init__()
@@ -84,12 +87,12 @@ class Edge(Site):
             if found is None:
                 return fetched
         age = str(int(time.monotonic() - found.at) + int(found.answer.headers.get("Age", "0")))
-        return Answer(found.answer.body, headers={**found.answer.headers, "X-Cache": "HIT", "Age": age})
+        return Answer(found.answer.body, headers={**found.answer.headers, self.label: "HIT", "Age": age})
 
     def _fetch(self, target: str) -> Answer:
         answer = httpx.get(self.origin.url + target, trust_env=False)
         kept = {name: answer.headers[name] for name in ("Cache-Control", "Age") if name in answer.headers}
-        page = Answer(answer.text, answer.status_code, {**kept, "X-Cache": "MISS"})
+        page = Answer(answer.text, answer.status_code, {**kept, self.label: "MISS"})
         if answer.status_code == 200 and "no-store" not in kept.get("Cache-Control", "no-store"):
             tags = frozenset(answer.headers.get("Surrogate-Key", "").split())  # kept from readers, as CDNs do
             self.stored[target] = Stored(page, tags, time.monotonic())
@@ -130,6 +133,8 @@ class FastlyPlayed(Edge):
 class CloudflarePlayed(Edge):
     """One kind of target a request, and 100 of it."""
 
+    label = "CF-Cache-Status"
+
     def play(self, request: Request) -> Answer:
         """`POST /zones/{id}/purge_cache`."""
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -155,6 +160,8 @@ class CloudflarePlayed(Edge):
 
 class BunnyPlayed(Edge):
     """A URL that ends with / or * is a wildcard, unless it is said to be exact; no tag is every page."""
+
+    label = "CDN-Cache"
 
     def play(self, request: Request) -> Answer:
         """`POST /purge?url=` and `POST /pullzone/{id}/purgeCache`."""
