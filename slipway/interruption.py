@@ -5,6 +5,7 @@ The core knows no cancel button. By default nothing interrupts.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,14 @@ _check: ContextVar[Callable[[], None]] = ContextVar("interruption", default=_nev
 def check() -> None:
     """Raise what interrupts us, if anything does."""
     _check.get()()
+
+
+def wait(seconds: float) -> None:
+    """Wait, but not through an interruption: raise what interrupts us, within half a second."""
+    until = time.monotonic() + seconds
+    while (rest := until - time.monotonic()) > 0:
+        check()
+        time.sleep(min(rest, EVERY_S))
 
 
 @contextmanager

@@ -11,14 +11,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from slipway.cache_kinds import misfit
 from slipway.documents import parse, read_toml
 from slipway.errors import InvalidInput
 from slipway.settings import Hidden, Reference
 
 ServiceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]  # a token of RFC 9110; cookies too
-Route = Annotated[str, Field(pattern=r"^/([^\s#\\/][^\s#\\]*)?$", max_length=500)]  # "//x" would be another host
-Tag = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,128}$")]
+ROUTE = r"^/([^\s#\\/][^\s#\\]*)?$"  # "//x" would be another host
+TAG = r"^[a-z0-9-]{1,128}$"
+PURGE_HEADER = "X-Purge-Token"
+ZONE = r"^[A-Za-z0-9]{1,64}$"
+Route = Annotated[str, Field(pattern=ROUTE, max_length=500)]
+Tag = Annotated[str, Field(pattern=TAG)]
 IdentityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 Argument = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
@@ -128,14 +133,30 @@ class Serve(Noun):
 
 
 class Cache(Noun):
-    """The shared cache in front of the service and how a purge reaches it."""
+    """The shared cache in front of the service and how a purge reaches it; docs/own-service.md has a table of the kinds."""
 
-    kind: Reference  # "varnish" or "nginx"
-    url: Reference
-    token: Hidden
-    token_header: str = Field(default="X-Purge-Token", pattern=r"^[A-Za-z0-9-]+$")
+    kind: Reference
+    url: Reference | None = None  # where one's own cache is; of a CDN it replaces the address of the provider's API
+    zone: Annotated[str, Field(pattern=ZONE)] | Hidden | None = None  # a CDN's service, zone or pull zone
+    token: Hidden  # at CloudFront the secret access key, at Akamai the client secret
+    credentials: dict[str, Hidden] = {}  # what these two have beside it
+    token_header: str = Field(default=PURGE_HEADER, pattern=r"^[A-Za-z0-9-]+$")
     origin_timeout_s: float = Field(default=10, ge=0, le=120)
     controls: tuple[Route, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Cache:
+        wrong = self.misfit(self.kind) if isinstance(self.kind, str) else ""
+        if wrong:
+            raise ValueError(wrong)
+        return self
+
+    def misfit(self, kind: str) -> str:
+        """What the entry lacks, or has too much, for a kind of cache; "" when it fits."""
+        given = {key for key in ("url", "zone") if getattr(self, key) is not None}
+        # Not by whether it was set: a run hands entries on as JSON, in which every field is set.
+        given |= {"token_header"} if self.token_header != PURGE_HEADER else set()
+        return misfit(kind, given | {f"credentials.{name}" for name in self.credentials})
 
 
 class SignIn(Noun):

@@ -19,6 +19,7 @@ class Request:
     target: str
     headers: Message
     form: Mapping[str, str]
+    body: str = ""
 
     @property
     def cookie(self) -> str:
@@ -81,7 +82,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
 
         def serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-            answer = site.answer(Request(self.command, self.path, self.headers, dict(parse_qsl(body))))
+            answer = site.answer(Request(self.command, self.path, self.headers, dict(parse_qsl(body)), body))
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
@@ -89,7 +90,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(answer.body.encode())
 
-        do_GET = do_POST = do_PURGE = serve
+        do_GET = do_POST = do_PURGE = do_BAN = serve
 
         def log_message(self, format: str, *args: object) -> None:
             """Keep the test's output free of access logs."""

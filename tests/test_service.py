@@ -250,3 +250,36 @@ def test_a_prefect_secret_is_read_by_runs_only() -> None:
     code = "from slipway.settings import PrefectSecret, resolve; resolve(PrefectSecret(secret='shop-token'))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "The Prefect Secret shop-token can only be read by a run." in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("cache", "wrong"),
+    [
+        (
+            'kind = "apache"\nurl = "http://c"',
+            "'apache' is no kind of cache; one of: akamai, bunny, cloudflare, cloudfront, fastly,",
+        ),
+        ('kind = "squid"', "a cache of kind squid needs url"),
+        ('kind = "varnish"\nurl = "http://c"\nzone = "abc"', "a cache of kind varnish has no zone"),
+        ('kind = "fastly"', "a cache of kind fastly needs zone"),
+        ('kind = "bunny"\nzone = "7/../9"', "string should match pattern"),
+        ('kind = "bunny"\nzone = "7"\ntoken_header = "X-Mine"', "a cache of kind bunny has no token_header"),
+        ('kind = "cloudfront"\nzone = "E1"', "a cache of kind cloudfront needs credentials.access_key_id"),
+        ('kind = "akamai"\nurl = "http://c"\ncredentials = { key = { env = "K" } }', "credentials.access_token, "),
+        ('kind = "bunny"\nzone = "7"\ncredentials = { key = { env = "K" } }', "bunny has no credentials.key"),
+        ('kind = "bunny"\nzone = "7"\nzones = "7"', "cache.zones: unknown key"),
+    ],
+)
+def test_a_cache_fits_its_kind(tmp_path: Path, cache: str, wrong: str) -> None:
+    """What a kind of cache needs is there, and nothing that it would not look at."""
+    failed, _ = refusal(write(tmp_path, f'{ENTRY}[service.cache]\ntoken = {{ env = "T" }}\n{cache}\n'))
+    assert wrong in failed
+
+
+def test_the_token_of_a_cache_is_a_reference(tmp_path: Path) -> None:
+    """A token that is written into the file is refused, and not repeated."""
+    failed, _ = refusal(
+        write(tmp_path, f'{ENTRY}[service.cache]\nkind = "bunny"\nzone = "7"\ntoken = "written-secret"\n')
+    )
+    assert "cache.token" in failed
+    assert "written-secret" not in failed

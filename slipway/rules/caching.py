@@ -19,12 +19,13 @@ def cache_class(headers: Mapping[str, str]) -> CacheClass:
     """Whether a shared cache answered: hit, miss (asked the origin, may store) or pass (did not take part).
 
     Reads `Cache-Status` (RFC 9211: the last member is the cache nearest to the user), else the X-Cache and
-    CF-Cache-Status that caches send by custom. Without any of them a response counts as passed; `Age` is no proof.
+    CF-Cache-Status that caches send by custom, and Bunny's CDN-Cache. Without any of them a response counts as passed;
+    `Age` is no proof.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     if "cache-status" in lower:
         return _of_cache_status(lower["cache-status"])
-    told = lower.get("x-cache") or lower.get("cf-cache-status") or ""
+    told = lower.get("x-cache") or lower.get("cf-cache-status") or lower.get("cdn-cache") or ""
     return _of_word(told.split(",")[-1].strip().lower())
 
 

@@ -16,7 +16,7 @@ from slipway.rules.conflicts import wanted_locks
 from slipway.rules.ladder import pauses, waited_for_a_lock
 from slipway.service import Noun
 from slipway.steps.restarts import told_restarts
-from slipway.steps.waiting import Patience, wait, wait_for_a_gap, words
+from slipway.steps.waiting import Patience, wait_for_a_gap, words
 from slipway.steps.whole import Whole
 
 GAP_WITHIN_S = 5.0
@@ -134,7 +134,7 @@ def _climb(tool: MigrationTool, database: Database, move: Move, whole: Whole) ->
         if pause is None or reached != move.start or not waited_for_a_lock(ran):
             raise _not_moved(ran, move, reached, number, list(met.values()))
         logger.warning("try %d got no lock in time%s; next in %.1f s", number, _who(blockers), pause)
-        wait(pause)
+        interruption.wait(pause)
     raise AssertionError("the last rung returns or raises")
 
 

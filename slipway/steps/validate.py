@@ -79,7 +79,7 @@ def _cache_has_tags(service: Service) -> bool:
     if service.cache is None:
         return False
     kind = KINDS.get(resolve(service.cache.kind))
-    return kind is not None and kind.tags_supported
+    return kind is not None and "tag" in kind.abilities
 
 
 def _check_database(change: Change, service: Service, settings: Settings) -> tuple[str, tuple[CommandRun, ...]]:

@@ -36,19 +36,11 @@ def wait_for_a_gap(database: Database, wanted: Mapping[str, LockMode], patience:
         stayed = _transactions(found)
         while found and time.monotonic() - began < patience.each + (patience.vain if stayed else 0.0):
             met |= {blocker.pid: blocker for blocker in found}
-            wait(LOOK_EVERY_S)
+            interruption.wait(LOOK_EVERY_S)
             found = look()
             stayed &= _transactions(found)
     patience.vain -= max(0.0, time.monotonic() - began - patience.each)
     return met
-
-
-def wait(seconds: float) -> None:
-    """Wait for the next try. Nothing has been changed yet, so a cancel may end it."""
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        interruption.check()
-        time.sleep(min(left, interruption.EVERY_S))
 
 
 def words(blockers: Iterable[Blocker]) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
 import httpx
 import pytest
 
-from deployments.ports import free_ports
-from deployments.shop import cache_part
 from slipway.adapters.caches import purger_of
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.interruption import interruptible
@@ -19,29 +16,12 @@ from slipway.outcomes import RouteReading
 from slipway.service import Cache, Service
 from slipway.settings import EnvironmentReference
 from slipway.steps.purge import check_purge, purge_change, purge_routes
+from tests.caches import TOKEN, run_cache
 from tests.histories import plan_of
 from tests.sites import Answer, Request, Site
 
-TOKEN = "right-token"
 VARIABLE = "TEST_PURGE_TOKEN"
 Require = Callable[[str], None]
-
-
-@contextmanager
-def run_cache(kind: str, folder: Path, origin: Site, change: tuple[str, str] = ("", "")) -> Iterator[str]:
-    """A real cache in front of a site, with the shop's configuration in which `change` is replaced."""
-    [port] = free_ports([0])
-    cache = cache_part(kind, folder, port, origin.port, TOKEN, folder / "log")
-    config = folder / ("varnish.vcl" if kind == "varnish" else "nginx.conf")
-    text = config.read_text()
-    assert change[0] in text
-    config.write_text(text.replace(*change))
-    cache.start()
-    try:
-        cache.wait_until_ready(Event())
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        cache.stop()
 
 
 @pytest.fixture(scope="module")
@@ -312,12 +292,18 @@ def test_a_cache_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_an_unknown_kind_of_cache(site: Site) -> None:
-    """A kind that we cannot purge is named with those that we can."""
+def test_an_unknown_kind_of_cache(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind that we cannot purge, and that only the environment names, is told with those that we can."""
+    monkeypatch.setenv("TEST_CACHE_KIND", "apache")
+    service = Shop("varnish", site.url, site, "/products").service()
+    assert service.cache is not None
+    cache = service.cache.model_copy(update={"kind": EnvironmentReference(env="TEST_CACHE_KIND")})
     with pytest.raises(InvalidInput) as refused:
-        purger_of(Shop("squid", site.url, site, "/products").service())
-    assert refused.value.failed == "Service shop has a cache of kind 'squid'."
-    assert refused.value.expected == "One of: nginx, varnish."
+        purger_of(service.model_copy(update={"cache": cache}))
+    assert refused.value.failed == (
+        "[service.cache] of shop: 'apache' is no kind of cache; one of: "
+        "akamai, bunny, cloudflare, cloudfront, fastly, nginx, nginx-refresh, squid, varnish."
+    )
 
 
 def test_a_change_that_purges_nothing(site: Site) -> None:

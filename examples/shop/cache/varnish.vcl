@@ -15,10 +15,21 @@ backend shop {
 
 sub vcl_recv {
     unset req.http.X-Purged;
-    if (req.method == "PURGE") {
+    if (req.method == "PURGE" || req.method == "BAN") {
         # A missing header equals an empty string, so an empty token must not be enough.
         if (!req.http.X-Purge-Token || req.http.X-Purge-Token != "@PURGE_TOKEN@") {
             return (synth(403, "Wrong purge token"));
+        }
+        if (req.method == "BAN") {
+            # A regular expression, escaped by who asks; only stored headers are named, so that the lurker can work.
+            if (!req.http.X-Ban-Prefix || !std.ban("obj.http.x-url ~ ^" + req.http.X-Ban-Prefix)) {
+                return (synth(400, "No ban"));
+            }
+            return (synth(200, "Banned"));
+        }
+        if (req.http.xkey-softpurge) {
+            set req.http.X-Purged = xkey.softpurge(req.http.xkey-softpurge);
+            return (synth(200, "Purged softly"));
         }
         if (req.http.xkey-purge) {
             set req.http.X-Purged = xkey.purge(req.http.xkey-purge);
@@ -47,12 +58,14 @@ sub vcl_backend_response {
     if (beresp.http.Surrogate-Key) {
         set beresp.http.xkey = beresp.http.Surrogate-Key;
     }
+    set beresp.http.x-url = bereq.url;
     # A page is fresh or fetched again: nobody measures, or is served, a stale one.
     set beresp.grace = 0s;
 }
 
 sub vcl_deliver {
     unset resp.http.xkey;
+    unset resp.http.x-url;
     if (obj.uncacheable) {
         set resp.http.X-Cache = "PASS";
     } elsif (obj.hits > 0) {

@@ -2,28 +2,61 @@
 
 from __future__ import annotations
 
-from slipway.adapters.caches.nginx import Nginx
-from slipway.adapters.caches.purging import Purger
+import re
+
+from slipway.adapters.caches.akamai import Akamai
+from slipway.adapters.caches.bunny import Bunny
+from slipway.adapters.caches.cdn import Cdn
+from slipway.adapters.caches.cloudflare import Cloudflare
+from slipway.adapters.caches.cloudfront import CloudFront
+from slipway.adapters.caches.fastly import Fastly
+from slipway.adapters.caches.nginx import Nginx, NginxRefresh
+from slipway.adapters.caches.purging import Access, Purger
+from slipway.adapters.caches.squid import Squid
 from slipway.adapters.caches.varnish import Varnish
 from slipway.errors import InvalidInput
-from slipway.service import Service
-from slipway.settings import resolve
+from slipway.service import ZONE, Service
+from slipway.settings import Reference, resolve
 
-KINDS: dict[str, type[Purger]] = {"varnish": Varnish, "nginx": Nginx}
+KINDS: dict[str, type[Purger]] = {
+    "varnish": Varnish,
+    "nginx": Nginx,
+    "nginx-refresh": NginxRefresh,
+    "squid": Squid,
+    "fastly": Fastly,
+    "cloudflare": Cloudflare,
+    "bunny": Bunny,
+    "cloudfront": CloudFront,
+    "akamai": Akamai,
+}
 
 
 def purger_of(service: Service) -> Purger:
-    """The purger of a service's cache. Raises InvalidInput when it has none, or one of an unknown kind."""
-    if service.cache is None:
+    """The purger of a service's cache. Raises InvalidInput when it has none, or its entry lacks what the kind needs."""
+    cache = service.cache
+    if cache is None:
         raise InvalidInput(f"Service {service.name} has no [service.cache].", expected="Its entry to say how to purge.")
-    kind = resolve(service.cache.kind)
-    if kind not in KINDS:
-        raise InvalidInput(
-            f"Service {service.name} has a cache of kind {kind!r}.", expected=f"One of: {', '.join(sorted(KINDS))}."
+    kind = resolve(cache.kind)
+    wrong = cache.misfit(kind)
+    if wrong:
+        raise InvalidInput(f"[service.cache] of {service.name}: {wrong}.", expected="An entry that fits its kind.")
+    made = KINDS[kind]
+    api = made.api if issubclass(made, Cdn) else ""
+    return made(
+        Access(
+            url=api if cache.url is None else resolve(cache.url),
+            site=resolve(service.url),
+            token=resolve(cache.token),
+            token_header=cache.token_header,
+            zone="" if cache.zone is None else _zone(service.name, cache.zone),
+            credentials={name: resolve(reference) for name, reference in cache.credentials.items()},
         )
-    return KINDS[kind](
-        url=resolve(service.cache.url),
-        host=resolve(service.url),
-        token_header=service.cache.token_header,
-        token=resolve(service.cache.token),
     )
+
+
+def _zone(service: str, reference: Reference) -> str:
+    """A zone becomes a part of the path of an API, so it is one word also where the environment names it."""
+    zone = resolve(reference)
+    if re.match(ZONE, zone) is None:
+        raise InvalidInput(f"The zone of the cache of {service} is no zone.", expected="Letters and digits.")
+    return zone

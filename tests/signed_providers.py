@@ -1,0 +1,134 @@
+"""CloudFront and Akamai, played: APIs whose requests are signed. The signatures are computed here by the documentation.
+
+Sources: "Signature Version 4 signing process" (AWS), "Authenticate with EdgeGrid" (Akamai).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import time
+from xml.etree import ElementTree
+
+from tests.caches import TOKEN
+from tests.providers import API, PLAYED, ZONE, Edge
+from tests.sites import Answer, Request
+
+KEY_ID = "AKIDEXAMPLE"  # also Akamai's client token and access token
+
+
+def hmac_sha256(key: bytes, text: str) -> bytes:
+    """As both schemes use it."""
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+def has_sigv4(request: Request) -> bool:
+    """Whether a request is signed for CloudFront with our key and secret."""
+    pattern = r"AWS4-HMAC-SHA256 Credential=([^,]+), SignedHeaders=([^,]+), Signature=([0-9a-f]{64})"
+    found = re.fullmatch(pattern, request.headers.get("Authorization", ""))
+    if found is None:
+        return False
+    who, *scope = found[1].split("/")
+    path, _, query = request.target.partition("?")
+    signed = [f"{name}:{request.headers[name].strip()}" for name in found[2].split(";")]
+    digest = hashlib.sha256(request.body.encode()).hexdigest()
+    canonical = "\n".join([request.method, path, query, *signed, "", found[2], digest])
+    moment = request.headers["X-Amz-Date"]
+    to_sign = ["AWS4-HMAC-SHA256", moment, "/".join(scope), hashlib.sha256(canonical.encode()).hexdigest()]
+    key = b"AWS4" + TOKEN.encode()
+    for part in scope:
+        key = hmac_sha256(key, part)
+    right = (who, scope) == (KEY_ID, [moment[:8], "us-east-1", "cloudfront", "aws4_request"])
+    return right and "host" in found[2] and hmac_sha256(key, "\n".join(to_sign)).hex() == found[3]
+
+
+def has_edgegrid(request: Request) -> bool:
+    """Whether a request is signed with our three tokens."""
+    told = request.headers.get("Authorization", "")
+    unsigned, _, signature = told.partition("signature=")
+    parts = dict(part.split("=", 1) for part in unsigned.removeprefix("EG1-HMAC-SHA256 ").split(";") if part)
+    if (parts.get("client_token"), parts.get("access_token")) != (KEY_ID, KEY_ID):
+        return False
+    digest = base64.b64encode(hashlib.sha256(request.body.encode()).digest()).decode()
+    data = [request.method, "http", request.headers["Host"], request.target, "", digest, unsigned]
+    key = base64.b64encode(hmac_sha256(TOKEN.encode(), parts["timestamp"]))
+    return base64.b64encode(hmac_sha256(key, "\t".join(data))).decode() == signature
+
+
+class CloudFrontPlayed(Edge):
+    """Invalidations that are in progress until they are due; the same reference and paths are the same one."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.due: dict[str, float] = {}
+        self.ids: dict[str, str] = {}
+
+    def play(self, request: Request) -> Answer:
+        """CreateInvalidation and GetInvalidation."""
+        base = f"{API}2020-05-31/distribution/{ZONE}/invalidation"
+        if not has_sigv4(request):
+            return self._error(403, "SignatureDoesNotMatch")
+        if request.method == "GET" and request.target.removeprefix(base + "/") in self.due:
+            return self._tell(200, request.target.removeprefix(base + "/"))
+        if request.target != base:
+            return self._error(404, "NoSuchDistribution")
+        try:
+            paths = [path.text or "" for path in ElementTree.fromstring(request.body).iterfind(".//{*}Path")]
+        except ElementTree.ParseError:
+            return self._error(400, "MalformedXML")
+        wild = [path for path in paths if path.endswith("*")]
+        if f"<Quantity>{len(paths)}</Quantity>" not in request.body:
+            return self._error(400, "InconsistentQuantities")
+        if len(wild) > 15 or len(paths) - len(wild) > 3000:
+            return self._error(400, "TooManyInvalidationsInProgress")
+        if request.body not in self.ids:
+            self.ids[request.body] = f"I{len(self.ids)}EXAMPLE"
+            self.due[self.ids[request.body]] = time.monotonic() + self.settles_s + 0.01
+            self._invalidate(paths)
+        return self._tell(201, self.ids[request.body])
+
+    def _invalidate(self, paths: list[str]) -> None:
+        for path in paths:
+            if path.startswith("#"):
+                self.purge_tags([path[1:]])
+            elif path.endswith("*"):
+                self.purge(lambda target, _, path=path: target.startswith(path[:-1]))  # type: ignore[misc]
+            else:
+                self.purge(lambda target, _, path=path: target == path)  # type: ignore[misc]
+
+    def _tell(self, status: int, name: str) -> Answer:
+        state = "Completed" if time.monotonic() >= self.due[name] else "InProgress"
+        return Answer(f"<Invalidation><Id>{name}</Id><Status>{state}</Status></Invalidation>", status)
+
+    def _error(self, status: int, code: str) -> Answer:
+        return Answer(f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code></Error></ErrorResponse>", status)
+
+
+class AkamaiPlayed(Edge):
+    """URLs or tags, at most 50,000 bytes of it."""
+
+    def play(self, request: Request) -> Answer:
+        """`POST /ccu/v3/delete/{url,tag}/production`."""
+        if not has_edgegrid(request):
+            return self._say(401, "Not authorized")
+        kind = re.fullmatch(f"{API}ccu/v3/delete/(url|tag)/production", request.target)
+        if kind is None:
+            return self._say(404, "Not found")
+        if len(request.body.encode()) > 50_000:
+            return self._say(413, "Request entity too large")
+        objects = json.loads(request.body)["objects"]
+        if kind[1] == "tag":
+            self.purge_tags(objects)
+        for page in objects if kind[1] == "url" else []:
+            self.purge_page(page.removeprefix("http://"))
+        return self._say(201, "Request accepted")
+
+    def _say(self, status: int, detail: str) -> Answer:
+        told = {"httpStatus": status, "detail": detail, "supportId": "17PY1", "estimatedSeconds": 5, "purgeId": "e5"}
+        return Answer(json.dumps(told), status)
+
+
+ALL_PLAYED = {**PLAYED, "cloudfront": CloudFrontPlayed, "akamai": AkamaiPlayed}
