@@ -177,3 +177,28 @@ def test_a_backfill_is_told_by_tenths_and_holds() -> None:
     for seen in (rows(0), rows(500), rows(1_000), rows(1_500), held, held, rows(1_500)):
         progress.show(run("RUNNING", "Running", backfill=seen))
     assert said == [rows_line(seen) for seen in (rows(0), rows(1_000), held, rows(1_500))]
+
+
+def test_the_checklist_of_an_audit() -> None:
+    """A line an item; below what fails its evidence and how to mend it, and what is new is marked."""
+    items = [
+        {"code": "vary", "result": "pass", "new": False, "summary": "Fine.", "evidence": [], "mend": ""},
+        {
+            "code": "leak-probe",
+            "result": "fail",
+            "new": True,
+            "summary": "A leak.",
+            "evidence": ["/a"],
+            "mend": "Purge.",
+        },
+        {"code": "logging", "result": "not checked", "new": False, "summary": "No log.", "evidence": [], "mend": ""},
+    ]
+    audited = run("FAILED", "ItemsFailed", audit={"items": items})
+    assert ending(audited)[1:] == [
+        "pass         vary: Fine.",
+        "fail (new)   leak-probe: A leak.",
+        "    /a",
+        "    mend: Purge.",
+        "not checked  logging: No log.",
+    ]
+    assert not succeeded(audited) and succeeded(run("COMPLETED", "Passed"))
