@@ -7,6 +7,27 @@ from typing import Literal
 from slipway.service import IdentityName, Noun, ServiceName
 
 Result = Literal["pass", "fail", "not checked"]
+AuditCode = Literal[
+    "header-lint",
+    "cookie-storable",
+    "personal-pages",
+    "vary",
+    "targeted-cache-control",
+    "surrogate-control",
+    "content-security-policy",
+    "content-type-options",
+    "referrer-policy",
+    "frame-protection",
+    "transport-security",
+    "cookie-secure",
+    "cookie-flags",
+    "error-page",
+    "leak-probe",
+    "upload-limit",
+    "database-role",
+    "configuration-secrets",
+    "logging",
+]
 
 
 class AuditItem(Noun):
@@ -15,7 +36,7 @@ class AuditItem(Noun):
     `new` marks a failure that the last audit of the service did not have.
     """
 
-    code: str
+    code: str  # an AuditCode; an audit that was kept may have one that is no more
     result: Result
     summary: str
     evidence: tuple[str, ...] = ()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slipway.audit import Audit, AuditItem, Visit
+from slipway.audit import Audit, AuditCode, AuditItem, Visit
+from slipway.finding import Finding
 
 MOST_EVIDENCE = 20
 
 
 def checked(
-    code: str, fine: str, wrong: str, problems: Sequence[str], mend: str, notes: Sequence[str] = ()
+    code: AuditCode, fine: str, wrong: str, problems: Sequence[str], mend: str, notes: Sequence[str] = ()
 ) -> AuditItem:
     """An item that was looked at: it fails when there are problems, and they are its evidence; `notes` never fail it."""
     if problems:
@@ -40,6 +41,31 @@ def compared(audit: Audit, last: Audit | None) -> Audit:
     failed = {item.code: set(item.evidence) for item in last.of("fail")}
     items = tuple(item.model_copy(update={"new": _is_new(item, failed)}) for item in audit.items)
     return audit.model_copy(update={"items": items})
+
+
+def unfit(audit: Audit, required: Sequence[AuditCode]) -> str:
+    """Why a change cannot be made to the service now, as a sentence; empty when every required item passes.
+
+    An item that was not checked has not passed.
+    """
+    missed = [item for item in audit.items if item.code in required and item.result != "pass"]
+    told = " ".join(f"{item.code} ({item.result}): {item.summary}" for item in missed)
+    return (
+        f"The change asks that {audit.service} passes items of its audit. {told} Nothing was changed." if told else ""
+    )
+
+
+def findings_of(audit: Audit) -> tuple[Finding, ...]:
+    """What fails, as findings of the change that is made all the same."""
+    return tuple(
+        Finding(
+            code=item.code,
+            level="warning",
+            summary=f"The audit before the change: {item.summary}",
+            explanation=item.mend,
+        )
+        for item in audit.of("fail")
+    )
 
 
 def _is_new(item: AuditItem, failed: dict[str, set[str]]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from slipway.audit import AuditItem, Observation
+from slipway.audit import AuditCode, AuditItem, Observation
 from slipway.rules.auditing import checked, not_checked
 
 LEAKY_REFERRERS = {"unsafe-url", "no-referrer-when-downgrade"}
@@ -57,7 +57,7 @@ def attributes(set_cookie: str) -> dict[str, str]:
 
 
 def _each(
-    code: str, seen: Sequence[Observation], problem: Callable[[Observation], str], words: tuple[str, str, str]
+    code: AuditCode, seen: Sequence[Observation], problem: Callable[[Observation], str], words: tuple[str, str, str]
 ) -> AuditItem:
     if not seen:
         return not_checked(code, "No page was read that this is about.")

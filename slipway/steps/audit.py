@@ -13,7 +13,7 @@ from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.databases.rights import rights_of
 from slipway.adapters.header_lint import lint
 from slipway.adapters.pages import get, post, visitor
-from slipway.audit import Audit, AuditItem, Observation, Visit
+from slipway.audit import Audit, AuditCode, AuditItem, Observation, Visit
 from slipway.errors import SlipwayError
 from slipway.rules.auditing import checked, not_checked, unless_unread
 from slipway.rules.browser_headers import cookie_flags, security_headers
@@ -50,7 +50,7 @@ def audit_service(service: Service, config_folder: Path) -> Audit:
     return Audit(service=service.name, items=tuple(items))
 
 
-def _looked(code: str, look: Callable[[], AuditItem]) -> AuditItem:
+def _looked(code: AuditCode, look: Callable[[], AuditItem]) -> AuditItem:
     try:
         return look()
     except SlipwayError as error:

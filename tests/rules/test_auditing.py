@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.audit import Audit, AuditItem, Observation, RoleRights, Visit
-from slipway.rules.auditing import checked, compared, not_checked, unless_unread
+from slipway.audit import Audit, AuditCode, AuditItem, Observation, RoleRights, Visit
+from slipway.rules.auditing import checked, compared, findings_of, not_checked, unfit, unless_unread
 from slipway.rules.disclosures import error_page_item, told
 from slipway.rules.literal_secrets import literal_secrets
 from slipway.rules.privileges import role_item
@@ -16,7 +16,7 @@ def audit(*items: AuditItem) -> Audit:
     return Audit(service="shop", items=items)
 
 
-def failed(code: str, *evidence: str) -> AuditItem:
+def failed(code: AuditCode, *evidence: str) -> AuditItem:
     """An item that failed."""
     return checked(code, "fine", "wrong", evidence, "mend it")
 
@@ -44,9 +44,32 @@ def test_new_failures(last: Audit | None, now: AuditItem, new: bool) -> None:
     assert compared(audit(now), last).items[0].new is new
 
 
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        ([FINE], ""),
+        ([FINE, failed("leak-probe", "/a")], ""),
+        ([failed("vary", "/a")], "vary (fail): wrong"),
+        ([UNKNOWN], "vary (not checked): nobody can know"),
+    ],
+)
+def test_a_change_that_asks_for_an_item(items: list[AuditItem], told: str) -> None:
+    """It must pass, and not checked is no pass; other items do not count."""
+    why = unfit(audit(*items), ["vary"])
+    assert why == (f"The change asks that shop passes items of its audit. {told} Nothing was changed." if told else "")
+    assert unfit(audit(*items), []) == ""
+
+
+def test_failures_are_findings_of_the_change() -> None:
+    """What fails stands in the record, with how to mend it."""
+    [finding] = findings_of(audit(FINE, failed("vary", "/a"), UNKNOWN))
+    assert (finding.code, finding.level, finding.explanation) == ("vary", "warning", "mend it")
+    assert finding.summary == "The audit before the change: wrong"
+
+
 def test_the_sentence_of_an_audit() -> None:
     """It counts the results, and the new failures among them."""
-    found = compared(audit(failed("vary", "/a"), failed("csp", "/b"), UNKNOWN), audit(failed("vary", "/a")))
+    found = compared(audit(failed("vary", "/a"), failed("referrer-policy", "/b"), UNKNOWN), audit(failed("vary", "/a")))
     assert found.sentence == "2 fail (1 new), 0 pass, 1 not checked"
     assert audit(FINE).sentence == "0 fail, 1 pass, 0 not checked"
 

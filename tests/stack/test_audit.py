@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import httpx
 import pytest
 
 from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.audits import Audits
+from slipway.adapters.store import Store
+from slipway.audit import Audit
 from tests.stack.runs import Run, finished, step_names
 
+NAME = "refresh-audited"
 FAILS = {
     "content-security-policy",
     "content-type-options",
@@ -68,3 +74,47 @@ def test_the_command_line(run: Run, stack: Stack) -> None:
     ):
         assert line in ran.stdout, ran.stdout
     assert "(new)" not in ran.stdout
+
+
+def test_what_fails_anew(run: Run, stack: Stack, client: AdminClient) -> None:
+    """Against a last audit in which nothing failed, every failure is marked as new."""
+    store = Store(stack.environment["SLIPWAY_DATABASE_URL"])
+    try:
+        Audits(store).note("an-audit-on-a-good-day", Audit(service="shop", items=()))
+    finally:
+        store.close()
+    audited = finished(client, client.start("audit-service", {"service": "shop"}))
+    assert audited["state"]["message"] == "5 fail (5 new), 10 pass, 4 not checked"
+    assert {item["code"] for item in audited["audit"]["items"] if item["new"]} == FAILS
+
+
+def ship_asking_for(item: str, changes: Path, client: AdminClient) -> Run:
+    """Ship the change that refreshes a page, quickly, if the service passes an item of its audit."""
+    folder = changes / NAME
+    shutil.copytree(
+        changes / "refresh-catalogue",
+        folder,
+        ignore=shutil.ignore_patterns("record.md", "*.svg"),
+        dirs_exist_ok=True,
+    )
+    written = (
+        (changes / "refresh-catalogue" / "change.toml").read_text(encoding="utf-8").replace('"shop"', '"shop-quick"')
+    )
+    (folder / "change.toml").write_text(f'audit = ["{item}"]\n{written}', encoding="utf-8")
+    return finished(client, client.start("ship-change", {"change": NAME}))
+
+
+def test_a_change_to_a_service_that_is_not_fit(changes: Path, client: AdminClient) -> None:
+    """It ends after the audit: nothing is measured, rehearsed, or purged."""
+    run = ship_asking_for("content-security-policy", changes, client)
+    assert (run["state"]["type"], run["state"]["name"]) == ("FAILED", "NotFit")
+    assert "content-security-policy (fail): Pages let any script run." in run["state"]["message"]
+    assert step_names(run)[-2:] == ["audit", "release the service"] and run["measurements"] == []
+
+
+def test_a_change_to_a_service_that_is_fit(changes: Path, client: AdminClient) -> None:
+    """It goes on, and its record tells what else the audit found."""
+    run = ship_asking_for("leak-probe", changes, client)
+    steps = step_names(run)
+    assert steps.index("audit") < steps.index("inspect headers") < steps.index("measure before")
+    assert run["record"] and "The audit before the change: Pages let any script run." in run["record"]["markdown"]
