@@ -49,6 +49,14 @@ def test_the_checklist_of_the_shop(run: Run) -> None:
     assert not any(item["new"] for item in run["audit"]["items"])
 
 
+def test_the_checklist_in_prefect(run: Run, stack: Stack) -> None:
+    """Engineers see it as an artifact of the run."""
+    wanted = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    shown = httpx.post(f"{stack.prefect_url}/api/artifacts/filter", json=wanted, trust_env=False).json()
+    [artifact] = [each for each in shown if each["key"] == "audit"]
+    assert "5 fail, 10 pass, 4 not checked" in artifact["description"] and "leak-probe" in str(artifact["data"])
+
+
 def test_no_secret_is_told(run: Run, stack: Stack) -> None:
     """Neither the run nor its page names a value of the environment that is secret."""
     page = httpx.get(f"{stack.admin_url}/pages/runs/{run['id']}", trust_env=False, timeout=30).text
