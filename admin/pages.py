@@ -27,7 +27,7 @@ from slipway.service import load_services
 HERE = Path(__file__).parent
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 IN_FLIGHT = ("PENDING", "RUNNING", "PAUSED", "CANCELLING")
-GOOD, BAD = {"Kept", "Completed", "Backfilled", "Fit", "RolledBack"}, {"FAILED", "CRASHED"}
+GOOD, BAD = {"Kept", "Passed", "Completed", "Backfilled", "Fit", "RolledBack"}, {"FAILED", "CRASHED"}
 LIMIT = 50  # runs on the overview
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -44,6 +44,7 @@ def detail(run: Document, steps: list[Document], left: list[Outcome], jobs: JOBS
         "measurements": [_window(outcome) for outcome in left if outcome.kind == "MeasuredWindow"],
         "rehearsal": _latest(left, "Rehearsal", None),
         "backfill": _latest(left, "BackfillProgress", None),
+        "audit": _latest(left, "Audit", None),
         "verdict": _verdict(left),
         "decision": _latest(left, "Decision", None),
         "failures": [{"step": o.step.removesuffix(" failed"), **o.body} for o in left if o.kind == "Failure"],

@@ -7,6 +7,7 @@ from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.states import Failed
 
 from flows.cards import card
 from flows.changing import give_up_on, while_held
@@ -16,9 +17,11 @@ from slipway.errors import SlipwayError
 from slipway.measurement import MeasuredWindow, Verdict
 from slipway.outcomes import Failure, Migration, Plan, Rehearsal
 from slipway.record import Story
+from slipway.rules.auditing import findings_of, unfit
 from slipway.rules.deciding import decide_on_rehearsal, decide_on_rejection, worth_extending
 from tasks.approval import wait_for_approval
 from tasks.attempts import Cancelled, StoppedBefore, cancelled_by, run_id, shield
+from tasks.audit import audit_service
 from tasks.inspect_headers import inspect_headers
 from tasks.judge import decide, judge
 from tasks.look import has_begun
@@ -48,6 +51,9 @@ def ship_change(change: ChangeName, staging: OnStaging = False) -> State[str]:
 def ship(plan: Plan) -> State[str]:
     """The change while its service is held."""
     staged = look_at_staging(plan) if plan.service.staging is not None else None
+    audited = audit_service(plan.service) if plan.change.audit else None
+    if audited is not None and (why := unfit(audited, plan.change.audit)):
+        return Failed(name="NotFit", message=why)
     inspection = inspect_headers(plan)
     before = measure(plan, label="before")
     rehearsal = rehearse(plan)
@@ -56,7 +62,7 @@ def ship(plan: Plan) -> State[str]:
         at=datetime.now(UTC),
         plan=plan,
         staged=staged,
-        findings=inspection.findings,
+        findings=inspection.findings + (findings_of(audited) if audited else ()),
         rehearsal=rehearsal,
         before=before,
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from slipway.audit import AuditCode
 from slipway.documents import parse, read_toml
 from slipway.errors import InvalidInput
 from slipway.measurement import Pair
@@ -87,6 +88,7 @@ class Change(Noun):
     approval: Literal["none", "required"] = "none"
     approval_within_h: float = Field(default=24, gt=0, le=24 * 30)
     requires_backfill: tuple[ChangeName, ...] = ()
+    audit: tuple[AuditCode, ...] = ()  # items of an audit of the service that must pass before anything is begun
     migrate: Migrate | None = None
     rehearse: Rehearse = Rehearse()
     purge: Purge | None = None

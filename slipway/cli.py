@@ -65,6 +65,12 @@ def measure(
 
 
 @app.command()
+def audit(service: ServiceArgument) -> None:
+    """Go through the checklist of a service; exits 0 only when nothing fails."""
+    _start("audit-service", {"service": service})
+
+
+@app.command()
 def purge(
     service: ServiceArgument,
     routes: Annotated[list[str] | None, typer.Argument(help="routes such as /products/1")] = None,

@@ -76,6 +76,7 @@ def ending(run: Document) -> list[str]:
     """What came of a run that has ended: its state, why, and the failure in the words of the step."""
     state = run["state"]
     lines = [f"{run['name']}: {state['name']}"]
+    lines += audit_lines(run)
     if run["decision"]:
         lines.append(f"{run['decision']['word']}: {run['decision']['reason']}")
     if state["name"] != "Suspended":  # then they are told where the run waits
@@ -85,6 +86,17 @@ def ending(run: Document) -> list[str]:
         lines.append(f"{failure['step']}: {failure['failed']} Expected: {failure['expected']} {safe}")
     if not run["decision"] and not run["failures"] and state["message"]:
         lines.append(str(state["message"]))
+    return lines
+
+
+def audit_lines(run: Document) -> list[str]:
+    """The checklist of an audit: a line an item, below it the evidence, and for a failure how to mend it."""
+    lines = []
+    for item in (run.get("audit") or {}).get("items", []):
+        result = f"{item['result']} (new)" if item["new"] else item["result"]
+        lines.append(f"{result:<12} {item['code']}: {item['summary']}")
+        lines += [f"    {line}" for line in item["evidence"]]
+        lines += [f"    mend: {item['mend']}"] if item["mend"] else []
     return lines
 
 

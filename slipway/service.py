@@ -50,6 +50,7 @@ class Database(Noun):
 
     url: Hidden
     variable: str = Field(default="DATABASE_URL", pattern=r"^[A-Z][A-Z0-9_]*$")
+    role: str = Field(default="", max_length=63)  # as which the service runs, where that is not the URL's own
     clone: Hidden | None = None  # a copy that the owner keeps: rehearsals use it, and copy nothing
     copy_within_s: float = Field(default=3_600, gt=0, le=604_800)  # no copy is begun that would take longer
 
@@ -204,6 +205,15 @@ class Probe(Noun):
     watch: tuple[RouteAs, ...] = ()  # what measure-service measures
 
 
+class Upload(Noun):
+    """A route that takes bodies: an audit posts one byte over `limit_bytes`, and `unchanged` must show the same as before."""
+
+    route: Route
+    limit_bytes: int = Field(gt=0, le=100_000_000)
+    identity: IdentityName = ANONYMOUS
+    unchanged: Route | None = None
+
+
 class Staging(Noun):
     """The service on which a change must have been kept and rolled back first, and for how many hours that counts."""
 
@@ -225,6 +235,8 @@ class Service(Noun):
     identities: tuple[Identity, ...] = ()
     probe: Probe = Probe()
     staging: Staging | None = None
+    upload: Upload | None = None
+    log: Path | None = None  # to which every request adds, beside slipway.toml
 
     @model_validator(mode="after")
     def _consistent(self) -> Service:
@@ -233,6 +245,8 @@ class Service(Noun):
             raise ValueError("identities: each name once, and never 'anonymous'")
         if self.migrations is not None and self.database is None:
             raise ValueError("migrations need a database")
+        if self.upload is not None and self.upload.identity not in {*names, ANONYMOUS}:
+            raise ValueError("upload: its identity must be one of the service's")
         return self
 
     def has_route(self, route: str) -> bool:

@@ -7,6 +7,7 @@ from functools import singledispatch
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from slipway.audit import Audit
 from slipway.history import Trend
 from slipway.measurement import MeasuredWindow, Verdict
 from slipway.outcomes import Inspection, Record, Rehearsal
@@ -34,6 +35,12 @@ def _publish(outcome: object, key: str) -> None:
 def _(outcome: Inspection, key: str) -> None:
     rows = [finding.model_dump() for finding in outcome.findings]
     create_table_artifact(key=f"findings-{key}", table=rows, description="What was noticed on the routes of the change")
+
+
+@_publish.register
+def _(outcome: Audit, key: str) -> None:
+    rows = [item.model_dump() | {"evidence": "; ".join(item.evidence)} for item in outcome.items]
+    create_table_artifact(key=key, table=rows, description=f"The checklist of {outcome.service}: {outcome.sentence}")
 
 
 @_publish.register

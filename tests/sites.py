@@ -40,10 +40,14 @@ Page = Answer | Callable[[Request], Answer]
 
 
 class Site:
-    """`pages` by target, or by "METHOD target"; whatever has no page answers 404."""
+    """`pages` by target, by "METHOD target", or by path for any query; whatever has no page answers 404.
+
+    `software` is what it calls itself.
+    """
 
     def __init__(self) -> None:
         self.pages: dict[str, Page] = {}
+        self.software = "site"
         self.requests: list[Request] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -62,7 +66,8 @@ class Site:
     def answer(self, request: Request) -> Answer:
         """What the site says to a request."""
         self.requests.append(request)
-        page = self.pages.get(f"{request.method} {request.target}", self.pages.get(request.target, Answer("", 404)))
+        places = (f"{request.method} {request.target}", request.target, request.target.partition("?")[0])
+        page = next((self.pages[place] for place in places if place in self.pages), Answer("", 404))
         return page(request) if callable(page) else page
 
     def asked(self, method: str) -> list[str]:
@@ -91,6 +96,9 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(answer.body.encode())
 
         do_GET = do_POST = do_PURGE = do_BAN = serve
+
+        def version_string(self) -> str:
+            return site.software
 
         def log_message(self, format: str, *args: object) -> None:
             """Keep the test's output free of access logs."""

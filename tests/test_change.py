@@ -210,3 +210,11 @@ def test_own_controls_alone_are_enough(tmp_path: Path) -> None:
     change = load(tmp_path, EXAMPLE.partition("[measure]")[0] + f"[measure]\n{own}")
     assert change.measure.control is None
     assert change.measure.targets[0].control == RouteAs(route="/products/2", identity="anonymous")
+
+
+def test_items_of_an_audit_that_must_pass(tmp_path: Path) -> None:
+    """They are named by their codes; an unknown one is refused."""
+    assert load(tmp_path, 'audit = ["leak-probe", "vary"]\n' + EXAMPLE).audit == ("leak-probe", "vary")
+    assert load(tmp_path, EXAMPLE).audit == ()
+    write(tmp_path, 'audit = ["leak-prob"]\n' + EXAMPLE)
+    assert "audit.0" in refusal(tmp_path)[0]

@@ -19,17 +19,18 @@ def jobs() -> JobsFile:
 
 
 def test_the_jobs(jobs: JobsFile) -> None:
-    """The five jobs are there, for the admin to see, and the measurement has a schedule."""
+    """The jobs are there, for the admin to see; the measurement and the audit have a schedule."""
     assert [job.name for job in jobs.deployments] == [
         "ship-change",
         "rehearse-change",
         "roll-back-change",
         "measure-service",
+        "audit-service",
         "purge-routes",
         "backfill",
     ]
     assert all("job" in job.tags for job in jobs.deployments)
-    assert [job.name for job in jobs.deployments if job.schedules] == ["measure-service"]
+    assert [job.name for job in jobs.deployments if job.schedules] == ["measure-service", "audit-service"]
 
 
 def test_every_entry_point_is_a_flow_with_a_card(jobs: JobsFile) -> None:

@@ -190,3 +190,28 @@ def test_a_service_that_was_never_measured() -> None:
     """It says how to begin."""
     found = {"service": "shop", "series": [], "marks": [], "points": []}
     assert trend_lines(found) == ["shop has not been measured yet: slipway measure shop"]
+
+
+def test_the_checklist_of_an_audit() -> None:
+    """A line an item; below what fails its evidence and how to mend it, and what is new is marked."""
+    items = [
+        {"code": "vary", "result": "pass", "new": False, "summary": "Fine.", "evidence": [], "mend": ""},
+        {
+            "code": "leak-probe",
+            "result": "fail",
+            "new": True,
+            "summary": "A leak.",
+            "evidence": ["/a"],
+            "mend": "Purge.",
+        },
+        {"code": "logging", "result": "not checked", "new": False, "summary": "No log.", "evidence": [], "mend": ""},
+    ]
+    audited = run("FAILED", "ItemsFailed", audit={"items": items})
+    assert ending(audited)[1:] == [
+        "pass         vary: Fine.",
+        "fail (new)   leak-probe: A leak.",
+        "    /a",
+        "    mend: Purge.",
+        "not checked  logging: No log.",
+    ]
+    assert not succeeded(audited) and succeeded(run("COMPLETED", "Passed"))

@@ -283,3 +283,29 @@ def test_the_token_of_a_cache_is_a_reference(tmp_path: Path) -> None:
     )
     assert "cache.token" in failed
     assert "written-secret" not in failed
+
+
+UPLOAD = '[service.upload]\nroute = "/upload"\nlimit_bytes = 1_000\n'
+
+
+def test_an_upload_and_a_log(tmp_path: Path) -> None:
+    """What an audit needs to know of a service; without them nothing is uploaded and no log is read."""
+    entry = shop(tmp_path, ENTRY + 'log = "logs/access.log"\n' + UPLOAD)
+    assert entry.upload is not None and entry.upload.limit_bytes == 1_000 and entry.log == Path("logs/access.log")
+    assert shop(tmp_path, ENTRY).upload is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("1_000", "0", "service.0.upload.limit_bytes"),
+        ("1_000", "1_000_000_000", "service.0.upload.limit_bytes"),
+        ('"/upload"', '"https://evil.example/"', "service.0.upload.route"),
+        ("limit_bytes", "limit", "service.0.upload.limit"),
+        ("limit_bytes", 'identity = "bob"\nlimit_bytes', "upload: its identity must be one of the service's"),
+    ],
+)
+def test_a_wrong_upload(tmp_path: Path, old: str, new: str, told: str) -> None:
+    """No limit, an endless one, another host, a typo, or somebody unknown."""
+    failed, _ = refusal(write(tmp_path, ENTRY + UPLOAD.replace(old, new)))
+    assert told in failed

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import httpx
 
+from slipway.audit import Observation
 from slipway.errors import SlipwayError, Unavailable
 from slipway.rules.forms import field_value
 from slipway.service import Identity, Service
@@ -20,10 +23,17 @@ TIMEOUT_S = 10.0
 def visitor(service: Service, identity: Identity | None) -> Iterator[httpx.Client]:
     """A client with its own cookies, signed in as `identity` (None is anonymous). Raises SlipwayError when that fails."""
     base = resolve(service.url)
-    with httpx.Client(base_url=base, timeout=TIMEOUT_S, trust_env=False, headers={"User-Agent": "slipway"}) as client:
+    agent = {"User-Agent": "slipway"}
+    with httpx.Client(base_url=base, timeout=TIMEOUT_S, trust_env=False, headers=agent, verify=_trusted()) as client:
         if identity is not None:
             sign_in(client, service, identity)
         yield client
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates that are trusted, read once: that takes longer than a page, and an audit has many visitors."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def sign_in(client: httpx.Client, service: Service, identity: Identity) -> None:
@@ -70,6 +80,23 @@ def get(client: httpx.Client, route: str, service: str) -> httpx.Response:
     return _send(client, "GET", route, service)
 
 
+def post(client: httpx.Client, route: str, service: str, body: bytes) -> httpx.Response:
+    """POST a body of bytes without following redirects. Raises SlipwayError when the service does not answer."""
+    return _send(client, "POST", route, service, content=body)
+
+
+def observation(service: Service, target: str, identity: str, answer: httpx.Response) -> Observation:
+    """An answer as it is looked at; `target` is what people read of its address."""
+    return Observation(
+        target=target,
+        identity=identity,
+        status=answer.status_code,
+        headers=tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers.raw),
+        body=answer.text,
+        shows=tuple(other.name for other in service.identities if other.marker in answer.text),
+    )
+
+
 def _send(
     client: httpx.Client,
     method: str,
@@ -77,9 +104,10 @@ def _send(
     service: str,
     data: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
+    content: bytes | None = None,
 ) -> httpx.Response:
     try:
-        answer = client.request(method, route, data=data, headers=headers)
+        answer = client.request(method, route, data=data, headers=headers, content=content)
     except httpx.HTTPError as error:
         raise Unavailable(
             f"Service {service} does not answer {method} {route}: {type(error).__name__}.",

@@ -1,4 +1,4 @@
-"""What git knows of a change: the commit, and the files that it touches."""
+"""What git knows: the commit of a change, the files that it touches, and which files are tracked."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def files_of(folder: Path) -> tuple[str, ...]:
     open_lines = _git(folder, "status", "--porcelain", "--untracked-files=all", "--", ".").splitlines()
     uncommitted = [f"{line[3:]} (not committed)" for line in open_lines]
     return tuple(line for line in [*committed, *uncommitted] if line)
+
+
+def tracked_files(folder: Path) -> tuple[Path, ...]:
+    """The files below `folder` that git tracks; empty outside a repository."""
+    return tuple(folder / name for name in _git(folder, "ls-files", "-z", "--", ".").split("\0") if name)
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -76,3 +76,13 @@ shipments = Table(
     Col("at", DateTime(timezone=True), nullable=False),
     Index("ix_shipment_service_change", "service", "change"),
 )
+
+audits = Table(
+    "audit",
+    metadata,
+    Col("run_id", String, primary_key=True),
+    Col("service", String, nullable=False),
+    Col("body", JSONB, nullable=False),
+    Col("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("ix_audit_service_at", "service", "at"),
+)

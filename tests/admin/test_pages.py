@@ -54,6 +54,11 @@ RUN: dict[str, Any] = {
         "eta_s": 30.0,
         "held_because": EVIL,
     },
+    "audit": {
+        "items": [
+            {"code": EVIL, "result": "fail", "new": True, "summary": EVIL, "evidence": [EVIL, "line 2"], "mend": EVIL}
+        ]
+    },
     "verdict": {"verdict": "regressed", "sentence": EVIL},
     "decision": {"word": "freeze", "reason": EVIL},
     "failures": [{"step": EVIL, "failed": EVIL, "expected": EVIL, "retry_is_safe": True}],
@@ -177,6 +182,7 @@ def test_a_run_that_is_on_its_way(get: Callable[[str], httpx.Response]) -> None:
     assert 'hx-trigger="every 2s"' in page
     assert "<h2>Rehearsal</h2>" in page and "The way back fails: " in page
     assert "400 of about 1,000 rows are done, 30.0 s to go, 2 skipped." in page
+    assert "<h2>Checklist</h2>" in page and "<td>fail, new</td>" in page and "<br>line 2</td>" in page
     assert "<td>1.23</td>" in page and "2 min" in page
     assert "Decision: freeze" in page and "Verdict: regressed" in page
     assert '<time datetime="2026-11-24T10:00:00.5Z">2026-11-24 10:00:00 UTC</time>' in page

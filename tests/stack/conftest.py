@@ -33,8 +33,8 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's slipway.toml, and in it the shop once more as `shop-quick`, which is measured for a shorter time.
 
-    As `shop-watched`, whose history no other test adds to. And as `shop-live`, whose staging `shop-quick` is. They share the pages; its database is another one, as it must be,
-    and no change here migrates it.
+    As `shop-watched`, whose history no other test adds to. And as `shop-live`, whose staging `shop-quick` is: they share the
+    pages; its database is another one, as it must be, and no change here migrates it.
     """
     file = tmp_path_factory.mktemp("config") / "slipway.toml"
     quick = quick_config().replace('name = "shop"', 'name = "shop-quick"')

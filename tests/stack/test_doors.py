@@ -14,7 +14,15 @@ from slipway.adapters.admin_client import AdminClient
 from slipway.errors import InvalidInput, SlipwayError
 from tests.stack.runs import Run, finished
 
-JOBS = ["backfill", "measure-service", "purge-routes", "rehearse-change", "roll-back-change", "ship-change"]
+JOBS = [
+    "audit-service",
+    "backfill",
+    "measure-service",
+    "purge-routes",
+    "rehearse-change",
+    "roll-back-change",
+    "ship-change",
+]
 
 
 @pytest.fixture
@@ -61,6 +69,7 @@ def test_jobs_with_their_cards(http: httpx.Client) -> None:
     for job in jobs.values():
         assert all(word in job["card"] for word in ("**Owner:**", "**Expected:**", "**Rollback:**"))
     assert jobs["measure-service"]["schedules"][0]["schedule"]["cron"] == "17 * * * *"
+    assert jobs["audit-service"]["schedules"][0]["schedule"]["cron"] == "43 4 * * *"
     assert http.get("/jobs/ship-change").json() == jobs["ship-change"]
     assert problem(http.get("/jobs/nope"), 404)["failed"] == "There is no job 'nope'."
 
@@ -74,6 +83,7 @@ def test_jobs_with_their_cards(http: httpx.Client) -> None:
         ("ship-change", {"change": "../secrets"}, "does not match"),
         ("ship-change", {"change": "no-such-change"}, "There is no change 'no-such-change'."),
         ("measure-service", {"service": "no-such-service"}, "There is no service 'no-such-service'."),
+        ("audit-service", {"service": "no-such-service"}, "There is no service 'no-such-service'."),
         ("purge-routes", {"service": "shop", "routes": ["no-slash"]}, "does not match"),
         ("purge-routes", {"service": "shop", "job_variables": {"command": "id"}}, "'job_variables' was unexpected"),
     ],
