@@ -15,17 +15,19 @@ from deployments.ports import HOST
 from deployments.postgres import url_on
 
 STORE, PREFECT = "slipway", "slipway_prefect"  # databases
-SECRETS = ("postgres", "purge", "session", "customer")
+SECRETS = ("postgres", "purge", "session", "customer", "shop")
 
 
 def read_secrets(file: Path) -> dict[str, str]:
-    """The stack's secrets, made at random on first use and readable only by this user."""
-    if not file.exists():
+    """The stack's secrets, each made at random on first use; the file is readable only by this user."""
+    found: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    missing = {name: randomness.token_urlsafe(24) for name in SECRETS if name not in found}
+    if missing:
+        found |= missing
         draft = file.with_suffix(".draft")
         draft.touch(mode=0o600)
-        draft.write_text(json.dumps({name: randomness.token_urlsafe(24) for name in SECRETS}), encoding="utf-8")
+        draft.write_text(json.dumps(found), encoding="utf-8")
         draft.replace(file)
-    found: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 

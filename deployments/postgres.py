@@ -88,6 +88,18 @@ def rename_database(url: URL, name: str, to: str) -> None:
     _run(url, f'ALTER DATABASE "{name}" RENAME TO "{to}"')
 
 
+def let_read(server: URL, database: str, role: str, password: str) -> None:
+    """See that `role` exists, and may read every table of a database that its owner has or will make there; no more."""
+    if role not in _run(server, "SELECT rolname FROM pg_roles"):
+        _run(server, f'CREATE ROLE "{role}"')
+    _run(server, f"ALTER ROLE \"{role}\" LOGIN PASSWORD '{password}'")
+    for statement in (
+        f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{role}"',
+        f'ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO "{role}"',
+    ):
+        _run(server.set(database=database), statement)
+
+
 def _run(url: URL, statement: str) -> list[str]:
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     try:

@@ -14,24 +14,31 @@ import httpx
 from sqlalchemy import URL
 
 from deployments.ports import HOST
-from deployments.postgres import create_database, database_names, drop_database, rename_database, url_on
+from deployments.postgres import create_database, database_names, drop_database, let_read, rename_database, url_on
 from deployments.processes import Part
 from slipway.errors import SlipwayError
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples" / "shop"
 DATABASE = "slipway_shop"
+ROLE = "slipway_shop_app"  # as which the shop runs: it reads; migrations and the seed run as the owner
 REVISION = "0007"
 Say = Callable[[str], None]
 
 
 def shop_environment(server: URL, secrets: Mapping[str, str]) -> dict[str, str]:
-    """What the shop and its seed read from their environment."""
+    """What the shop's commands read from their environment: the database as its owner."""
     return {
         "DATABASE_URL": url_on(server, DATABASE),
         "SHOP_SESSION_SECRET": secrets["session"],
         "SHOP_CUSTOMER_PASSWORD": secrets["customer"],
         "SHOP_RELEASE": "practice",
     }
+
+
+def as_its_role(server: URL, environment: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    """The same for the running shop, which owns nothing; the role is made where it is missing."""
+    let_read(server, DATABASE, ROLE, secrets["shop"])
+    return {**environment, "DATABASE_URL": url_on(server.set(username=ROLE, password=secrets["shop"]), DATABASE)}
 
 
 def prepare_database(server: URL, environment: Mapping[str, str], *, fresh: bool, say: Say) -> None:

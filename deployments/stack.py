@@ -184,7 +184,8 @@ class Stack:
         shop.prepare_database(server, environment, fresh=self.fresh, say=self.say)
         kind = self.environment["SHOP_CACHE"]
         self.say(f"starting the shop behind {kind}")
-        self._run(shop.shop_part(self.ports["origin"], environment, self._log("shop")))
+        running = shop.as_its_role(server, environment, self.secrets)
+        self._run(shop.shop_part(self.ports["origin"], running, self._log("shop")))
         token = self.secrets["purge"]
         self._run(
             shop.cache_part(kind, self.home / kind, self.ports["shop"], self.ports["origin"], token, self._log(kind))

@@ -1,5 +1,9 @@
 """The pages of the shop without a cache."""
 
+import base64
+import hashlib
+import re
+
 import httpx
 import pytest
 
@@ -102,3 +106,14 @@ def test_an_address_without_a_page_is_not_found(get, path):
 def test_every_answer_names_the_release(get, path):
     """X-Release tells which release answered, on errors and redirections too."""
     assert get(path).headers["X-Release"] == "test-release"
+
+
+@pytest.mark.parametrize("path", EVERY_PAGE)
+def test_every_page_tells_browsers_what_they_may_do(get, path):
+    """Nothing but the shop's own is loaded, and its one style sheet is named by its hash."""
+    answer = get(path)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
+    for style in re.findall("<style>(.*?)</style>", answer.text, re.S):
+        assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() in policy

@@ -11,15 +11,15 @@ from starlette.types import ASGIApp
 
 from shop import catalogue, orders, sign_in
 from shop.database import open_pool
+from shop.head import Head
 from shop.pages import send_private
-from shop.release import ReleaseHeader
 from shop.settings import Settings, read_settings
 
 
 def create_app() -> ASGIApp:
     """Build the shop from its environment; uvicorn calls this (`--factory`)."""
     settings = read_settings()
-    return ReleaseHeader(build(settings), settings.release)
+    return Head(build(settings), settings.release)
 
 
 def build(settings: Settings) -> FastAPI:
