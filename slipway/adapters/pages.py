@@ -24,14 +24,14 @@ def visitor(service: Service, identity: Identity | None) -> Iterator[httpx.Clien
     """A client with its own cookies, signed in as `identity` (None is anonymous). Raises SlipwayError when that fails."""
     base = resolve(service.url)
     agent = {"User-Agent": "slipway"}
-    with httpx.Client(base_url=base, timeout=TIMEOUT_S, trust_env=False, headers=agent, verify=_trusted()) as client:
+    with httpx.Client(base_url=base, timeout=TIMEOUT_S, trust_env=False, headers=agent, verify=trusted()) as client:
         if identity is not None:
             sign_in(client, service, identity)
         yield client
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
     """The certificates that are trusted, read once: that takes longer than a page, and an audit has many visitors."""
     return httpx.create_ssl_context(trust_env=False)
 

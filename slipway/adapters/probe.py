@@ -12,17 +12,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from http.cookies import Morsel
-from typing import NamedTuple
+from functools import partial
 
-import aiohttp
 import httpx
 import uvloop
-from yarl import URL
 
 from slipway import interruption
-from slipway.adapters.pages import AWAY, not_signed_in, visitor
+from slipway.adapters.pages import AWAY, not_signed_in, trusted, visitor
 from slipway.adapters.resting import Rests
+from slipway.adapters.wire import Answer, Cookie, Wire
 from slipway.errors import Unavailable
 from slipway.measurement import CacheClass, MeasuredWindow, Measurement, Sample
 from slipway.rules.caching import cache_class
@@ -55,92 +53,62 @@ def window_seconds(probe: Probe, routes: int) -> float:
 
 async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progress) -> MeasuredWindow:
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    sessions: dict[str, aiohttp.ClientSession] = {}
+    wires: dict[str, Wire] = {}
     try:
         for name in dict.fromkeys(item.identity for item in routes):
             identity = service.identity(name)
-            signed = await asyncio.to_thread(_sign_in, service, identity) if identity is not None else _Signed({}, ())
-            sessions[name] = _session(service, signed)
+            wires[name] = await asyncio.to_thread(_wire, service, identity)
             if identity is not None:
-                await _prove(sessions[name], service, identity)
+                await _prove(wires[name], service, identity)
         for item in routes:
-            await _warm_up(sessions[item.identity], service, item)
-        window = _Window(service.probe, routes, sessions)
+            await _warm_up(wires[item.identity], service, item)
+        window = _Window(service.probe, routes, wires)
         await window.run(progress)
     finally:
-        for session in sessions.values():
-            await session.close()
+        for wire in wires.values():
+            await wire.close()
     return window.result(started_at)
 
 
-class _Signed(NamedTuple):
-    """What a sign-in leaves for whoever goes on as that identity: headers, and cookies as name, value and path."""
-
-    headers: dict[str, str]
-    cookies: tuple[tuple[str, str, str], ...]
-
-
-def _sign_in(service: Service, identity: Identity) -> _Signed:
-    with visitor(service, identity) as client:
-        headers = {name: resolve(value) for name, value in identity.sign_in.headers.items()}
-        return _Signed(headers, tuple((found.name, found.value or "", found.path) for found in client.cookies.jar))
+def _wire(service: Service, identity: Identity | None) -> Wire:
+    """Connections of their own for an identity, which is signed in. Raises SlipwayError."""
+    headers, cookies = {"User-Agent": "slipway"}, []
+    if identity is not None:
+        with visitor(service, identity) as client:
+            headers |= {name: resolve(value) for name, value in identity.sign_in.headers.items()}
+            cookies = [Cookie(found.name, found.value or "", found.path) for found in client.cookies.jar]
+    url, timeout_s = resolve(service.url), service.probe.timeout_s
+    return Wire(url, headers=headers, cookies=cookies, timeout_s=timeout_s, trusted=trusted())
 
 
-def _jar(url: str, cookies: Sequence[tuple[str, str, str]]) -> aiohttp.CookieJar:
-    jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)  # also for hosts that are addresses, and as they came
-    for name, value, path in cookies:
-        morsel: Morsel[str] = Morsel()
-        morsel.set(name, value, value)
-        morsel["path"] = path
-        jar.update_cookies({name: morsel}, URL(url))
-    return jar
-
-
-def _session(service: Service, signed: _Signed) -> aiohttp.ClientSession:
-    url = resolve(service.url)
-    return aiohttp.ClientSession(
-        base_url=url,
-        cookie_jar=_jar(url, signed.cookies),
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-        timeout=aiohttp.ClientTimeout(total=service.probe.timeout_s),
-        headers={"User-Agent": "slipway", **signed.headers},
-        raise_for_status=False,
-        auto_decompress=False,
-    )
-
-
-async def _prove(session: aiohttp.ClientSession, service: Service, identity: Identity) -> None:
+async def _prove(wire: Wire, service: Service, identity: Identity) -> None:
     """See that this client is signed in, too. Raises SlipwayError."""
     try:
-        async with session.get(identity.marker_route, headers={"Accept-Encoding": "identity"}) as page:
-            signed_in = identity.marker in await page.text()
-            _up(service, identity.marker_route, page.status)
-    except (aiohttp.ClientError, TimeoutError) as error:
+        page = await wire.ask(_target(identity.marker_route), encodings="identity")
+    except (OSError, TimeoutError) as error:
         raise _away(service, identity.marker_route, error) from None
-    if not signed_in:
+    _up(service, identity.marker_route, page.status)
+    if identity.marker.encode() not in page.body:
         raise not_signed_in(service, identity)
 
 
-async def _warm_up(session: aiohttp.ClientSession, service: Service, item: RouteAs) -> None:
+async def _warm_up(wire: Wire, service: Service, item: RouteAs) -> None:
     try:
         for _ in range(WARM_UP):
-            async with session.get(_target(item.route), allow_redirects=False) as answer:
-                await answer.read()
-                _up(service, item.route, answer.status)
-    except (aiohttp.ClientError, TimeoutError) as error:
+            _up(service, item.route, (await wire.ask(_target(item.route))).status)
+    except (OSError, TimeoutError) as error:
         raise _away(service, item.route, error) from None
 
 
-def _target(route: str) -> URL:
-    """The route as httpx sends it to inspect and purge; aiohttp by itself unquotes some escapes and asks for another."""
-    return URL(httpx.URL(route).raw_path.decode("ascii"), encoded=True)
+def _target(route: str) -> str:
+    """The route as httpx sends it to inspect and purge."""
+    return httpx.URL(route).raw_path.decode("ascii")
 
 
-def _up(service: Service, route: str, *statuses: int) -> None:
+def _up(service: Service, route: str, status: int) -> None:
     """Raise Unavailable when a proxy answers for a service that is down."""
-    for status in statuses:
-        if status in AWAY:
-            raise Unavailable(f"Service {service.name} answered {status} to {route}.", expected="A service that is up.")
+    if status in AWAY:
+        raise Unavailable(f"Service {service.name} answered {status} to {route}.", expected="A service that is up.")
 
 
 def _away(service: Service, route: str, error: BaseException) -> Unavailable:
@@ -162,15 +130,15 @@ async def _until(due: float) -> None:
 class _Window:
     """One window under way: the schedule, what is in flight, and the samples so far."""
 
-    def __init__(self, probe: Probe, routes: Sequence[RouteAs], sessions: dict[str, aiohttp.ClientSession]) -> None:
+    def __init__(self, probe: Probe, routes: Sequence[RouteAs], wires: dict[str, Wire]) -> None:
         self.probe = probe
         self.routes = routes
-        self.sessions = sessions
+        self.wires = wires
         self.targets = {item.route: _target(item.route) for item in routes}
         self.seconds = window_seconds(probe, len(routes))
         self.samples: dict[Key, list[Sample]] = defaultdict(list)
         self.failed: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-        self.in_flight: set[asyncio.Task[None]] = set()
+        self.in_flight: set[asyncio.Future[Answer]] = set()
         self.rests = Rests()
 
     async def run(self, progress: Progress) -> None:
@@ -196,34 +164,31 @@ class _Window:
             if number % (total // self.probe.bursts) == 0:
                 interruption.check()
                 progress(number / total)
-        await asyncio.gather(*self.in_flight)
+        await asyncio.gather(*self.in_flight, return_exceptions=True)  # each is noted as an error by itself
         progress(1.0)
 
     def _launch(self, item: RouteAs, burst: int, due: float, due_s: float) -> None:
         if len(self.in_flight) >= self.probe.in_flight:
             self._fail(item, Sample(burst, round(due_s, 4), 0.0, "dropped"))
             return
-        task = asyncio.create_task(self._request(item, burst, due, due_s))
-        self.in_flight.add(task)
-        task.add_done_callback(self.in_flight.discard)
+        answered = self.wires[item.identity].ask(self.targets[item.route])
+        self.in_flight.add(answered)
+        answered.add_done_callback(partial(self._note, item, burst, due, due_s))
 
-    async def _request(self, item: RouteAs, burst: int, due: float, due_s: float) -> None:
-        error, found = "", None
-        try:
-            async with self.sessions[item.identity].get(self.targets[item.route], allow_redirects=False) as answer:
-                await answer.read()
-                found = cache_class(answer.headers)
-                error = f"status {answer.status}" if answer.status >= 400 else ""
-                self.rests.hear(answer.status, answer.headers.get("Retry-After", ""), due)
-        except TimeoutError:
-            error = "timeout"
-        except aiohttp.ClientError:
-            error = "connection"
-        sample = Sample(burst, round(due_s, 4), round((time.perf_counter() - due) * 1_000, 3), error)
-        if found is None:
-            self._fail(item, sample)
-        else:
-            self.samples[item.route, item.identity, found].append(sample)
+    def _note(self, item: RouteAs, burst: int, due: float, due_s: float, answered: asyncio.Future[Answer]) -> None:
+        self.in_flight.discard(answered)
+        sample = partial(Sample, burst, round(due_s, 4))
+        error = None if answered.cancelled() else answered.exception()
+        if answered.cancelled() or error is not None:
+            waited = round((time.perf_counter() - due) * 1_000, 3)
+            self._fail(item, sample(waited, "timeout" if isinstance(error, TimeoutError) else "connection"))
+            return
+        answer = answered.result()
+        self.rests.hear(answer.status, answer.headers.get("retry-after", ""), due)
+        self.wires[item.identity].keep(answer.set_cookies)
+        told = f"status {answer.status}" if answer.status >= 400 else ""
+        found = sample(round((answer.arrived - due) * 1_000, 3), told)
+        self.samples[item.route, item.identity, cache_class(answer.headers)].append(found)
 
     def _fail(self, item: RouteAs, sample: Sample) -> None:
         self.failed[item.route, item.identity].append(sample)

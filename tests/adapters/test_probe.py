@@ -230,7 +230,7 @@ def test_a_sign_in_that_fails(site: Site) -> None:
 @pytest.mark.parametrize(
     ("name", "failed"),
     [
-        ("/a", "Service shop does not answer /a: ClientConnectorError."),
+        ("/a", "Service shop does not answer /a: ConnectionRefusedError."),
         ("/a alice", "Service shop does not answer POST /sign-in: ConnectError."),
     ],
 )
