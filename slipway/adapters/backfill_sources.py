@@ -47,10 +47,15 @@ class Source(Protocol):
     """The rows of one backfill. Every method works inside the caller's transaction; what SQLAlchemy raises goes up.
 
     `edge_sql` gives `last`, where a batch of at most `limit` rows ends, and `rows`, how many it passes; `last` is NULL
-    when the span has no row.
+    when the span has no row. `change_sql` changes the rows behind `after` up to the edge, if one statement can do it
+    that needs nothing but these parameters.
     """
 
-    edge_sql: str
+    @property
+    def edge_sql(self) -> str: ...
+
+    @property
+    def change_sql(self) -> str | None: ...
 
     def check(self, connection: Connection) -> None:
         """Let the database read the statement without running it; raises what it says of it."""
@@ -84,7 +89,9 @@ class ExpressionSource:
         sets = ", ".join(f"{quoted(name)} = ({_verbatim(value)})" for name, value in backfill.assign.items())
         where = f" AND ({_verbatim(backfill.where)})" if backfill.where else ""
         self._range = f"{self._key} > :after AND {self._key} <= :upto"
-        self._update = f"UPDATE {self._table} SET {sets} WHERE {self._range}{where}"  # noqa: S608
+        update = f"UPDATE {self._table} SET {sets} WHERE {self._key} > :after AND {self._key} <= "  # noqa: S608
+        self._update = f"{update}:upto{where}"
+        self.change_sql = f"{update}(SELECT last FROM edge){where} RETURNING 1"  # noqa: S608
         # Rows that `where` leaves out count too, so that a batch is bounded whatever it says.
         self.edge_sql = (
             f"SELECT max(key) AS last, count(*) AS rows FROM (SELECT {self._key} AS key FROM {self._table}"  # noqa: S608
@@ -123,6 +130,8 @@ class ExpressionSource:
 
 class CsvSource:
     """Rows of a file, matched to the table's by key."""
+
+    change_sql = None  # each batch brings its own values
 
     def __init__(self, backfill: Backfill, rows: CsvRows) -> None:
         assert backfill.csv is not None  # held by the caller

@@ -56,3 +56,22 @@ def edge_query(edge: str) -> TextClause:
         f"WITH limits AS MATERIALIZED (SELECT {SET_LIMITS}), edge AS MATERIALIZED ({edge})"  # noqa: S608
         " SELECT edge.last, edge.rows FROM limits, edge"
     )
+
+
+def whole_batch(edge: str, change: str) -> str:
+    """A batch in one statement: its edge, the change of the rows up to it, and the cursor.
+
+    `edge` gives `last` and `rows`; `change` looks at `(SELECT last FROM edge)` and returns a row for each that it changed.
+    The cursor's row is locked first. Where it is not where we found it, there is no edge and so nothing to change; the
+    statement then answers with no row, as it does when the span has none left.
+    """
+    return f"""
+        WITH held AS MATERIALIZED (
+            SELECT FROM slipway_backfill WHERE name = :name AND cursor = :after AND finished_at IS NULL FOR UPDATE
+        ), edge AS MATERIALIZED (
+            SELECT batch.last, batch.rows FROM held, ({edge}) AS batch WHERE batch.last IS NOT NULL
+        ), changed AS ({change})
+        UPDATE slipway_backfill SET cursor = edge.last, rows_passed = rows_passed + edge.rows,
+            rows_changed = rows_changed + (SELECT count(*) FROM changed)
+        FROM edge WHERE name = :name AND cursor = :after AND finished_at IS NULL RETURNING {COLUMNS}
+    """  # noqa: S608

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
+import psycopg
 from sqlalchemy import Connection, Row, TextClause, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from slipway.adapters import backfill_sql as sql
+from slipway.adapters.backfill_errors import TimedOut, is_bad_data, told, words
 from slipway.adapters.backfill_sources import KEY, Edge, Source, Span, key_faults, quoted
 from slipway.adapters.databases.database import DRIVER
 from slipway.adapters.databases.postgresql import PostgreSQL
@@ -26,17 +28,6 @@ from slipway.errors import InvalidInput, SlipwayError, Unavailable
 
 COUNTED_UP_TO = 200_000  # rows
 COUNT_WITHIN_S = 5
-TIMEOUTS = {"57014", "55P03", "40001", "40P01"}  # statement, lock, serialization, deadlock: smaller may pass
-BAD_DATA = ("22", "23", "P0001")  # data exception, integrity constraint, RAISE in a trigger: smaller finds the row
-GONE = ("08", "57P", "53", "58")  # connection, shutdown, resources, system: asking again may help
-
-
-class TimedOut(Unavailable):
-    """A transaction met a time-out or a deadlock; nothing of it was done."""
-
-
-class Refused(SlipwayError):
-    """The database refused the data of a batch; nothing of it was done."""
 
 
 class Standing(NamedTuple):
@@ -64,6 +55,10 @@ class Ledger:
         more = {"application_name": application_name(name), "prepare_threshold": None}
         self._engine = create_engine(database.url.set(drivername=DRIVER), connect_args=more, poolclass=StaticPool)
         self._edge = sql.edge_query(source.edge_sql)
+        self._batch = (
+            self._written(text(sql.whole_batch(source.edge_sql, source.change_sql))) if source.change_sql else None
+        )
+        self._written_limits = self._written(sql.LIMITS)
         self._driver: Any = None
 
     def __enter__(self) -> Self:
@@ -111,6 +106,10 @@ class Ledger:
         Unavailable when another process has moved the cursor: then nothing of this batch was done.
         """
         span = Span(at.cursor, at.upper)
+        if self._batch is not None and limit > 1:
+            standing = self._in_one_go(self._batch, span, limit)
+            if standing is not None:
+                return standing, {}
         with self._begun() as connection:
             wanted = {**self._source.edge_parameters(span, limit), **self._limits()}
             last, rows = connection.execute(self._edge, wanted).one()
@@ -140,6 +139,25 @@ class Ledger:
         """The connection between two batches, for a look at the database's health."""
         with self._transaction() as connection:
             yield connection
+
+    def _in_one_go(self, batch: bytes, span: Span, limit: int) -> Standing | None:
+        """A batch in one round trip, its COMMIT included; None when it found nothing to do, for whatever reason.
+
+        The limits are a statement of their own, as they hold for the next one only.
+        """
+        parameters = {**self._source.edge_parameters(span, limit), "name": self._name}
+        with self._begun() as connection:
+            driver = cast(psycopg.Connection, connection.connection.driver_connection)
+            with driver.pipeline():
+                driver.execute(self._written_limits, self._limits())
+                moved = driver.execute(batch, parameters)
+                driver.commit()
+            row = moved.fetchone()
+        return None if row is None else Standing(*row)
+
+    def _written(self, statement: TextClause) -> bytes:
+        """As psycopg itself wants it."""
+        return str(statement.compile(dialect=self._engine.dialect)).encode()
 
     def _make_tables(self) -> None:
         """Only where they are missing: a role that may not create tables can be given them by one that may."""
@@ -193,9 +211,9 @@ class Ledger:
                 connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
                 return changed, bad
         except DBAPIError as error:
-            if not _is_bad_data(error):
+            if not is_bad_data(error):
                 raise
-            return 0, {position: _reason(error)}
+            return 0, {position: words(error)}
 
     def _refuse_too_many(self, standing: Standing, bad: dict[int, str]) -> None:
         if bad and standing.rows_skipped > self._backfill.max_bad_rows:
@@ -222,7 +240,7 @@ class Ledger:
 
     @contextmanager
     def _begun(self) -> Iterator[Connection]:
-        with _told(self._name), self._engine.begin() as connection:
+        with told(self._name), self._engine.begin() as connection:
             self._driver = connection.connection.driver_connection
             yield connection
 
@@ -243,7 +261,7 @@ def standing_of(database: PostgreSQL, name: str) -> Standing | None:
     """Where a backfill stands, or None when the database knows none of that name. Raises Unavailable."""
     engine = create_engine(database.url.set(drivername=DRIVER))
     try:
-        with _told(name), engine.connect() as connection:
+        with told(name), engine.connect() as connection:
             if connection.execute(text("SELECT to_regclass('slipway_backfill')")).scalar_one() is None:
                 return None
             return _standing(connection.execute(sql.LOOK, {"name": name}).one_or_none())
@@ -269,30 +287,3 @@ def _standing(row: Row[Any] | None) -> Standing | None:
 def _how_far(standing: Standing) -> str:
     about = "" if standing.total_is_exact else "about "
     return f"{standing.rows_passed:,} of {about}{standing.total:,} rows are done"
-
-
-def _is_bad_data(error: DBAPIError) -> bool:
-    return str(getattr(error.orig, "sqlstate", None) or "").startswith(BAD_DATA)
-
-
-def _reason(error: DBAPIError) -> str:
-    return (str(error.orig or error).strip().splitlines() or ["no reason"])[0][:500]
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        if state in TIMEOUTS:
-            raise TimedOut(f"{_reason(error)}.", expected="Rows that are free, and batches that are quick.") from None
-        if _is_bad_data(error):
-            raise Refused(f"{_reason(error)}.", expected="Data that fits the table.", retry_is_safe=True) from None
-        if not state or state.startswith(GONE):
-            raise Unavailable(
-                f"The database of backfill {name}: {_reason(error)}.", expected="A database that answers."
-            ) from None
-        raise InvalidInput(
-            f"The database refuses backfill {name}: {_reason(error)}.", expected="SQL that fits the table."
-        ) from None

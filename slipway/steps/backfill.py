@@ -13,8 +13,9 @@ from threading import Event, Thread
 import httpx
 
 from slipway import interruption
+from slipway.adapters.backfill_errors import Refused, TimedOut
 from slipway.adapters.backfill_sources import CsvSource, ExpressionSource, Source
-from slipway.adapters.backfilling import Ledger, Refused, Standing, TimedOut, application_name, gate_fault, standing_of
+from slipway.adapters.backfilling import Ledger, Standing, application_name, gate_fault, standing_of
 from slipway.adapters.csv_rows import parse_rows
 from slipway.adapters.databases.opening import postgresql_of
 from slipway.adapters.databases.postgresql import PostgreSQL

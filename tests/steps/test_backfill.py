@@ -250,10 +250,11 @@ def test_cancelled_inside_a_batch(world: World) -> None:
         HEAD + 'set = { balance = "balance + 1 + length(pg_sleep(60)::text)" }\n[batch]\nstatement_timeout_s = 300\n'
     )
     active = (
-        "SELECT 1 FROM pg_stat_activity WHERE application_name = 'slipway backfill more' AND query LIKE 'UPDATE acc%'"
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE application_name = 'slipway backfill more' AND wait_event = 'PgSleep' AND query LIKE '%UPDATE %'"
     )
     with Beside(world) as beside:
-        wait_for(lambda: world.run(active.replace("UPDATE acc", 'UPDATE "acc')), "the update to run")
+        wait_for(lambda: world.run(active), "the update to run")
         beside.stop = True
         beside.ended()
     assert "Cancelled." in str(beside.error)
