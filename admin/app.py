@@ -22,7 +22,7 @@ from admin.prefect_api import Document
 from admin.problems import Conflict
 from admin.runs import summary
 from slipway.errors import SlipwayError
-from slipway.service import ServiceName
+from slipway.noun import ServiceName
 from slipway.settings import Settings
 
 NOTICE = "Without sign-in: this service answers on 127.0.0.1 only. Do not put it behind a public address."

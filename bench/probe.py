@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 from bench.cached import cached_origin, get
 from deployments.processes import exit_on_sigterm
 from slipway.adapters.probe import measure
-from slipway.service import Probe, RouteAs, Service
+from slipway.noun import RouteAs
+from slipway.service import Probe, Service
 
 ROUNDS = 5
 CONNECTIONS = 64  # of the raw sockets, where one would have to wait for an answer

@@ -8,7 +8,7 @@ from prefect.states import Completed, Failed
 
 from flows.cards import card
 from flows.changing import while_wanted
-from slipway.service import ServiceName
+from slipway.noun import ServiceName
 from tasks.audit import audit_service as audit
 from tasks.service import read_service
 

@@ -8,7 +8,7 @@ from prefect.states import Completed
 
 from flows.cards import card
 from flows.changing import while_wanted
-from slipway.service import ServiceName
+from slipway.noun import ServiceName
 from tasks.history import keep_history
 from tasks.measure import measure_service as measure
 from tasks.service import read_service

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from flows.cards import card
 from flows.changing import while_wanted
-from slipway.service import Route, ServiceName, Tag
+from slipway.noun import Route, ServiceName, Tag
 from tasks.purge import purge_routes as purge
 from tasks.service import read_service_to_purge
 

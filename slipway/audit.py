@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from slipway.service import IdentityName, Noun, ServiceName
+from slipway.noun import IdentityName, Noun, ServiceName
 
 Result = Literal["pass", "fail", "not checked"]
 AuditCode = Literal[

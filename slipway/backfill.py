@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from slipway.change import NAME, Sentence
 from slipway.documents import parse, read_toml
 from slipway.errors import InvalidInput
-from slipway.service import Noun, Route, ServiceName
+from slipway.noun import Noun, Route, ServiceName
 
 _IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]{0,62}"
 ColumnType = Literal["integer", "decimal", "text", "boolean", "date", "timestamp"]

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import AwareDatetime, Field
 
-from slipway.service import Noun
+from slipway.noun import Noun
 
 LARGE_ROWS = 100_000  # from here on a table is large: a scan, a rewrite or a lock of it is felt by those who wait
 

@@ -13,7 +13,7 @@ from slipway.audit import AuditCode
 from slipway.documents import parse, read_toml
 from slipway.errors import InvalidInput
 from slipway.measurement import Pair
-from slipway.service import Noun, Revision, Route, RouteAs, ServiceName, Tag
+from slipway.noun import Noun, Revision, Route, RouteAs, ServiceName, Tag
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 ChangeName = Annotated[str, Field(pattern=NAME, description="the folder's name below changes/")]

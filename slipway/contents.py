@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.service import Noun
+from slipway.noun import Noun
 
 
 class ColumnSum(Noun):

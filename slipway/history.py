@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from slipway.measurement import CacheClass
-from slipway.service import Noun
+from slipway.noun import Noun
 
 
 class Point(Noun):

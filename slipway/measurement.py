@@ -5,6 +5,7 @@ Samples of different cache classes are never pooled: a hit and a miss measure tw
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -47,6 +48,28 @@ class MeasuredWindow(BaseModel):
     bursts: int
     requests: int
     measurements: tuple[Measurement, ...]
+
+
+class Glimpse(NamedTuple):
+    """One request of somebody who watches: when it was due, in seconds from the start of the step, and how long it took."""
+
+    at_s: float
+    route: str
+    identity: str
+    latency_ms: float
+    error: str = ""
+
+
+class Watched(BaseModel):
+    """What visitors met while one step was at work; `because` says why nobody watched, where that is so."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: str
+    started_at: datetime
+    seconds: float
+    glimpses: tuple[Glimpse, ...] = ()
+    because: str = ""
 
 
 class Pair(BaseModel):

@@ -9,8 +9,9 @@ from slipway.backfill import Backfill
 from slipway.catalogue import PlanChange, Statement
 from slipway.change import Change, ChangeName
 from slipway.finding import Finding
-from slipway.measurement import CacheClass
-from slipway.service import Noun, RouteAs, Service
+from slipway.measurement import CacheClass, Watched
+from slipway.noun import Noun, RouteAs
+from slipway.service import Service
 
 DecisionWord = Literal["keep", "roll back", "freeze", "reject"]
 Reversibility = Literal["lossless", "lossy", "does nothing", "fails", "nothing to migrate"]
@@ -133,6 +134,7 @@ class Migration(Noun):
     commands: tuple[CommandRun, ...] = ()
     blocked_by: tuple[str, ...] = ()  # sessions that kept it from a lock for a while, in words
     mended: tuple[str, ...] = ()  # invalid indexes that an earlier try had left, and that were dropped
+    watched: Watched | None = None
 
 
 class RouteReading(Noun):
@@ -152,6 +154,7 @@ class Purged(Noun):
     affected: tuple[RouteReading, ...]
     controls: tuple[RouteReading, ...]
     seconds: float
+    watched: Watched | None = None
 
 
 class Failure(Noun):

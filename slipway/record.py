@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from slipway.finding import Finding
-from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict
+from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict, Watched
+from slipway.noun import Noun
 from slipway.outcomes import (
     Approval,
     CommandRun,
@@ -20,7 +21,7 @@ from slipway.outcomes import (
     Staged,
 )
 from slipway.reporting import cell, command_table, findings, rehearsal_tables, rehearsed
-from slipway.service import Noun
+from slipway.rules.glimpses import sentence
 
 PICTURES = ("before-after.svg", "before-after.staging.svg")
 DONE = {"keep": "Kept", "roll back": "Rolled back", "freeze": "Frozen: a person has to decide", "reject": "Rejected"}
@@ -45,6 +46,12 @@ class Story(Noun):
     reverted: Reverted | None = None
     purged_again: Purged | None = None
     restored: Verdict | None = None
+
+    @property
+    def watched(self) -> tuple[Watched, ...]:
+        """What visitors met during the steps that changed something, in their order."""
+        steps = (self.migration, self.purged)
+        return tuple(step.watched for step in steps if step is not None and step.watched is not None)
 
     @property
     def decided(self) -> Decision:
@@ -163,6 +170,7 @@ def _steps(story: Story) -> list[str]:
     lines += [f"- Rehearsed: {rehearsed(story.rehearsal)}"]
     lines += [f"- Migrated: {_moved(story)}"]
     lines += purge_lines("Purged", story.purged)
+    lines += [f"- {sentence(watched)}" for watched in story.watched]
     if story.reverted is not None:
         lines += [f"- Rolled back: {story.reverted.sentence}"]
         lines += purge_lines("Purged again", story.purged_again)

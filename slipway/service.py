@@ -9,40 +9,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from slipway.cache_kinds import misfit
 from slipway.documents import parse, read_toml
 from slipway.errors import InvalidInput
+from slipway.noun import ANONYMOUS, Argv, HeaderName, IdentityName, Noun, Route, RouteAs, ServiceName
 from slipway.settings import Hidden, Reference
 
-ServiceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]  # a token of RFC 9110; cookies too
-ROUTE = r"^/([^\s#\\/][^\s#\\]*)?$"  # "//x" would be another host
-TAG = r"^[a-z0-9-]{1,128}$"
 PURGE_HEADER = "X-Purge-Token"
 ZONE = r"^[A-Za-z0-9]{1,64}$"
-Route = Annotated[str, Field(pattern=ROUTE, max_length=500)]
-Tag = Annotated[str, Field(pattern=TAG)]
-IdentityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
-Argument = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
-Argv = Annotated[tuple[Argument, ...], Field(min_length=1)]
-
-ANONYMOUS = "anonymous"
-
-
-class Noun(BaseModel):
-    """Frozen, and an unknown key is an error: a typo must never be silent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class RouteAs(Noun):
-    """A route as one identity sees it."""
-
-    route: Route
-    identity: IdentityName = ANONYMOUS
 
 
 class Database(Noun):
@@ -103,7 +79,7 @@ class Migrations(Noun):
     timeout_s: float = Field(default=600, gt=0, le=86_400)
     lock_timeout_s: float = Field(default=1, ge=0.05, le=60)  # how long a try may wait for a lock, and others behind it
     tries: int = Field(default=12, ge=1, le=100)
-    environment: dict[str, Reference] = {}
+    environment: dict[str, Reference] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_way(self) -> Migrations:
@@ -124,7 +100,7 @@ class Serve(Noun):
     ready: Route = "/health"
     bin: str = ".venv/bin"
     within_s: float = Field(default=30, gt=0, le=600)
-    environment: dict[str, Reference] = {}
+    environment: dict[str, Reference] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _own_port(self) -> Serve:
@@ -140,7 +116,7 @@ class Cache(Noun):
     url: Reference | None = None  # where one's own cache is; of a CDN it replaces the address of the provider's API
     zone: Annotated[str, Field(pattern=ZONE)] | Hidden | None = None  # a CDN's service, zone or pull zone
     token: Hidden  # at CloudFront the secret access key, at Akamai the client secret
-    credentials: dict[str, Hidden] = {}  # what these two have beside it
+    credentials: dict[str, Hidden] = Field(default_factory=dict)  # what these two have beside it
     token_header: str = Field(default=PURGE_HEADER, pattern=r"^[A-Za-z0-9-]+$")
     origin_timeout_s: float = Field(default=10, ge=0, le=120)
     controls: tuple[Route, ...] = ()
@@ -170,8 +146,8 @@ class SignIn(Noun):
     path: Route | None = None
     form: dict[str, Reference] | None = None
     csrf_field: str | None = Field(default=None, min_length=1, max_length=100)
-    headers: dict[HeaderName, Reference] = {}
-    cookies: dict[HeaderName, Reference] = {}
+    headers: dict[HeaderName, Reference] = Field(default_factory=dict)
+    cookies: dict[HeaderName, Reference] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_way(self) -> SignIn:

@@ -2,6 +2,7 @@ import logging
 from contextlib import AbstractContextManager
 
 from slipway.adapters.probe import Progress
+from slipway.adapters.store import Store
 from slipway.measurement import MeasuredWindow
 from slipway.outcomes import Plan
 from slipway.service import Service
@@ -29,7 +30,12 @@ def measure_service(service: Service) -> MeasuredWindow:
 
 def _only_probe(service: Service) -> AbstractContextManager[object]:
     """No two probes press one service at a time, and none measures the other. Raises Unavailable, which is tried again."""
-    return own_store().locked(f"probe of {service.name}", PROBED_WITHIN_S)
+    return probe_lock(own_store(), service, PROBED_WITHIN_S)
+
+
+def probe_lock(store: Store, service: Service, within_s: float) -> AbstractContextManager[object]:
+    """What whoever presses a service holds meanwhile. Raises Unavailable when another one does all the time."""
+    return store.locked(f"probe of {service.name}", within_s)
 
 
 def _by_quarters(label: str) -> Progress:

@@ -2,9 +2,14 @@ from slipway.outcomes import Migration, Plan, Rehearsal
 from slipway.settings import Settings
 from slipway.steps import migrate as steps
 from tasks.durable import durable
+from tasks.watching import watched
 
 
 @durable("migrate", acts_on=lambda plan: plan.service.name, interruptible=True)
 def migrate(plan: Plan, rehearsal: Rehearsal) -> Migration | None:
     """Move the live database to the wanted revision. Repeated, it sees that it already stands there and does nothing."""
-    return steps.migrate(plan, Settings.from_environment().config.parent, rehearsal)
+    if plan.change.migrate is None:
+        return None
+    with watched(plan, "the migration") as seen:
+        migration = steps.migrate(plan, Settings.from_environment().config.parent, rehearsal)
+    return None if migration is None else migration.model_copy(update={"watched": seen()})

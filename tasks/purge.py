@@ -2,12 +2,17 @@ from slipway.outcomes import Plan, Purged
 from slipway.service import Service
 from slipway.steps import purge as steps
 from tasks.durable import durable
+from tasks.watching import watched
 
 
 @durable("purge and verify", acts_on=lambda plan: plan.service.name)
 def purge(plan: Plan, *, label: str) -> Purged | None:
     """Purge what the change names and verify by reading. Repeated, it purges again, which costs the origin one read."""
-    return steps.purge_change(plan)
+    if plan.change.purge is None:
+        return None
+    with watched(plan, "the purge", signed_in_only=True) as seen:
+        purged = steps.purge_change(plan)
+    return None if purged is None else purged.model_copy(update={"watched": seen()})
 
 
 @durable("purge routes")

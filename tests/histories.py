@@ -12,8 +12,9 @@ import psycopg
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.migrating import MigrationTool
 from slipway.change import Change, Measure, Migrate, Target
+from slipway.noun import RouteAs
 from slipway.outcomes import Plan
-from slipway.service import Database, Migrations, RouteAs, Service
+from slipway.service import Database, Migrations, Service
 from slipway.settings import EnvironmentReference
 
 SHOP = Path(__file__).parents[1] / "examples" / "shop"

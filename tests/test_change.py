@@ -10,7 +10,7 @@ import pytest
 from slipway.change import Change, load_change
 from slipway.errors import InvalidInput
 from slipway.measurement import Pair
-from slipway.service import RouteAs
+from slipway.noun import RouteAs
 
 EXAMPLE = """\
 service  = "shop"

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("slipway", "tasks", "flows", "admin", "deployments")
 NOUNS = {
+    "noun",
     "audit",
     "backfill",
     "catalogue",

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from slipway.adapters.store import Store
 from slipway.adapters.tables import attempts, pauses
-from slipway.service import Noun
+from slipway.noun import Noun
 
 MAX_RESUMES = 5  # after so many the run only looks where the service stands, and ends
 LOCK_WITHIN_S = 120.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slipway.adapters.repository import tracked_files
-from slipway.service import Noun
+from slipway.noun import Noun
 
 MOST_FILES, MOST_BYTES, MOST_SEEN = 500, 256 * 1024, 100_000
 TYPES = {".toml", ".yaml", ".yml", ".json", ".ini", ".cfg", ".conf", ".env", ".properties", ".vcl", ".tf", ".tfvars"}

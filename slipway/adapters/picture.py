@@ -1,70 +1,52 @@
 """The picture of before and after: one SVG, one panel a target, the shares of requests that were faster than a time.
 
-matplotlib is imported inside, being slow; its object API draws without any global figure. The settings of the SVG
-writer exist only as rcParams and are set for the one call. Colours are mid-tones on a transparent ground, so that the
-same picture reads on a light page and on a dark one; before and after differ in dashes as well as in colour.
+Before and after differ in dashes as well as in colour.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from io import StringIO
+from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
+from typing import TYPE_CHECKING
 
-from slipway.measurement import MeasuredWindow, TargetVerdict, Verdict
+from slipway.adapters.drawing import AFTER, BEFORE, INK, described, frame, short, svg_of
+from slipway.adapters.watched_picture import draw_watched
+from slipway.measurement import MeasuredWindow, TargetVerdict, Verdict, Watched
 from slipway.rules.bursts import side
+from slipway.rules.glimpses import sentence
 from slipway.rules.sentences import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#767676"  # as dark on white as it is light on black, 4.5 to 1
-BEFORE = "#c96a1b"
-AFTER = "#2a82c9"
 POINTS = 150  # a curve; more cannot be seen at this size
 WIDE_SPREAD = 8.0  # slowest over fastest, beyond which a linear axis shows nothing but its tail
-SETTINGS: Any = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "slipway",  # the same ids every time
-    "font.size": 10.0,
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
-}
-LEAKING_STYLE = re.compile(r"<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>")  # would style the whole page around it
-NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def before_after_svg(before: MeasuredWindow, after: MeasuredWindow, verdict: Verdict) -> str:
+def before_after_svg(
+    before: MeasuredWindow, after: MeasuredWindow, verdict: Verdict, watched: Sequence[Watched] = ()
+) -> str:
     """Return an `<svg>` element of its own, ready to stand in a page or in a file: same input, same bytes.
 
-    It has a `<title>` and a `<desc>` (the verdict's sentences) for those who cannot see it, no script and nothing
-    that is fetched from elsewhere. Latencies are in ms, of the judged cache class, without errors.
+    A panel a target; and where somebody watched while the change was made, one of what was met then. It has a `<title>`
+    and a `<desc>` (the verdict's sentences) for those who cannot see it, no script and nothing that is fetched from
+    elsewhere. Latencies are in ms, of the judged cache class, without errors.
     """
+    seen = [step for step in watched if step.glimpses]
+    targets = max(1, len(verdict.targets))
 
     def draw(figure: Figure) -> None:
-        all_axes = figure.subplots(max(1, len(verdict.targets)), squeeze=False)[:, 0]
+        all_axes = figure.subplots(targets + bool(seen), squeeze=False)[:, 0]
         for axes, target in zip(all_axes, verdict.targets, strict=False):
             _draw(axes, target, before, after)
+        if seen:
+            draw_watched(all_axes[-1], seen)
 
-    sentences = " ".join(target.sentence for target in verdict.targets) or verdict.sentence
-    svg = svg_of(draw, (7.2, 2.9 * max(1, len(verdict.targets))))
-    return described(svg, f"Latency before and after: {verdict.verdict}", sentences)
-
-
-def svg_of(draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
-    """The SVG file of a figure of this size (inches) that `draw` fills."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(SETTINGS):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        written = StringIO()
-        figure.savefig(written, format="svg", transparent=True, metadata=NO_METADATA)
-    return written.getvalue()
+    sentences = [target.sentence for target in verdict.targets] or [verdict.sentence]
+    svg = svg_of(draw, (7.2, 2.9 * (targets + bool(seen))))
+    told = " ".join([*sentences, *(sentence(step) for step in seen)])
+    return described(svg, f"Latency before and after: {verdict.verdict}", told)
 
 
 def _draw(axes: Axes, target: TargetVerdict, before: MeasuredWindow, after: MeasuredWindow) -> None:
@@ -91,11 +73,6 @@ def _heading(target: TargetVerdict) -> str:
     cache = f" ({target.cache})" if target.cache else ""
     ratio = f"\n{interval(target.median)} at the median" if target.median else ""
     return f"{short(f'{target.route} as {target.identity}')}{cache}: {target.verdict}{ratio}"
-
-
-def short(name: str) -> str:
-    """A name that fits above a panel."""
-    return name if len(name) <= 60 else f"{name[:59]}…"
 
 
 def _curve(axes: Axes, latencies: Sequence[float], name: str, colour: str, dashes: str) -> None:
@@ -126,20 +103,3 @@ def _scale(axes: Axes, ranked: Sequence[float]) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def frame(axes: Axes) -> None:
-    """Lines and ticks that read on light and on dark."""
-    axes.tick_params(colors=INK, which="both")
-    axes.grid(color=INK, alpha=0.25, linewidth=0.6)
-    for spine in axes.spines.values():
-        spine.set_color(INK)
-
-
-def described(svg: str, title: str, description: str) -> str:
-    """Return only the `<svg>` element, with the text alternative where a reader looks for it (SVG 2, section 5.8)."""
-    opening = re.search(r"<svg [^>]*>", svg)
-    assert opening is not None
-    labelled = opening.group()[:-1] + ' role="img" stroke-linejoin="round">'
-    drawing = LEAKING_STYLE.sub("", svg[opening.end() :])
-    return f"{labelled}\n<title>{escape(title)}</title>\n<desc>{escape(description)}</desc>{drawing}"

@@ -14,18 +14,16 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-import httpx
 import uvloop
 
 from slipway import interruption
-from slipway.adapters.pages import AWAY, not_signed_in, trusted, visitor
 from slipway.adapters.resting import Rests
-from slipway.adapters.wire import Answer, Cookie, Wire
-from slipway.errors import Unavailable
+from slipway.adapters.visiting import away, signed_wire, target, up
+from slipway.adapters.wire import Answer, Wire
 from slipway.measurement import CacheClass, MeasuredWindow, Measurement, Sample
+from slipway.noun import ANONYMOUS, RouteAs
 from slipway.rules.caching import cache_class
-from slipway.service import ANONYMOUS, Identity, Probe, RouteAs, Service
-from slipway.settings import resolve
+from slipway.service import Probe, Service
 
 WARM_UP = 20  # requests a route before the first sample: connections, caches, the service's own warm-up
 TIMER_GRAIN_S = 0.0015
@@ -56,10 +54,7 @@ async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progre
     wires: dict[str, Wire] = {}
     try:
         for name in dict.fromkeys(item.identity for item in routes):
-            identity = service.identity(name)
-            wires[name] = await asyncio.to_thread(_wire, service, identity)
-            if identity is not None:
-                await _prove(wires[name], service, identity)
+            wires[name] = await signed_wire(service, service.identity(name))
         for item in routes:
             await _warm_up(wires[item.identity], service, item)
         window = _Window(service.probe, routes, wires)
@@ -70,52 +65,12 @@ async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progre
     return window.result(started_at)
 
 
-def _wire(service: Service, identity: Identity | None) -> Wire:
-    """Connections of their own for an identity, which is signed in. Raises SlipwayError."""
-    headers, cookies = {"User-Agent": "slipway"}, []
-    if identity is not None:
-        with visitor(service, identity) as client:
-            headers |= {name: resolve(value) for name, value in identity.sign_in.headers.items()}
-            cookies = [Cookie(found.name, found.value or "", found.path) for found in client.cookies.jar]
-    url, timeout_s = resolve(service.url), service.probe.timeout_s
-    return Wire(url, headers=headers, cookies=cookies, timeout_s=timeout_s, trusted=trusted())
-
-
-async def _prove(wire: Wire, service: Service, identity: Identity) -> None:
-    """See that this client is signed in, too. Raises SlipwayError."""
-    try:
-        page = await wire.ask(_target(identity.marker_route), encodings="identity")
-    except (OSError, TimeoutError) as error:
-        raise _away(service, identity.marker_route, error) from None
-    _up(service, identity.marker_route, page.status)
-    if identity.marker.encode() not in page.body:
-        raise not_signed_in(service, identity)
-
-
 async def _warm_up(wire: Wire, service: Service, item: RouteAs) -> None:
     try:
         for _ in range(WARM_UP):
-            _up(service, item.route, (await wire.ask(_target(item.route))).status)
+            up(service, item.route, (await wire.ask(target(item.route))).status)
     except (OSError, TimeoutError) as error:
-        raise _away(service, item.route, error) from None
-
-
-def _target(route: str) -> str:
-    """The route as httpx sends it to inspect and purge."""
-    return httpx.URL(route).raw_path.decode("ascii")
-
-
-def _up(service: Service, route: str, status: int) -> None:
-    """Raise Unavailable when a proxy answers for a service that is down."""
-    if status in AWAY:
-        raise Unavailable(f"Service {service.name} answered {status} to {route}.", expected="A service that is up.")
-
-
-def _away(service: Service, route: str, error: BaseException) -> Unavailable:
-    return Unavailable(
-        f"Service {service.name} does not answer {route}: {type(error).__name__}.",
-        expected=f"An answer within {service.probe.timeout_s:g} s.",
-    )
+        raise away(service, item.route, error) from None
 
 
 async def _until(due: float) -> None:
@@ -134,7 +89,7 @@ class _Window:
         self.probe = probe
         self.routes = routes
         self.wires = wires
-        self.targets = {item.route: _target(item.route) for item in routes}
+        self.targets = {item.route: target(item.route) for item in routes}
         self.seconds = window_seconds(probe, len(routes))
         self.samples: dict[Key, list[Sample]] = defaultdict(list)
         self.failed: dict[tuple[str, str], list[Sample]] = defaultdict(list)

@@ -21,7 +21,7 @@ from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
 from slipway.adapters.sending import receive, send
 from slipway.adapters.tables import holds, metadata, outcomes
 from slipway.errors import InvalidInput, Unavailable
-from slipway.service import Noun
+from slipway.noun import Noun
 
 IDLE_S = 1.0  # a connection that was unused for longer is tried before it is trusted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from slipway.adapters.picture import AFTER, BEFORE, INK, described, frame, short, svg_of
+from slipway.adapters.drawing import AFTER, BEFORE, INK, described, frame, short, svg_of
 from slipway.history import Mark, Point, Series, Trend
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from slipway.backfill import Batch
-from slipway.service import Noun
+from slipway.noun import Noun
 
 WEIGHT = 0.4  # of the newest batch
 GROWTH = 1.2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from slipway.change import Change
 from slipway.errors import InvalidInput
-from slipway.service import ANONYMOUS, Service
+from slipway.noun import ANONYMOUS
+from slipway.service import Service
 
 
 def misfits(change: Change, service: Service, *, cache_has_tags: bool) -> list[str]:

@@ -12,8 +12,9 @@ from slipway.adapters.databases.database import Database
 from slipway.adapters.databases.opening import clone_database, live_database
 from slipway.adapters.databases.postgresql import PostgreSQL, client_tools
 from slipway.errors import SlipwayError
+from slipway.noun import Noun
 from slipway.rules.differences import differences, same_commands
-from slipway.service import Noun, Service, load_services
+from slipway.service import Service, load_services
 from slipway.settings import Settings, is_set
 
 

@@ -7,9 +7,10 @@ import httpx
 from slipway.adapters.pages import get, visitor
 from slipway.errors import SlipwayError
 from slipway.finding import Finding
+from slipway.noun import ANONYMOUS, RouteAs
 from slipway.outcomes import Inspection, Plan
 from slipway.rules.caching import cache_class, header_findings
-from slipway.service import ANONYMOUS, Identity, RouteAs, Service
+from slipway.service import Identity, Service
 
 
 def inspect_headers(plan: Plan) -> Inspection:

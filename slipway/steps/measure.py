@@ -7,8 +7,9 @@ import statistics
 from slipway.adapters.probe import Progress, measure
 from slipway.errors import InvalidInput
 from slipway.measurement import MeasuredWindow, Measurement
+from slipway.noun import RouteAs
 from slipway.outcomes import Plan, ServiceMeasured
-from slipway.service import RouteAs, Service
+from slipway.service import Service
 
 
 def measure_change(plan: Plan, progress: Progress | None = None) -> MeasuredWindow:

@@ -11,10 +11,10 @@ from slipway.adapters.databases.opening import live_database
 from slipway.adapters.migrating import MigrationTool, application_name, move_failed
 from slipway.catalogue import LockMode
 from slipway.errors import SlipwayError
+from slipway.noun import Noun
 from slipway.outcomes import CommandRun, Migration, Plan, Rehearsal
 from slipway.rules.conflicts import wanted_locks
 from slipway.rules.ladder import pauses, waited_for_a_lock
-from slipway.service import Noun
 from slipway.steps.restarts import told_restarts
 from slipway.steps.waiting import Patience, wait_for_a_gap, words
 from slipway.steps.whole import Whole

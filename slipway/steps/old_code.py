@@ -15,8 +15,9 @@ from slipway.adapters.pages import get, visitor
 from slipway.adapters.serving import serving
 from slipway.errors import SlipwayError, Unavailable
 from slipway.finding import Finding
+from slipway.noun import RouteAs
 from slipway.outcomes import Plan
-from slipway.service import RouteAs, Service
+from slipway.service import Service
 
 WHY = "The code that runs now will meet the new schema: after the migration, and after a deployment that is taken back."
 

@@ -12,7 +12,8 @@ from slipway import interruption
 from slipway.adapters.pages import get, observation, sign_in, visitor
 from slipway.audit import Observation, Visit
 from slipway.errors import SlipwayError
-from slipway.service import ANONYMOUS, Identity, Service
+from slipway.noun import ANONYMOUS
+from slipway.service import Identity, Service
 
 MOST_ROUTES = 30
 

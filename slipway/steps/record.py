@@ -20,7 +20,7 @@ def write_record(story: Story, settings: Settings) -> Record:
     folder = settings.changes / story.plan.name
     markdown, picture = render(story), ""
     if story.verdict is not None and story.after is not None:
-        picture = before_after_svg(story.before, story.after, story.verdict)
+        picture = before_after_svg(story.before, story.after, story.verdict, story.watched)
         _replace(folder / picture_name(story.plan), picture)
     name = record_name(story.plan)
     _replace(folder / name, markdown)

@@ -13,12 +13,12 @@ from slipway.adapters.squawk import lint
 from slipway.catalogue import Index, PlanChange, Query, QueryPlan, Statement, TableSize
 from slipway.change import Rehearse
 from slipway.finding import Finding
+from slipway.noun import Noun
 from slipway.outcomes import Plan
 from slipway.rules.indexing import index_findings, new_index_findings
 from slipway.rules.locking import lock_findings, rewrite_findings
 from slipway.rules.plans import plan_changes, plan_findings
 from slipway.rules.sql_lint import dangerous_statements
-from slipway.service import Noun
 
 BUSIEST = 10
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
 import pytest
 
 from slipway.adapters.picture import before_after_svg
-from slipway.measurement import MeasuredWindow, Measurement, Pair, Sample
+from slipway.measurement import Glimpse, MeasuredWindow, Measurement, Pair, Sample, Watched
 from slipway.rules.judging import judge
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -105,3 +106,31 @@ def test_importing_the_picture_is_cheap() -> None:
     """matplotlib is loaded by drawing and not by importing."""
     code = "import sys, slipway.adapters.picture; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_was_met_while_the_change_was_made() -> None:
+    """A panel more, with the steps marked, every route named, and in words in the alternative."""
+    before, after = window("before"), window("after", orders=3.1)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    steps = [
+        Watched(
+            step=step,
+            started_at=start + timedelta(seconds=at),
+            seconds=4,
+            glimpses=(
+                Glimpse(0.0, "/orders", "customer", 18.0),
+                Glimpse(0.2, HARMFUL, "customer", 400.0),
+                Glimpse(0.4, "/orders", "customer", 0.1, "status 500"),
+            ),
+        )
+        for step, at in (("the migration", 0), ("the purge", 5))
+    ]
+    blind = Watched(step="the purge", started_at=start, seconds=1, because="another probe")
+    verdict = judge(before, after, PAIRS)
+    picture = before_after_svg(before, after, verdict, [*steps, blind])
+    shown = texts(picture)
+    assert {"While the change was made", "the migration", "the purge", "/orders as customer", "failed"} <= set(shown)
+    description = ElementTree.fromstring(picture).findtext(f"{SVG}desc") or ""
+    assert "During the migration (4.0 s) /orders as customer: median 18 ms" in description
+    assert "<script>alert" not in picture
+    assert before_after_svg(before, after, verdict, [blind]) == before_after_svg(before, after, verdict)

@@ -14,7 +14,8 @@ from slipway.adapters.pages import get, visitor
 from slipway.adapters.probe import WARM_UP, measure, window_seconds
 from slipway.errors import SlipwayError, Unavailable
 from slipway.measurement import MeasuredWindow
-from slipway.service import Identity, Probe, RouteAs, Service
+from slipway.noun import RouteAs
+from slipway.service import Identity, Probe, Service
 from tests.sites import Answer, Request, Site
 
 HIT = Answer(headers={"X-Cache": "HIT"})

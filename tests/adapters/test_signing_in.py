@@ -10,7 +10,8 @@ import pytest
 from slipway.adapters.pages import get, visitor
 from slipway.adapters.probe import measure
 from slipway.errors import InvalidInput, SlipwayError
-from slipway.service import Identity, Probe, RouteAs, Service, SignIn
+from slipway.noun import RouteAs
+from slipway.service import Identity, Probe, Service, SignIn
 from tests.sites import Answer, Request, Site
 
 SECRET = 'right "secret"'

@@ -1,313 +1,110 @@
-"""Watching what a migration does, from another process: psql, or a driver."""
+"""Watching a service while something else is at work: real requests, and nothing that goes wrong goes up."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import threading
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Iterator
 
-import psycopg
 import pytest
-from sqlalchemy import make_url
 
-from slipway.adapters.databases.catalogue import read_tables
-from slipway.adapters.databases.postgresql import PostgreSQL, client_tools
-from slipway.adapters.databases.watching import Watch, watched
-from slipway.catalogue import Statement, strength
-from slipway.errors import Unavailable
+from slipway.adapters.watching import watching
+from slipway.noun import RouteAs
+from slipway.service import Identity, Service
+from tests.sites import Answer, Request, Site
 
-SCHEMA = """
-CREATE TABLE orders (id int PRIMARY KEY, state text, cents int);
-INSERT INTO orders SELECT n, 'done', n FROM generate_series(1, 5000) AS n;
-CREATE TABLE customer (id int PRIMARY KEY, name text);
-INSERT INTO customer SELECT n, 'name ' || n FROM generate_series(1, 100) AS n;
-"""
-
-
-def plain(database: PostgreSQL) -> str:
-    """The URL as libpq reads it."""
-    return database.connection_url().replace("+psycopg", "")
-
-
-def connect(database: PostgreSQL) -> psycopg.Connection[Any]:
-    """A plain connection."""
-    return psycopg.connect(plain(database), autocommit=True)
-
-
-def psql(database: PostgreSQL, script: str) -> int:
-    """Run a script by psql, as migrations by script are; its exit code."""
-    argv = [str(client_tools() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", plain(database)]
-    return subprocess.run(argv, input=script, text=True, capture_output=True, timeout=60).returncode
-
-
-@pytest.fixture
-def copy(database: str) -> PostgreSQL:
-    """A database with two tables."""
-    found = PostgreSQL(database)
-    with connect(found) as connection:
-        connection.execute(SCHEMA)
-    return found
-
-
-def by_start(watch: Watch, start: str) -> Statement:
-    """The one statement that begins so."""
-    [found] = [statement for statement in watch.statements if statement.sql.startswith(start)]
-    return found
-
-
-def modes(statement: Statement) -> list[tuple[str, str]]:
-    """Its locks without their times."""
-    return [(lock.table, lock.mode) for lock in statement.locks]
-
-
-def strongest(watch: Watch) -> list[tuple[str, str]]:
-    """The strongest lock on each table, by table."""
-    locks = [lock for statement in watch.statements for lock in statement.locks]
-    by_strength = sorted(locks, key=lambda lock: strength(lock.mode))
-    return sorted({lock.table: lock.mode for lock in by_strength}.items())
-
-
-def test_a_script_in_a_transaction(copy: PostgreSQL) -> None:
-    """Every statement has its time and rows, and the strongest lock on each table, held to the transaction's end."""
-    script = """
-        BEGIN;
-        ALTER TABLE orders ADD COLUMN note text;
-        UPDATE orders SET note = 'x; y' WHERE id <= 1200;
-        SELECT pg_sleep(0.3);
-        DELETE FROM customer WHERE id > 90;
-        CREATE INDEX orders_note ON orders (note);
-        CREATE TABLE fresh (id int);
-        COMMIT;
-    """
-    with watched(copy) as watch:
-        assert psql(watch.database, script) == 0
-    assert watch.unseen == ""
-    assert [statement.sql.split()[0] for statement in watch.statements] == [
-        *("ALTER", "UPDATE", "SELECT", "DELETE", "CREATE", "CREATE"),
-    ]
-    altered = by_start(watch, "ALTER")
-    assert (altered.rows, modes(altered)) == (None, [("orders", "ACCESS EXCLUSIVE")])
-    assert altered.locks[0].held_s >= 0.3
-    assert altered.locks[0].held_s > altered.seconds
-    updated = by_start(watch, "UPDATE")
-    assert updated.sql == "UPDATE orders SET note = 'x; y' WHERE id <= 1200"
-    assert (updated.rows, modes(updated)) == (1200, [("orders", "ROW EXCLUSIVE")])
-    assert by_start(watch, "SELECT").seconds >= 0.3
-    deleted = by_start(watch, "DELETE")
-    assert (deleted.rows, modes(deleted)) == (10, [("customer", "ROW EXCLUSIVE")])
-    assert deleted.locks[0].held_s < altered.locks[0].held_s
-    assert modes(by_start(watch, "CREATE INDEX")) == [("orders", "SHARE")]
-    assert strongest(watch) == [
-        ("customer", "ROW EXCLUSIVE"),
-        ("orders", "ACCESS EXCLUSIVE"),
-    ]
-    assert watch.rewritten == ()
-
-
-def test_a_statement_outside_a_transaction(copy: PostgreSQL) -> None:
-    """Its locks are seen while it runs, and end with it."""
-    with watched(copy) as watch:
-        assert psql(watch.database, "UPDATE orders SET cents = 1 WHERE id = 7 AND pg_sleep(0.3) IS NOT NULL;") == 0
-    [updated] = watch.statements
-    assert (updated.rows, modes(updated)) == (1, [("orders", "ROW EXCLUSIVE")])
-    assert 0 < updated.locks[0].held_s <= updated.seconds
-
-
-def test_statements_that_are_sent_as_one(copy: PostgreSQL) -> None:
-    """They are one, with their rows and locks together, also when the first begins a transaction."""
-    several = "BEGIN; UPDATE orders SET cents = 1 WHERE id < 8; DELETE FROM customer WHERE id < 3; SELECT 1"
-    with watched(copy) as watch, connect(watch.database) as connection:
-        connection.execute(several)
-        connection.execute("COMMIT")
-    [statement] = watch.statements
-    assert (statement.sql, statement.rows, statement.calls) == (several, 7 + 2 + 1, 1)
-    assert modes(statement) == [("customer", "ROW EXCLUSIVE"), ("orders", "ROW EXCLUSIVE")]
-
-
-def test_concurrent_indexes_work_while_watched(copy: PostgreSQL) -> None:
-    """What must not stand in a transaction, or be first in it, is not disturbed."""
-    script = """
-        CREATE INDEX CONCURRENTLY by_state ON orders (state);
-        DROP INDEX CONCURRENTLY by_state;
-        VACUUM orders;
-    """
-    with watched(copy) as watch:
-        assert psql(watch.database, script) == 0
-    assert [statement.sql.split()[0] for statement in watch.statements] == ["CREATE", "DROP", "VACUUM"]
-
-
-@pytest.mark.parametrize(
-    ("script", "rewritten"),
-    [
-        ("ALTER TABLE orders ALTER cents TYPE bigint", ("orders",)),
-        ("ALTER TABLE orders ADD COLUMN token uuid DEFAULT gen_random_uuid()", ("orders",)),
-        (
-            "ALTER TABLE orders RENAME TO sold; ALTER TABLE sold ADD COLUMN at timestamptz DEFAULT clock_timestamp()",
-            ("sold",),
-        ),
-        ("VACUUM FULL customer", ("customer",)),
-        ("ALTER TABLE orders ADD COLUMN size int DEFAULT 3", ()),
-        ("ALTER TABLE orders ALTER state TYPE varchar", ()),
-        ("TRUNCATE customer", ()),
-        ("DROP TABLE customer; CREATE TABLE customer (id int)", ()),
-    ],
+ALICE = Identity.model_validate(
+    {
+        "name": "alice",
+        "sign_in": {"path": "/sign-in", "form": {"name": "alice"}},
+        "marker": "Hello Alice",
+        "marker_route": "/me",
+    }
 )
-def test_rewrites(copy: PostgreSQL, script: str, rewritten: tuple[str, ...]) -> None:
-    """The tables that were written anew are named, and no others."""
-    with watched(copy) as watch:
-        assert psql(watch.database, script) == 0
-    assert watch.rewritten == rewritten
-
-
-def test_watching_leaves_nothing_behind(copy: PostgreSQL) -> None:
-    """Schema and connections are as before."""
-    before, threads = copy.schema(), threading.active_count()
-    with watched(copy) as watch:
-        assert psql(watch.database, "SELECT 1") == 0
-        assert copy.schema() == before
-    assert copy.schema() == before
-    assert threading.active_count() == threads
-    with pytest.raises(psycopg.OperationalError):
-        connect(watch.database)
-
-
-def test_a_driver_that_prepares_statements(copy: PostgreSQL) -> None:
-    """The extended protocol: placeholders instead of values, calls added up, a failed statement and those after it."""
-    with watched(copy) as watch, psycopg.connect(plain(watch.database)) as connection:
-        for number in range(8):  # psycopg prepares on the server from the sixth on
-            connection.execute("UPDATE orders SET state = %s WHERE id <= %s", ("hidden-value", number))
-        connection.commit()
-        with pytest.raises(psycopg.errors.DivisionByZero):
-            connection.execute("SELECT 1 / %s", (0,))
-        connection.rollback()
-        with connection.pipeline():
-            connection.execute("INSERT INTO customer VALUES (1000, 'a'), (1001, 'b')")
-            connection.execute("DELETE FROM customer WHERE id = 1000")
-        with connection.cursor().copy("COPY customer FROM STDIN") as into:
-            into.write("2000\tc\n2001\td\n2002\te\n")
-        connection.commit()
-    assert [(statement.sql, statement.calls, statement.rows) for statement in watch.statements] == [
-        ("UPDATE orders SET state = $1 WHERE id <= $2", 8, 28),
-        ("SELECT 1 / $1", 1, None),
-        ("INSERT INTO customer VALUES (1000, 'a'), (1001, 'b')", 1, 2),
-        ("DELETE FROM customer WHERE id = 1000", 1, 1),
-        ("COPY customer FROM STDIN", 1, 3),
-    ]
-    assert modes(watch.statements[0]) == [("orders", "ROW EXCLUSIVE")]
-    assert modes(watch.statements[4]) == [] or watch.statements[4].locks[0].table == "customer"
-    assert watch.unseen == ""
-
-
-def test_no_password_is_kept(copy: PostgreSQL) -> None:
-    """Neither that of a role, nor one in a URL, nor the connection's own; the text is shortened."""
-    script = f"""
-        SELECT 'postgresql://shop:hunter2@db/shop', 'server-secret';
-        SET LOCAL x.y = 1;
-        CREATE ROLE somebody_{os.getpid()} PASSWORD 'hunter''3';
-        DROP ROLE somebody_{os.getpid()};
-        SELECT '{"long" * 200}';
-    """
-    with watched(copy) as watch:
-        assert psql(watch.database, script) == 0
-    texts = [statement.sql for statement in watch.statements]
-    assert texts[:2] == [
-        "SELECT 'postgresql://shop:***@db/shop', '***'",
-        f"CREATE ROLE somebody_{os.getpid()} PASSWORD '***'",
-    ]
-    assert (len(texts[3]), texts[3][-1]) == (500, "…")
-
-
-def test_a_script_that_fails(copy: PostgreSQL) -> None:
-    """What ran until then is there, the failed statement too; the client gets its error and its exit code."""
-    with watched(copy) as watch:
-        assert psql(watch.database, "BEGIN; TRUNCATE customer; SELECT 1 / 0; DELETE FROM orders; COMMIT;") == 3
-    assert [statement.sql for statement in watch.statements] == ["TRUNCATE customer", "SELECT 1 / 0"]
-    assert modes(watch.statements[0]) == [("customer", "ACCESS EXCLUSIVE")]
-    assert {table.table for table in read_tables(copy)} == {"customer", "orders"}
-
-
-def test_an_error_in_the_block_goes_on(copy: PostgreSQL) -> None:
-    """What was seen until then is kept, and the error is not hidden."""
-    with pytest.raises(psycopg.errors.DivisionByZero), watched(copy) as watch, connect(watch.database) as connection:
-        connection.execute("DELETE FROM customer").connection.execute("SELECT 1 / 0")
-    assert [statement.rows for statement in watch.statements] == [100, None]
-
-
-def test_a_session_that_is_ended_from_outside(copy: PostgreSQL) -> None:
-    """A client whose session is ended sees its connection end, and watching goes on."""
-    with watched(copy) as watch:
-        with connect(watch.database) as connection:
-            pid = connection.info.backend_pid
-            with connect(copy) as other:
-                other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-            with pytest.raises(psycopg.OperationalError):
-                connection.execute("SELECT 1")
-        assert psql(watch.database, "DELETE FROM customer") == 0
-    assert "DELETE FROM customer" in [statement.sql for statement in watch.statements]
+ME, HOME = RouteAs(route="/me", identity="alice"), RouteAs(route="/")
 
 
 @pytest.fixture
-def elsewhere(copy: PostgreSQL, tmp_path: Path) -> PostgreSQL:
-    """The copy by a URL whose password stands in a file, for its own host and port alone."""
-    url = make_url(copy.connection_url())
-    passwords = tmp_path / "passwords"
-    passwords.touch(mode=0o600)
-    passwords.write_text(f"{url.host}:{url.port}:*:{url.username}:{url.password}", encoding="utf-8")
-    without = url._replace(password=None).update_query_dict({"passfile": str(passwords)})
-    return PostgreSQL(without.render_as_string(hide_password=False))
+def site() -> Iterator[Site]:
+    with Site() as found:
+        found.pages["POST /sign-in"] = Answer("", 303, {"Set-Cookie": "session=1; Path=/"})
+        found.pages["/me"] = lambda request: Answer("Hello Alice" if "session=1" in request.cookie else "Sign in")
+        found.pages["/"] = Answer("home")
+        yield found
 
 
-def test_sampling_where_the_relay_cannot_be_used(elsewhere: PostgreSQL) -> None:
-    """The migration gets the server's own address, what runs is sampled, and the watch says why."""
-    script = """
-        BEGIN;
-        UPDATE orders SET cents = 1 WHERE id = 7 AND pg_sleep(0.3) IS NOT NULL;
-        LOCK TABLE customer;
-        SELECT pg_sleep(0.3);
-        COMMIT;
-    """
-    with watched(elsewhere) as watch:
-        assert watch.database is elsewhere
-        assert psql(watch.database, script) == 0
-    assert watch.unseen.startswith("Statements are sampled, and short ones may be missing. Database test_")
-    updated = by_start(watch, "UPDATE")
-    assert (updated.rows, modes(updated)) == (None, [("orders", "ROW EXCLUSIVE")])
-    assert updated.seconds > 0.1
-    assert updated.locks[0].held_s > updated.seconds
-    slept = by_start(watch, "SELECT pg_sleep(0.3)")
-    assert slept.seconds > 0.1
-    assert strongest(watch) == [
-        ("customer", "ACCESS EXCLUSIVE"),
-        ("orders", "ROW EXCLUSIVE"),
-    ]
+def service(url: str) -> Service:
+    return Service(name="shop", url=url, routes=("/*",), identities=(ALICE,))
 
 
-def test_a_watch_that_goes_blind(copy: PostgreSQL) -> None:
-    """When the watch's own session is ended, the migration goes on, statements are still heard, and the watch says it."""
-    with watched(copy) as watch:
-        with connect(copy) as other:
-            other.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                "WHERE application_name = 'slipway-watch' AND datname = current_database()"
-            )
-        assert psql(watch.database, "BEGIN; DELETE FROM customer; COMMIT") == 0
-    assert [(statement.sql, statement.rows) for statement in watch.statements] == [("DELETE FROM customer", 100)]
-    assert watch.unseen.startswith("Watching the locks broke off: ")
+def test_what_was_seen(site: Site) -> None:
+    """The routes in turn, each as its identity, from the start of the block to its end."""
+    with watching(service(site.url), (ME, HOME), "the migration") as seen:
+        time.sleep(0.9)
+        assert seen().glimpses == ()  # told once it is over
+    found = seen()
+    assert (found.step, found.because) == ("the migration", "")
+    assert 0.9 <= found.seconds < 5
+    assert [glimpse.route for glimpse in found.glimpses[:4]] == ["/me", "/", "/me", "/"]
+    assert all(0 <= glimpse.at_s <= found.seconds and glimpse.latency_ms > 0 for glimpse in found.glimpses)
+    assert {glimpse.error for glimpse in found.glimpses} == {""}
 
 
-def test_a_database_that_is_away(copy: PostgreSQL) -> None:
-    """Nothing is run when the watch cannot begin."""
-    away = PostgreSQL(make_url(copy.connection_url()).set(database="nowhere").render_as_string(hide_password=False))
-    with pytest.raises(Unavailable, match='database "nowhere" does not exist'), watched(away):
-        pytest.fail("a database that does not exist was watched")
+def test_errors_are_glimpses(site: Site) -> None:
+    """A page that fails while the step is at work is what a visitor would meet."""
+    with watching(service(site.url), (HOME,), "the migration") as seen:
+        time.sleep(0.3)
+        site.pages["/"] = Answer("broken", 500)
+        time.sleep(0.7)
+    errors = [glimpse.error for glimpse in seen().glimpses]
+    assert errors[0] == "" and errors[-1] == "status 500"
 
 
-def test_more_statements_than_are_kept(copy: PostgreSQL) -> None:
-    """A migration that writes row by row has a text a row: how many were not kept is told."""
-    script = "\n".join(f"UPDATE orders SET cents = {number} WHERE id = {number};" for number in range(1_003))
-    with watched(copy) as watch:
-        assert psql(watch.database, f"BEGIN;\n{script}\nCOMMIT;") == 0
-    assert watch.left_out == 3
-    assert watch.unseen == "3 statements came behind 1,000 different ones, and were not kept."
+def test_a_service_that_is_asked_too_much_is_left_alone(site: Site) -> None:
+    """As the probe does, it rests as long as it is told."""
+    site.pages["/"] = Answer("", 429, {"Retry-After": "30"})
+    with watching(service(site.url), (HOME,), "the migration") as seen:
+        time.sleep(1.2)
+        before = len(site.requests)
+        assert before <= 2
+        over = time.perf_counter()
+    assert len(site.requests) == before and time.perf_counter() - over < 10
+    assert {glimpse.error for glimpse in seen().glimpses} == {"status 429"}
+
+
+@pytest.mark.parametrize("what", ["away", "sign-in"])
+def test_who_cannot_watch_says_why(site: Site, what: str) -> None:
+    """The block is not disturbed."""
+    url = site.url
+    if what == "away":
+        url = "http://127.0.0.1:9"
+    else:
+        site.pages["/me"] = Answer("Sign in")
+    done = False
+    with watching(service(url), (ME,), "the migration") as seen:
+        done = True
+    assert done and seen().glimpses == ()
+    assert ("does not answer" if what == "away" else "does not show 'Hello Alice'") in seen().because
+
+
+def test_an_error_of_the_block_goes_up(site: Site) -> None:
+    """And the watch ends with it."""
+    with pytest.raises(RuntimeError, match="the step"), watching(service(site.url), (HOME,), "the migration"):
+        raise RuntimeError("the step")
+    asked = len(site.requests)
+    time.sleep(0.5)
+    assert len(site.requests) == asked
+
+
+def test_a_page_that_hangs_does_not_keep_the_step(site: Site) -> None:
+    """What is under way when the step ends is a time-out at the latest when the probe's own time is over."""
+
+    def hang(request: Request) -> Answer:
+        time.sleep(1.5)
+        return Answer("late")
+
+    site.pages["/"] = hang
+    slow = service(site.url)
+    slow = slow.model_copy(update={"probe": slow.probe.model_copy(update={"timeout_s": 0.5})})
+    with watching(slow, (HOME,), "the migration") as seen:
+        time.sleep(0.2)
+    assert {glimpse.error for glimpse in seen().glimpses} == {"timeout"}

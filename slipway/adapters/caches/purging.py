@@ -15,7 +15,7 @@ import httpx
 
 from slipway import interruption
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
-from slipway.service import ROUTE, TAG
+from slipway.noun import ROUTE, TAG
 
 Target = Literal["route", "tag", "prefix"]
 Ability = Literal["route", "tag", "prefix", "soft-route", "soft-tag"]

@@ -12,7 +12,8 @@ from sqlalchemy import URL
 from slipway.catalogue import LOCK_MODES, LockMode
 from slipway.contents import TableContents
 from slipway.finding import Finding
-from slipway.service import Migrations, Noun
+from slipway.noun import Noun
+from slipway.service import Migrations
 
 # A table as a person calls it, of pg_class t and pg_namespace n; and a lock's mode by its name in pg_locks.
 TABLE = "CASE n.nspname WHEN 'public' THEN t.relname ELSE n.nspname || '.' || t.relname END"

@@ -1,0 +1,33 @@
+"""What the nouns are made of: their base, and the patterns of the names in them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ServiceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]  # a token of RFC 9110; cookies too
+ROUTE = r"^/([^\s#\\/][^\s#\\]*)?$"  # "//x" would be another host
+TAG = r"^[a-z0-9-]{1,128}$"
+Route = Annotated[str, Field(pattern=ROUTE, max_length=500)]
+Tag = Annotated[str, Field(pattern=TAG)]
+IdentityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+Argument = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
+Argv = Annotated[tuple[Argument, ...], Field(min_length=1)]
+
+ANONYMOUS = "anonymous"
+
+
+class Noun(BaseModel):
+    """Frozen, and an unknown key is an error: a typo must never be silent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class RouteAs(Noun):
+    """A route as one identity sees it."""
+
+    route: Route
+    identity: IdentityName = ANONYMOUS
