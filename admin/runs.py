@@ -7,6 +7,7 @@ from typing import Any
 from admin.prefect_api import Document
 from slipway.adapters.store import Outcome
 from slipway.measurement import MeasuredWindow
+from slipway.outcomes import Purged
 from slipway.steps.measure import summarise
 
 JOBS_BY_ID = dict[str, str]
@@ -40,7 +41,8 @@ def detail(run: Document, steps: list[Document], left: list[Outcome], jobs: JOBS
     return {
         **summary(run, jobs),
         "steps": [_step(step) for step in one_each(steps)],
-        "findings": _latest(left, "Inspection", {"findings": []})["findings"],
+        "leaving": (_latest(left, "Plan", None) or {}).get("leaving"),
+        "findings": _findings(left),
         "measurements": [_window(outcome) for outcome in left if outcome.kind == "MeasuredWindow"],
         "rehearsal": _latest(left, "Rehearsal", None),
         "backfill": _latest(left, "BackfillProgress", None),
@@ -79,6 +81,13 @@ def _step(step: Document) -> Document:
         "ended": step.get("end_time"),
         "seconds": step.get("total_run_time"),
     }
+
+
+def _findings(left: list[Outcome]) -> list[Any]:
+    """What was noticed on the pages, and what left the cache besides."""
+    purged = [Purged.model_validate(outcome.body) for outcome in left if outcome.kind == "Purged"]
+    besides = [finding.model_dump() for found in purged for finding in found.findings]
+    return [*_latest(left, "Inspection", {"findings": []})["findings"], *besides]
 
 
 def _window(outcome: Outcome) -> Document:

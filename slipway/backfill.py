@@ -7,28 +7,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from slipway.change import NAME, Sentence
 from slipway.documents import parse, read_toml
 from slipway.errors import InvalidInput
-from slipway.noun import Noun, Route, ServiceName
+from slipway.noun import Expression, Noun, Route, ServiceName
 
 _IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]{0,62}"
 ColumnType = Literal["integer", "decimal", "text", "boolean", "date", "timestamp"]
 
 
-def _one_expression(written: str) -> str:
-    """What would end the statement, or hide its rest, is refused. More is not checked: the file is reviewed, as code is."""
-    for sign in (";", "--", "/*"):
-        if sign in written:
-            raise ValueError(f"one SQL expression, without {sign!r}")
-    return written
-
-
 Identifier = Annotated[str, Field(pattern=f"^{_IDENTIFIER}$")]
 TableName = Annotated[str, Field(pattern=rf"^{_IDENTIFIER}(\.{_IDENTIFIER})?$")]
-Expression = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_one_expression)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]  # no slash: in the change's own folder
 
 

@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from slipway.audit import AuditCode
 from slipway.documents import parse, read_toml
 from slipway.errors import InvalidInput
 from slipway.measurement import Pair
-from slipway.noun import Noun, Revision, Route, RouteAs, ServiceName, Tag
+from slipway.noun import ROUTE, Expression, Noun, Revision, Route, RouteAs, ServiceName, Tag
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 ChangeName = Annotated[str, Field(pattern=NAME, description="the folder's name below changes/")]
@@ -28,15 +28,38 @@ class Migrate(Noun):
     to: Revision
 
 
+class RoutesByIds(Noun):
+    """A route for each id that a query finds in the live database before the change: `/products/{id}`."""
+
+    pattern: Annotated[str, Field(max_length=500)]
+    ids: Expression
+
+    @field_validator("pattern")
+    @classmethod
+    def _one_place(cls, pattern: str) -> str:
+        if (
+            pattern.count("{id}") != 1
+            or not re.fullmatch(ROUTE, pattern)
+            or set("{}*") & set(pattern.replace("{id}", ""))
+        ):
+            raise ValueError("a route with {id} in it, once")
+        return pattern
+
+    def route(self, found: str) -> str:
+        """The route of one id."""
+        return self.pattern.replace("{id}", found)
+
+
 class Purge(Noun):
-    """What leaves the cache: these routes and tags, and nothing else."""
+    """What leaves the cache: these routes and tags, and the routes of the ids that the change touches. Nothing else."""
 
     routes: tuple[Route, ...] = ()
     tags: tuple[Tag, ...] = ()
+    by_ids: tuple[RoutesByIds, ...] = ()
 
     @model_validator(mode="after")
     def _something(self) -> Purge:
-        if not self.routes and not self.tags:
+        if not (self.routes or self.tags or self.by_ids):
             raise ValueError("name at least one route or tag, or leave [purge] out")
         return self
 

@@ -43,6 +43,26 @@ def roll_back_command(name: str, on_staging: bool) -> str:
     return f"slipway rollback {name}{' --staging' if on_staging else ''}"
 
 
+class Leaving(Noun):
+    """Exactly what a change takes out of the cache, known before anything is done.
+
+    `routes` are those that it names and those of its ids; `tagged` those of the service's known pages that carry one of
+    the tags now. What else carries a tag only the cache knows.
+    """
+
+    routes: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    tagged: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """`/orders, /products/7; tag orders (of the known pages: /).`"""
+        told = [", ".join(self.routes)] if self.routes else []
+        if self.tags:
+            told.append(f"tag {', '.join(self.tags)} (of the known pages: {', '.join(self.tagged) or 'none'})")
+        return f"{'; '.join(told) or 'nothing'}."
+
+
 class Plan(Noun):
     """A validated change with the service it is for, frozen for the rest of the run."""
 
@@ -54,6 +74,7 @@ class Plan(Noun):
     files: tuple[str, ...]  # files touched, from git
     migration_sql: str
     commands: tuple[CommandRun, ...] = ()
+    leaving: Leaving | None = None  # None where the change purges nothing, and before it was validated
     on_staging: bool = False  # the service is the staging of the one that the change names
 
     @property
@@ -138,12 +159,22 @@ class Migration(Noun):
 
 
 class RouteReading(Noun):
-    """How the cache answered two anonymous reads of a route after a purge."""
+    """How the cache answered two anonymous reads of a route after a purge, in one variant of the page.
+
+    `evicted` marks a control that was in the cache before, and is no longer, or is younger than it was.
+    """
 
     route: str
+    variant: str = ""  # the request headers that select it, as the service declares them
     first: CacheClass
     second: CacheClass
     age_s: int | None = None
+    evicted: bool = False
+
+    @property
+    def page(self) -> str:
+        """The route, and the variant where it is not the plain one."""
+        return f"{self.route} ({self.variant})" if self.variant else self.route
 
 
 class Purged(Noun):
@@ -155,6 +186,21 @@ class Purged(Noun):
     controls: tuple[RouteReading, ...]
     seconds: float
     watched: Watched | None = None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What left the cache besides."""
+        return tuple(
+            Finding(
+                code="collateral-eviction",
+                level="warning",
+                summary=f"{reading.page} left the cache, too.",
+                explanation="It was in the cache before the purge, and only what a change names may leave. Does a tag or a "
+                "rule of the cache take it along? It may also have expired by itself just then.",
+            )
+            for reading in self.controls
+            if reading.evicted
+        )
 
 
 class Failure(Noun):

@@ -168,6 +168,8 @@ def _steps(story: Story) -> list[str]:
     lines = ["## What was done", ""]
     lines += [f"- Inspected: {len(story.findings)} findings, {_worst(story.findings)}."]
     lines += [f"- Rehearsed: {rehearsed(story.rehearsal)}"]
+    if story.plan.leaving is not None:
+        lines += [f"- To leave the cache, as planned: {story.plan.leaving.sentence}"]
     lines += [f"- Migrated: {_moved(story)}"]
     lines += purge_lines("Purged", story.purged)
     lines += [f"- {sentence(watched)}" for watched in story.watched]
@@ -175,9 +177,14 @@ def _steps(story: Story) -> list[str]:
         lines += [f"- Rolled back: {story.reverted.sentence}"]
         lines += purge_lines("Purged again", story.purged_again)
         lines += [f"- Measured after the roll back, against before the change: {_back(story.restored)}"]
-    told = [finding for finding in story.findings if finding.level != "info"]  # of each page there is one that is well
+    noticed = (*story.findings, *_besides(story))
+    told = [finding for finding in noticed if finding.level != "info"]  # of each page there is one that is well
     report = [*findings((*told, *story.rehearsal.findings)), *rehearsal_tables(story.rehearsal)]
     return [*lines, "", *report, *command_table(_commands(story)), ""]
+
+
+def _besides(story: Story) -> list[Finding]:
+    return [finding for purged in (story.purged, story.purged_again) if purged for finding in purged.findings]
 
 
 def _worst(findings: Sequence[Finding]) -> str:
@@ -202,18 +209,18 @@ def purge_lines(word: str, purged: Purged | None) -> list[str]:
     """What a purge removed and what reading showed, as Markdown list lines."""
     if purged is None:
         return [f"- {word}: nothing."]
-    named = ", ".join([*purged.routes, *(f"tag {tag}" for tag in purged.tags)])
+    named = ", ".join([*purged.routes, *(f"tag {tag}" for tag in purged.tags)]) or "nothing"
     lines = [f"- {word}: {named}, twice, in {purged.seconds:.1f} s."]
     lines += [f"  - affected {_reading(reading)}" for reading in purged.affected]
     return lines + [f"  - control {_reading(reading)}{_evicted(reading)}" for reading in purged.controls]
 
 
 def _reading(reading: RouteReading) -> str:
-    return f"{reading.route}: first read {reading.first}, second {reading.second}"
+    return f"{reading.page}: first read {reading.first}, second {reading.second}"
 
 
 def _evicted(reading: RouteReading) -> str:
-    return " (was no longer in the cache)" if reading.first == "miss" else ""
+    return " (had left the cache, too)" if reading.evicted else ""
 
 
 def _back(verdict: Verdict | None) -> str:

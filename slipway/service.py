@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from slipway.cache_kinds import misfit
 from slipway.documents import parse, read_toml
 from slipway.errors import InvalidInput
-from slipway.noun import ANONYMOUS, Argv, HeaderName, IdentityName, Noun, Route, RouteAs, ServiceName
+from slipway.noun import ANONYMOUS, Argv, HeaderName, HeaderValue, IdentityName, Noun, Route, RouteAs, ServiceName
 from slipway.settings import Hidden, Reference
 
 PURGE_HEADER = "X-Purge-Token"
@@ -120,6 +120,7 @@ class Cache(Noun):
     token_header: str = Field(default=PURGE_HEADER, pattern=r"^[A-Za-z0-9-]+$")
     origin_timeout_s: float = Field(default=10, ge=0, le=120)
     controls: tuple[Route, ...] = ()
+    variants: tuple[Annotated[dict[HeaderName, HeaderValue], Field(min_length=1)], ...] = ()  # by request headers
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Cache:

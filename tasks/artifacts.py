@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from slipway.audit import Audit
 from slipway.history import Trend
 from slipway.measurement import MeasuredWindow, Verdict
-from slipway.outcomes import Inspection, Record, Rehearsal
+from slipway.outcomes import Inspection, Leaving, Plan, Purged, Record, Rehearsal
 from slipway.record import PICTURES, verdict_table
 from slipway.reporting import report, trend_report
 from slipway.steps.measure import summarise
@@ -35,6 +35,23 @@ def _publish(outcome: object, key: str) -> None:
 def _(outcome: Inspection, key: str) -> None:
     rows = [finding.model_dump() for finding in outcome.findings]
     create_table_artifact(key=f"findings-{key}", table=rows, description="What was noticed on the routes of the change")
+
+
+@_publish.register
+def _(outcome: Plan, key: str) -> None:
+    leaving = outcome.leaving or Leaving(routes=())
+    rows = [{"leaves the cache": route, "because": "the change names it, or an id of it"} for route in leaving.routes]
+    rows += [
+        {"leaves the cache": f"every page with the tag {tag}", "because": "the change names it"} for tag in leaving.tags
+    ]
+    rows += [{"leaves the cache": route, "because": "it carries one of the tags"} for route in leaving.tagged]
+    create_table_artifact(key=key, table=rows, description="What will leave the cache, and nothing else")
+
+
+@_publish.register
+def _(outcome: Purged, key: str) -> None:
+    rows = [finding.model_dump() for finding in outcome.findings]
+    create_table_artifact(key=f"findings-{key}", table=rows, description="What left the cache besides")
 
 
 @_publish.register

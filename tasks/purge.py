@@ -1,5 +1,6 @@
 from slipway.outcomes import Plan, Purged
 from slipway.service import Service
+from slipway.settings import Settings
 from slipway.steps import purge as steps
 from tasks.durable import durable
 from tasks.watching import watched
@@ -11,7 +12,7 @@ def purge(plan: Plan, *, label: str) -> Purged | None:
     if plan.change.purge is None:
         return None
     with watched(plan, "the purge", signed_in_only=True) as seen:
-        purged = steps.purge_change(plan)
+        purged = steps.purge_change(plan, Settings.from_environment().config.parent)
     return None if purged is None else purged.model_copy(update={"watched": seen()})
 
 

@@ -10,11 +10,12 @@ import pytest
 from slipway.catalogue import Lock, PlanChange, Statement
 from slipway.change import Change
 from slipway.finding import Finding
-from slipway.measurement import Interval, MeasuredWindow, TargetVerdict, Verdict, VerdictWord
+from slipway.measurement import Glimpse, Interval, MeasuredWindow, TargetVerdict, Verdict, VerdictWord, Watched
 from slipway.outcomes import (
     Approval,
     CommandRun,
     Decision,
+    Leaving,
     Migration,
     Plan,
     Purged,
@@ -85,9 +86,15 @@ PURGED = Purged(
     affected=(RouteReading(route="/orders", first="miss", second="hit"),),
     controls=(
         RouteReading(route="/products/1", first="hit", second="hit"),
-        RouteReading(route="/products/2", first="miss", second="hit"),
+        RouteReading(route="/products/2", first="miss", second="hit", evicted=True),
     ),
     seconds=3.14,
+)
+
+
+EVICTED = (
+    "- warning: /products/2 left the cache, too. It was in the cache before the purge, and only what a change names may "
+    "leave. Does a tag or a rule of the cache take it along? It may also have expired by itself just then."
 )
 
 
@@ -213,9 +220,9 @@ def test_kept() -> None:
         "- Purged: /orders, tag orders, twice, in 3.1 s.",
         "  - affected /orders: first read miss, second hit",
         "  - control /products/1: first read hit, second hit",
-        "  - control /products/2: first read miss, second hit (was no longer in the cache)",
+        "  - control /products/2: first read miss, second hit (had left the cache, too)",
     ]
-    assert section(text, "Findings") == ["- warning: /orders says Vary: *. It never hits."]
+    assert section(text, "Findings") == ["- warning: /orders says Vary: *. It never hits.", EVICTED]
     assert section(text, "Commands")[2:] == [
         "| `alembic current` | 0.42 s | 0 |",
         "| `alembic upgrade 0008` | 1.26 s | 0 |",
@@ -223,6 +230,22 @@ def test_kept() -> None:
         "| `alembic upgrade 0008` | 1.50 s | 0 |",
     ]
     assert section(text, "Way back") == ["    slipway rollback order-history-index"]
+
+
+def test_what_was_planned_and_what_visitors_met() -> None:
+    """What was to leave the cache as the plan listed it, and the steps that somebody watched."""
+    leaving = Leaving(routes=("/orders", "/products/7"), tags=("orders",))
+    seen = (Glimpse(0.0, "/orders", "customer", 18.0), Glimpse(0.2, "/orders", "customer", 40.0))
+    watched = Watched(step="the migration", started_at=datetime(2026, 1, 1, tzinfo=UTC), seconds=1.5, glimpses=seen)
+    told = {
+        "plan": PLAN.model_copy(update={"leaving": leaving}),
+        "migration": MIGRATION.model_copy(update={"watched": watched}),
+    }
+    done = section(render(KEPT.model_copy(update=told)), "What was done")
+    assert "- To leave the cache, as planned: /orders, /products/7; tag orders (of the known pages: none)." in done
+    assert (
+        "- During the migration (1.5 s) /orders as customer: median 29 ms, slowest 40 ms, 2 requests, no error." in done
+    )
 
 
 def test_the_report_of_the_rehearsal_stands_in_the_record() -> None:
@@ -238,6 +261,7 @@ def test_the_report_of_the_rehearsal_stands_in_the_record() -> None:
     text = render(KEPT.model_copy(update={"rehearsal": REHEARSAL.model_copy(update=parts)}))
     assert section(text, "Findings") == [
         "- warning: /orders says Vary: *. It never hits.",
+        EVICTED,
         "- warning: It loses. A column.",
         "- info: It is idle. It costs.",
     ]

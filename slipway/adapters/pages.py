@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 
@@ -75,9 +75,9 @@ def _post_form(client: httpx.Client, service: Service, identity: Identity) -> tu
     return f"POST {path} answered {answer.status_code}, and ", answer.status_code >= 400
 
 
-def get(client: httpx.Client, route: str, service: str) -> httpx.Response:
+def get(client: httpx.Client, route: str, service: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
     """GET a route without following redirects. Raises SlipwayError when the service does not answer."""
-    return _send(client, "GET", route, service)
+    return _send(client, "GET", route, service, headers=headers)
 
 
 def post(client: httpx.Client, route: str, service: str, body: bytes) -> httpx.Response:
@@ -103,7 +103,7 @@ def _send(
     route: str,
     service: str,
     data: dict[str, str] | None = None,
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     content: bytes | None = None,
 ) -> httpx.Response:
     try:

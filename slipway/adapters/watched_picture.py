@@ -45,7 +45,9 @@ def draw_watched(axes: Axes, watched: Sequence[Watched]) -> None:
     _errors(axes, [start + g.at_s for start, s in zip(starts, watched, strict=True) for g in s.glimpses if g.error])
     _scale(axes, [glimpse.latency_ms for step in watched for glimpse in step.glimpses if not glimpse.error])
     below = (0.0, -0.14)
-    legend = axes.legend(loc="upper left", bbox_to_anchor=below, borderaxespad=0, ncols=2, frameon=False, labelcolor=INK)
+    legend = axes.legend(
+        loc="upper left", bbox_to_anchor=below, borderaxespad=0, ncols=2, frameon=False, labelcolor=INK
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a route may have a dollar sign
 

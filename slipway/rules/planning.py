@@ -30,6 +30,7 @@ def _foreign_routes(change: Change, service: Service) -> list[str]:
     named = list(change.purge.routes) if change.purge else []
     for pair in change.pairs():
         named += [pair.route, pair.control_route]
+    named += [derived.pattern for derived in change.purge.by_ids] if change.purge else []
     foreign = [route for route in dict.fromkeys(named) if not service.has_route(route)]
     return [f"The route {route} is outside the service {service.name}." for route in foreign]
 
@@ -50,6 +51,8 @@ def _missing_parts(change: Change, service: Service, cache_has_tags: bool) -> li
         found.append(f"The migration goes from {change.migrate.start} to itself.")
     if change.purge is not None and service.cache is None:
         found.append(f"Service {service.name} has no cache to purge.")
+    if change.purge is not None and change.purge.by_ids and service.database is None:
+        found.append(f"Service {service.name} has no database to read ids from.")
     if change.purge is not None and change.purge.tags and service.cache is not None and not cache_has_tags:
         found.append(f"The cache of {service.name} cannot purge by tag.")
     return found

@@ -7,7 +7,8 @@ happened: such a fetch ends after the first purge and stores the old page as fre
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import httpx
 
@@ -19,9 +20,9 @@ from slipway.errors import InvalidInput, SlipwayError
 from slipway.outcomes import Plan, Purged, RouteReading
 from slipway.rules.caching import cache_class
 from slipway.service import Service
+from slipway.steps.leaving import has_tag, leaving_of
 
 POLL_S = 1.0  # between two looks at a purge that is under way
-TAG_HEADERS = ("surrogate-key", "cache-tag", "cdn-tag")  # where a page says its tags; most CDNs keep them to themselves
 
 
 def check_purge(service: Service, routes: Sequence[str], tags: Sequence[str]) -> None:
@@ -39,12 +40,16 @@ def check_purge(service: Service, routes: Sequence[str], tags: Sequence[str]) ->
         purger.check()
 
 
-def purge_change(plan: Plan) -> Purged | None:
-    """Purge what the change names; None where it names nothing. Raises as `purge_routes`."""
-    if plan.change.purge is None:
+def purge_change(plan: Plan, config_folder: Path) -> Purged | None:
+    """Purge what the change names, as its plan lists it; None where that is nothing. Raises as `purge_routes`.
+
+    A way back later has no such list: then the ids are those that the database has now that it is back.
+    """
+    leaving = plan.leaving or leaving_of(plan, config_folder)
+    if leaving is None or not (leaving.routes or leaving.tags):
         return None
     extra = [pair.control_route for pair in plan.change.pairs()]
-    return purge_routes(plan.service, plan.change.purge.routes, plan.change.purge.tags, extra_controls=extra)
+    return purge_routes(plan.service, leaving.routes, leaving.tags, extra_controls=extra)
 
 
 def purge_routes(
@@ -52,23 +57,21 @@ def purge_routes(
 ) -> Purged:
     """Purge routes and tags, wait the origin's time-out, purge again, and read affected and control routes.
 
-    Raises SlipwayError when the cache refuses, or still serves an affected route from before the purge. A control
-    that is no longer a hit is told in the answer.
+    Each is read in every variant that the service declares. Raises SlipwayError when the cache refuses, or still serves an
+    affected route from before the purge. A control that is no longer a hit, or a younger one, is marked in the answer.
     """
     assert service.cache is not None  # held by check_fit and by the purge-routes job
     began = time.monotonic()
     with visitor(service, None) as client, purger_of(service) as purger:
         controls = [route for route in dict.fromkeys([*service.cache.controls, *extra_controls]) if route not in routes]
-        tagged = [route for route in controls if _has_tag(client, service, route, tags)]
-        controls = [route for route in controls if route not in tagged]
-        for route in controls:
-            get(client, route, service.name)  # so that a control is a hit before the purge
+        tagged = [route for route in controls if has_tag(client, service, route, tuple(tags))]
+        pages = _Pages(client, service, purger)
+        before = pages.read([route for route in controls if route not in tagged])  # also so that they are hits
         purger.purge(routes=routes, tags=tags)
         interruption.wait(max(service.cache.origin_timeout_s, purger.apart_s))
         purger.purge(routes=routes, tags=tags)
-        purged_at = time.monotonic()
-        affected = tuple(_read_affected(client, service, route, purger, purged_at) for route in [*routes, *tagged])
-        kept = tuple(_read(client, service, route) for route in controls)
+        affected = pages.read_affected([*routes, *tagged], time.monotonic())
+        kept = tuple(_held_against(then, pages.read_one(then.route, then.variant)) for then in before)
     return Purged(
         routes=tuple(routes),
         tags=tuple(tags),
@@ -78,41 +81,61 @@ def purge_routes(
     )
 
 
-def _has_tag(client: httpx.Client, service: Service, route: str, tags: Sequence[str]) -> bool:
-    headers = get(client, route, service.name).headers
-    carried = {tag for name in TAG_HEADERS for tag in headers.get(name, "").lower().replace(",", " ").split()}
-    return any(tag in carried for tag in tags)
+def _held_against(then: RouteReading, now: RouteReading) -> RouteReading:
+    """A control that was in the cache must still be there, and no younger than it was."""
+    younger = then.age_s is not None and now.age_s is not None and now.age_s < then.age_s
+    return now.model_copy(update={"evicted": then.second == "hit" and (now.first != "hit" or younger)})
 
 
-def _read_affected(
-    client: httpx.Client, service: Service, route: str, purger: Purger, purged_at: float
-) -> RouteReading:
-    """Read twice, and again where the purge may still be under way.
+class _Pages:
+    """The pages of a service as nobody sees them, in every variant that it declares."""
 
-    A first hit is fine only when its Age proves that another visitor fetched it after the purge, or when the cache
-    refreshes instead of removing: then the purger itself has compared what is served with what the origin gave.
-    """
-    while True:
-        reading = _read(client, service, route)
-        since = time.monotonic() - purged_at
-        young = reading.age_s is not None and reading.age_s <= since + 1
-        if reading.first != "hit" or young or purger.refreshes:
-            return reading
-        if since >= purger.settles_s:
-            raise SlipwayError(
-                f"{route} still comes from the cache after its purge (age {reading.age_s or 'unknown'} s).",
-                expected="The first read after a purge to be a miss; is the purge sent to the right cache and host?",
-                retry_is_safe=True,
-            )
-        interruption.wait(POLL_S)
+    def __init__(self, client: httpx.Client, service: Service, purger: Purger) -> None:
+        self._client, self._service, self._purger = client, service, purger
+        declared = service.cache.variants if service.cache else ()
+        self._variants: dict[str, Mapping[str, str]] = {"": {}} | {_words(headers): headers for headers in declared}
+
+    def read(self, routes: Sequence[str]) -> tuple[RouteReading, ...]:
+        """Each route in each variant."""
+        return tuple(self.read_one(route, variant) for route in routes for variant in self._variants)
+
+    def read_affected(self, routes: Sequence[str], purged_at: float) -> tuple[RouteReading, ...]:
+        """The same for what was purged. Raises SlipwayError for what still comes from before."""
+        return tuple(self._read_affected(route, variant, purged_at) for route in routes for variant in self._variants)
+
+    def read_one(self, route: str, variant: str) -> RouteReading:
+        """Two reads."""
+        headers = self._variants[variant]
+        first, second = (get(self._client, route, self._service.name, headers=headers) for _ in range(2))
+        age = first.headers.get("age", "")
+        return RouteReading(
+            route=route,
+            variant=variant,
+            first=cache_class(first.headers),
+            second=cache_class(second.headers),
+            age_s=int(age) if age.isdigit() else None,
+        )
+
+    def _read_affected(self, route: str, variant: str, purged_at: float) -> RouteReading:
+        """Read twice, and again where the purge may still be under way.
+
+        A first hit is fine only when its Age proves that another visitor fetched it after the purge, or when the cache
+        refreshes instead of removing: then the purger itself has compared what is served with what the origin gave.
+        """
+        while True:
+            reading = self.read_one(route, variant)
+            since = time.monotonic() - purged_at
+            young = reading.age_s is not None and reading.age_s <= since + 1
+            if reading.first != "hit" or young or self._purger.refreshes:
+                return reading
+            if since >= self._purger.settles_s:
+                raise SlipwayError(
+                    f"{reading.page} still comes from the cache after its purge (age {reading.age_s or 'unknown'} s).",
+                    expected="The first read after a purge to be a miss; is the purge sent to the right cache and host?",
+                    retry_is_safe=True,
+                )
+            interruption.wait(POLL_S)
 
 
-def _read(client: httpx.Client, service: Service, route: str) -> RouteReading:
-    first, second = get(client, route, service.name), get(client, route, service.name)
-    age = first.headers.get("age", "")
-    return RouteReading(
-        route=route,
-        first=cache_class(first.headers),
-        second=cache_class(second.headers),
-        age_s=int(age) if age.isdigit() else None,
-    )
+def _words(headers: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in headers.items())

@@ -16,6 +16,7 @@ from slipway.rules.planning import check_fit
 from slipway.service import Service, load_service
 from slipway.settings import Settings, resolve
 from slipway.steps.backfill import require_finished
+from slipway.steps.leaving import leaving_of
 
 WRITTEN = (
     "record.md",
@@ -36,6 +37,7 @@ def validate(name: str, settings: Settings, *, on_staging: bool = False) -> Plan
     if plan.change.purge is not None:
         with purger_of(plan.service) as purger:
             purger.check()
+        plan = plan.model_copy(update={"leaving": leaving_of(plan, settings.config.parent)})
     if plan.change.migrate is None:
         return plan
     sql, commands = _check_database(plan.change, plan.service, settings)

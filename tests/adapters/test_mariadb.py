@@ -49,6 +49,15 @@ def live(mariadb_database: URL) -> Iterator[MariaDB]:
     assert run(mariadb_database, f"SHOW DATABASES LIKE '{COPY}'") == []
 
 
+def test_a_query_of_a_change_file_only_reads(live: MariaDB) -> None:
+    """Its first column, so many rows at most; a percent sign and a colon stand for themselves; writing is refused."""
+    assert live.first_column("SELECT 'a:b%', 1 UNION SELECT 'c', 2 ORDER BY 1", 1) == ["a:b%"]
+    with pytest.raises(InvalidInput, match=r"(?i)read.only"):
+        live.first_column("INSERT INTO customer (email) VALUES ('x')", 1)
+    with pytest.raises(InvalidInput, match="nothing"):
+        live.first_column("SELECT nothing", 1)
+
+
 def test_a_copy_has_the_rows_and_the_schema(live: MariaDB) -> None:
     """The copy is another database with the same schema, rows, triggers, routines and views."""
     with live.copied("shop") as copy:

@@ -63,6 +63,14 @@ def live(tmp_path: Path, temporary: Path) -> Iterator[SQLite]:
     assert {file.name for file in (tmp_path / "shop").iterdir()} <= {"live.db", "live.db-wal", "live.db-shm", "link.db"}
 
 
+def test_a_query_of_a_change_file_only_reads(live: SQLite) -> None:
+    """Its first column, so many rows at most; writing is refused."""
+    assert live.first_column("SELECT 'a:b%', 1 UNION SELECT 'c', 2 ORDER BY 1", 1) == ["a:b%"]
+    for query, told in (("CREATE TABLE more (id int)", "readonly"), ("SELECT absent", "no such column")):
+        with pytest.raises(InvalidInput, match=told):
+            live.first_column(query, 1)
+
+
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_a_copy_has_the_rows_and_the_schema(live: SQLite, temporary: Path, journal: str) -> None:
     """The copy is another file with the same schema and rows, in a folder that only we can read."""

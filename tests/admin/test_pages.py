@@ -41,6 +41,7 @@ RUN: dict[str, Any] = {
     "steps": [
         {"name": EVIL, "state": {"type": "FAILED", "name": EVIL, "message": EVIL}, "started": AT, "seconds": 130.0}
     ],
+    "leaving": {"routes": [EVIL], "tags": [EVIL], "tagged": [EVIL]},
     "findings": [{"level": "info", "summary": EVIL, "explanation": EVIL}],
     "measurements": [
         {"step": EVIL, "routes": [{"target": {"route": EVIL, "identity": EVIL}, "median_ms": 1.234, "p90_ms": None}]}

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import httpx
 import pytest
 
 from slipway.adapters.caches import purger_of
+from slipway.adapters.caches.varnish import Varnish
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.interruption import interruptible
 from slipway.outcomes import RouteReading
 from slipway.service import Cache, Service
 from slipway.settings import EnvironmentReference
+from slipway.steps import purge as steps
 from slipway.steps.purge import check_purge, purge_change, purge_routes
 from tests.caches import TOKEN, run_cache
 from tests.histories import plan_of
@@ -131,12 +135,89 @@ def test_a_control_that_was_not_in_the_cache_is_warmed(shop: Shop) -> None:
     assert [(read.route, read.first) for read in purged.controls] == [(control, "hit")]
 
 
-def test_a_control_that_left_with_the_purge_is_told(shop: Shop) -> None:
-    """A control that the cache no longer has after the purge is a miss in the answer."""
+def test_a_control_that_is_never_stored(shop: Shop) -> None:
+    """What the cache never had cannot leave it."""
     volatile = Answer("never stored", headers={"Cache-Control": "no-store"})
     route, control = shop.route("page"), shop.route("control", page=lambda _: volatile)
     purged = purge_routes(shop.service(), [route], [], extra_controls=[control])
-    assert [(read.route, read.first) for read in purged.controls] == [(control, "pass")]
+    assert [(read.route, read.first, read.evicted) for read in purged.controls] == [(control, "pass", False)]
+    assert purged.findings == ()
+
+
+@pytest.mark.parametrize("read_again", [False, True])
+def test_a_control_that_left_with_the_purge(
+    make: Callable[[str], Shop], monkeypatch: pytest.MonkeyPatch, read_again: bool
+) -> None:
+    """A purge that takes more than it should is a finding, also where somebody has read the page again since."""
+    shop = make("varnish")
+    route, control = shop.route("page", "front"), shop.route("control", "front")
+    shop.warm(route, control)
+    time.sleep(1.1)  # a page that is fetched again is a second younger at least
+    purge = Varnish.purge
+
+    def too_much(purger: Varnish, **named: Any) -> None:
+        purge(purger, routes=[*named.get("routes", ()), control])
+        if read_again:
+            shop.warm(control)
+
+    monkeypatch.setattr(Varnish, "purge", too_much)
+    purged = purge_routes(shop.service(), [route], [], extra_controls=[control])
+    first = "hit" if read_again else "miss"
+    assert [(read.route, read.first, read.evicted) for read in purged.controls] == [(control, first, True)]
+    [finding] = purged.findings
+    assert (finding.code, finding.level) == ("collateral-eviction", "warning")
+    assert finding.summary == f"{control} left the cache, too."
+
+
+def test_every_variant_is_read(make: Callable[[str], Shop]) -> None:
+    """Where an entry declares variants, each page that leaves and each that stays is read in every one of them."""
+    shop = make("varnish")
+    told = {"Cache-Control": "public, max-age=600", "Vary": "Accept-Language"}
+    pages = {
+        name: shop.route(name, page=lambda r: Answer(r.headers.get("Accept-Language", "-"), headers=told))
+        for name in "ab"
+    }
+    german = {"Accept-Language": "de"}
+    for route in pages.values():
+        shop.warm(route)
+        assert [read(shop, route, german) for _ in range(2)] == [("MISS", "de"), ("HIT", "de")]
+    service = shop.service()
+    assert service.cache is not None
+    cache = service.cache.model_copy(update={"variants": (german,)})
+    purged = purge_routes(service.model_copy(update={"cache": cache}), [pages["a"]], [], extra_controls=[pages["b"]])
+    assert [(found.page, found.first) for found in purged.affected] == [
+        (pages["a"], "miss"),
+        (f"{pages['a']} (Accept-Language: de)", "miss"),
+    ]
+    assert [(found.page, found.first, found.evicted) for found in purged.controls] == [
+        (pages["b"], "hit", False),
+        (f"{pages['b']} (Accept-Language: de)", "hit", False),
+    ]
+
+
+def test_a_variant_that_stays_is_no_purge(make: Callable[[str], Shop], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that keeps one variant of a purged page does not pass."""
+    shop = make("varnish")
+    route = shop.route("page")
+    shop.warm(route)
+    service = shop.service()
+    assert service.cache is not None
+    cache = service.cache.model_copy(update={"variants": ({"Accept-Language": "de"},)})
+    kept = steps._Pages.read_one
+
+    def stays(pages: Any, route: str, variant: str) -> RouteReading:
+        found = kept(pages, route, variant)
+        return found.model_copy(update={"first": "hit", "age_s": 99}) if variant else found
+
+    monkeypatch.setattr(steps._Pages, "read_one", stays)
+    with pytest.raises(SlipwayError, match=r"page \(Accept-Language: de\) still comes from the cache"):
+        purge_routes(service.model_copy(update={"cache": cache}), [route], [])
+
+
+def read(shop: Shop, route: str, headers: dict[str, str]) -> tuple[str, str]:
+    """How the cache labels its answer to these headers, and the answer."""
+    answer = httpx.get(shop.url + route, headers=headers, trust_env=False)
+    return answer.headers["X-Cache"], answer.text
 
 
 def test_a_tag_takes_all_its_pages(make: Callable[[str], Shop]) -> None:
@@ -308,5 +389,5 @@ def test_an_unknown_kind_of_cache(site: Site, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_change_that_purges_nothing(site: Site) -> None:
     """A change without a purge asks neither cache nor service."""
-    assert purge_change(plan_of(Shop("varnish", site.url, site, "/products").service())) is None
+    assert purge_change(plan_of(Shop("varnish", site.url, site, "/products").service()), Path()) is None
     assert site.requests == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
+from slipway.outcomes import Leaving
 from slipway.settings import Settings
 from slipway.steps.backfill import backfill
 from slipway.steps.backfill import validate as validate_backfill
@@ -107,10 +108,62 @@ def test_a_change_that_is_fine(tmp_path: Path, site: Site, settings: Settings, h
         ("alembic", "current"),
         ("alembic", "upgrade", "0001:0002", "--sql"),
     ]
+    assert plan.leaving == Leaving(routes=("/products/1",))
     assert site.asked("GET") == ["/health"]
     assert site.written() == [CHECK]
     assert untouched(history)
     assert "server-secret" not in plan.model_dump_json() and "right-token" not in plan.model_dump_json()
+
+
+BY_IDS = '[purge]\ntags = ["menu"]\nby_ids = [{{ pattern = "/products/{{id}}", ids = "{}" }}]\n'
+
+
+def test_what_will_leave_the_cache(tmp_path: Path, site: Site, settings: Settings, history: History) -> None:
+    """The plan lists the named routes, one for each id that the query finds, and the known pages that carry a tag."""
+    history.run("INSERT INTO a VALUES (7), (9), (3)")
+    site.pages["/products/2"] = Answer("two", headers={"Surrogate-Key": "front menu"})
+    purge = BY_IDS.format("SELECT id FROM a WHERE id::text <> '3' ORDER BY 1").replace(
+        "tags", 'routes = ["/products/7"]\ntags'
+    )
+    write(tmp_path, purge)
+    plan = validate("faster", settings)
+    assert plan.leaving == Leaving(routes=("/products/7", "/products/9"), tags=("menu",), tagged=("/products/2",))
+    assert plan.leaving.sentence == "/products/7, /products/9; tag menu (of the known pages: /products/2)."
+
+
+@pytest.mark.parametrize(
+    ("query", "failed"),
+    [
+        ("SELECT nothing FROM a", 'column \\"nothing\\" does not exist'),
+        ("DELETE FROM a RETURNING id", "cannot execute DELETE in a read-only transaction"),
+        ("SELECT 'a/../b'", "The query for /products/{id} finds 'a/../b', which is no id."),
+        ("SELECT NULL", "The query for /products/{id} finds 'None', which is no id."),
+        ("SELECT generate_series(1, 501)", "The query for /products/{id} finds more than 500 ids."),
+    ],
+)
+def test_ids_that_are_none(refused: Callable[[str], SlipwayError], history: History, query: str, failed: str) -> None:
+    """A query that does not read, or finds something else than ids, is the file's fault, and nothing is touched."""
+    history.run("INSERT INTO a VALUES (1)")
+    assert failed.replace('\\"', '"') in refused(BY_IDS.format(query)).failed
+    assert history.run("SELECT id FROM a") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wrong"),
+    [
+        ("/products", "a route with {id} in it, once"),
+        ("/{id}/{id}", "once"),
+        ("/other/{id}", "outside the service shop"),
+    ],
+)
+def test_a_pattern_that_is_none(refused: Callable[[str], SlipwayError], pattern: str, wrong: str) -> None:
+    """It needs its one place, below the service."""
+    assert wrong in refused(BY_IDS.format("SELECT 1").replace("/products/{id}", pattern)).failed
+
+
+def test_a_query_is_one_statement(refused: Callable[[str], SlipwayError]) -> None:
+    """What would end it is refused before anything is asked."""
+    assert "without ';'" in refused(BY_IDS.format("SELECT 1; DROP TABLE a")).failed
 
 
 def test_a_change_that_only_measures(tmp_path: Path, site: Site, settings: Settings) -> None:

@@ -76,6 +76,9 @@ class Database(Protocol):
     def command_url(self, application: str, migrations: Migrations) -> str:
         """The same for a live migration: with the limits and the name of its sessions, where a URL can carry them."""
 
+    def first_column(self, query: str, most: int) -> list[object]:
+        """The first column of a query that may only read, at most so many rows. Raises InvalidInput for what it says of it."""
+
     def size_bytes(self) -> int:
         """The size of the database, in bytes."""
 

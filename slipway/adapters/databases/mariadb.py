@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from slipway import interruption
 from slipway.adapters.databases.database import COPY_PREFIX, Database, TellsNoLocks
+from slipway.adapters.databases.given_queries import told_of, verbatim
 from slipway.adapters.databases.mariadb_reading import SIZE, names_of_another, quoted, read_contents, read_schema
 from slipway.adapters.databases.mariadb_tools import SSL, client_tools, dump_into
 from slipway.adapters.databases.room import check_room, check_time
@@ -109,6 +110,12 @@ class MariaDB(TellsNoLocks):
         name = f"GET_LOCK(CONCAT(0x{self._lock(application).encode().hex()},CONNECTION_ID()),0)"
         command = f"SET+@slipway={name},lock_wait_timeout={seconds},innodb_lock_wait_timeout={seconds}"
         return f"{self.connection_url()}{'&' if self.url.query else '?'}init_command={command}"
+
+    def first_column(self, query: str, most: int) -> list[object]:
+        """The first column of a query that may only read, at most so many rows. Raises InvalidInput."""
+        with self._connected() as connection, told_of(query):
+            connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
+            return [row[0] for row in connection.execute(verbatim(query)).fetchmany(most)]
 
     def size_bytes(self) -> int:
         """Tables and indexes, in bytes, as the server estimates them."""

@@ -22,6 +22,7 @@ from slipway.adapters.commands import outputs
 from slipway.adapters.databases import gaps, moving
 from slipway.adapters.databases.contents import read_contents
 from slipway.adapters.databases.database import COPY_PREFIX, DRIVER, Blocker, Database, Look
+from slipway.adapters.databases.given_queries import told_of, verbatim
 from slipway.adapters.databases.room import private_folder, temporary
 from slipway.adapters.databases.server_room import check_server_room
 from slipway.catalogue import LockMode
@@ -57,6 +58,13 @@ class PostgreSQL:
     def version(self) -> str:
         """The server's version, such as `18.4`. Raises Unavailable."""
         return str(self._value("SHOW server_version")).split()[0]
+
+    def first_column(self, query: str, most: int) -> list[object]:
+        """The first column of a query that may only read, at most so many rows, within 15 s. Raises InvalidInput."""
+        with moving.connected(self) as connection, told_of(query):
+            connection.execute(text("SET default_transaction_read_only = on"))
+            connection.execute(text("SET statement_timeout = '15s'"))
+            return [row[0] for row in connection.execute(verbatim(query)).fetchmany(most)]
 
     def server_started(self) -> str:
         """When the server was started; another answer later says that it went down in between. Raises Unavailable."""

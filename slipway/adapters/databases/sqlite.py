@@ -23,6 +23,7 @@ from sqlalchemy import URL
 
 from slipway import interruption
 from slipway.adapters.databases.database import COPY_PREFIX, Database, TellsNoLocks
+from slipway.adapters.databases.given_queries import told_of
 from slipway.adapters.databases.room import COPY_WITHIN_S, check_room, check_time, private_folder, temporary
 from slipway.adapters.databases.sqlite_reading import read_contents, read_schema
 from slipway.contents import TableContents
@@ -103,6 +104,11 @@ class SQLite(TellsNoLocks):
     def command_url(self, application: str, migrations: Migrations) -> str:
         """The URL: SQLite's time-out is one of the connection, which only the service itself can set."""
         return self.connection_url()
+
+    def first_column(self, query: str, most: int) -> list[object]:
+        """The first column of a query that may only read, at most so many rows. Raises InvalidInput."""
+        with self._reading() as connection, told_of(query):
+            return [row[0] for row in connection.execute(query).fetchmany(most)]
 
     def size_bytes(self) -> int:
         """The pages of the database, in bytes; what its write-ahead log holds is counted once it is in a page."""
