@@ -1,0 +1,27 @@
+"""Services: what their measured routes were like."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter
+
+from admin.doors import TheDoors
+from slipway.noun import ServiceName
+
+router = APIRouter()
+
+
+@router.get("/services/{service}/history")
+async def history(service: ServiceName, doors: TheDoors, since: datetime | None = None) -> dict[str, Any]:
+    """What measure-service has seen: every series with its baseline, the changes, and the points (30 days by default)."""
+    if since is not None and since.tzinfo is None:
+        since = since.replace(tzinfo=UTC)
+    recent = await doors.points(service, None)
+    trend = await doors.trend(service, recent)
+    points = recent if since is None else await doors.points(service, since)
+    return {
+        **trend.model_dump(mode="json", exclude={"picture_svg"}),
+        "points": [point.model_dump(mode="json") for point in points],
+    }
