@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 
@@ -30,11 +31,12 @@ STATUS: dict[type[SlipwayError], int] = {NotFound: 404, Conflict: 409, InvalidIn
 TITLE = {404: "Not found", 405: "Method not allowed", 409: "Conflict", 422: "Invalid input", 503: "Unavailable"}
 
 
-Shown = Callable[[int, str, SlipwayError], Response]
+Shown = Callable[[Request, int, str, SlipwayError], Response]
 
 
-def is_page(path: str) -> bool:
-    """Whether a path is one of the pages; everything else speaks JSON."""
+def is_page(scope: Scope) -> bool:
+    """Whether a request asks for one of the pages; everything else speaks JSON."""
+    path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
     return path == "/" or path.startswith("/pages/")
 
 
@@ -49,8 +51,8 @@ def install(app: FastAPI, page: Shown) -> None:
 def problem(request: Request, status: int, error: SlipwayError) -> Response:
     """One problem, as a document or as a page; an answer that may pass by itself says when to ask again."""
     title, headers = TITLE.get(status, "Error"), {"Retry-After": "5"} if status == 503 else {}
-    if is_page(request.url.path):
-        page: Response = request.app.state.problem_page(status, title, error)
+    if is_page(request.scope):
+        page: Response = request.app.state.problem_page(request, status, title, error)
         page.headers.update(headers)
         return page
     body = {
