@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Request
 
+from admin.access.services import service_of
 from admin.jobs import Jobs
 from admin.prefect_api import Document, Prefect
 from admin.problems import NotFound
 from admin.runs import detail, summary
+from slipway.adapters.access.asked import Asked
 from slipway.adapters.attempts import Attempts
 from slipway.adapters.history import History
 from slipway.adapters.shipments import Shipments
@@ -24,6 +26,7 @@ from slipway.settings import Settings
 from slipway.steps.history import SHOWN_FOR, trend_of
 
 WINDOW = timedelta(days=7)
+Readable = Callable[[str | None], bool]  # whether who asks may see what belongs to a service
 
 
 class Doors:
@@ -36,7 +39,7 @@ class Doors:
         self.attempts = Attempts(self.store)
         self.history = History(self.store)
         self.shipments = Shipments(self.store)
-        self.jobs = Jobs(self.prefect, settings)
+        self.jobs = Jobs(self.prefect, settings, Asked(self.store))
 
     async def run(self, run_id: UUID) -> Document:
         """One run. Raises NotFound."""
@@ -57,8 +60,12 @@ class Doors:
         service: str | None = None,
         since: datetime | None = None,
         limit: int = 50,
+        readable: Readable | None = None,
     ) -> list[Document]:
-        """Runs as a list shows them, the newest first; the last seven days unless `since` says otherwise."""
+        """Runs as a list shows them, the newest first; the last seven days unless `since` says otherwise.
+
+        Those of services that `readable` refuses are left out.
+        """
         names = await self.names()
         wanted = [(await self.jobs.find(job))["id"]] if job else list(names)
         found = await self.prefect.runs(
@@ -68,7 +75,7 @@ class Doors:
             tags=[f"service:{service}"] if service else None,
             since=since or datetime.now(UTC) - WINDOW,
         )
-        return [summary(run, names) for run in found]
+        return [summary(run, names) for run in found if readable is None or readable(service_of(run))]
 
     async def left_by(self, run_id: UUID) -> list[Outcome]:
         """What the steps of a run left behind."""

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from markupsafe import Markup
 
+from admin.access.caller import TheCaller
 from admin.doors import TheDoors
 from admin.jobs import describe
 from admin.markdown import to_html
@@ -34,12 +35,12 @@ def install(app: FastAPI) -> None:
 
 
 @router.get("/")
-async def overview(request: Request, doors: TheDoors) -> HTMLResponse:
+async def overview(request: Request, doors: TheDoors, caller: TheCaller) -> HTMLResponse:
     """What runs, what waits, what has ended in the last seven days; the services and the jobs."""
-    services = await asyncio.to_thread(load_services, doors.settings.config)
+    services = [name for name in await asyncio.to_thread(load_services, doors.settings.config) if caller.readable(name)]
     begun, waiting, jobs = await asyncio.gather(
-        doors.runs(states=[*IN_FLIGHT, *ENDED], limit=LIMIT),
-        doors.runs(states=["SCHEDULED"], limit=200),
+        doors.runs(states=[*IN_FLIGHT, *ENDED], limit=LIMIT, readable=caller.readable),
+        doors.runs(states=["SCHEDULED"], limit=200, readable=caller.readable),
         doors.jobs.all(),
     )
     now = [run for run in waiting if not run["planned"]] + [run for run in begun if run["state"]["type"] in IN_FLIGHT]
@@ -51,10 +52,10 @@ async def overview(request: Request, doors: TheDoors) -> HTMLResponse:
 
 
 @router.get("/pages/jobs/{job}")
-async def one_job(request: Request, job: str, doors: TheDoors) -> HTMLResponse:
+async def one_job(request: Request, job: str, doors: TheDoors, caller: TheCaller) -> HTMLResponse:
     """A job: its card, its parameters, its schedules, its runs."""
     found = describe(await doors.jobs.find(job))
-    runs = await doors.runs(job=job, states=[*IN_FLIGHT, *ENDED], limit=LIMIT)
+    runs = await doors.runs(job=job, states=[*IN_FLIGHT, *ENDED], limit=LIMIT, readable=caller.readable)
     card = _html(found["card"])
     return page(request, "job.html", job=found, card=card, properties=_properties(found["parameters"]), runs=runs)
 

@@ -12,13 +12,15 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from admin.access.caller import seen
 from admin.prefect_api import Document
+from slipway.access import Right
 
 HERE = Path(__file__).parent
 GOOD, BAD = {"Kept", "Passed", "Completed", "Backfilled", "Fit", "RolledBack"}, {"FAILED", "CRASHED"}
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -49,18 +51,25 @@ def link(request: Request, path: str) -> str:
 
 
 def csrf_field(request: Request) -> Markup:
-    """The hidden field that every form carries."""
-    return Markup("")
+    """The hidden field that every form carries: without it a form is refused."""
+    caller = seen(request.scope)
+    return Markup('<input type="hidden" name="csrf" value="{}">').format(caller.csrf if caller else "")
 
 
-def may(request: Request, right: str, service: str | None = None) -> bool:
-    """Whether who asks may do something to a service."""
-    return True
+def may(request: Request, right: Right, service: str | None = None) -> bool:
+    """Whether who asks may do something to a service; without one, to any (to administer is about all of them)."""
+    caller = seen(request.scope)
+    if caller is None:
+        return False
+    if service is None and right != "administer":
+        return caller.may_somewhere(right)
+    return caller.may(right, service)
 
 
 def signed_in(request: Request) -> str | None:
     """Who asks."""
-    return None
+    caller = seen(request.scope)
+    return None if caller is None else caller.person
 
 
 def _moment(value: str) -> str:

@@ -14,13 +14,13 @@ import httpx
 import pytest
 
 from admin.app import create_app
-from admin.doors import doors_of
 from admin.problems import NotFound
 from slipway.adapters.store import Outcome
 from slipway.errors import Unavailable
 from slipway.history import Mark, Point, Trend
 from slipway.rules.drifting import series_of
 from slipway.settings import Settings
+from tests.admin.signed_in import let_in
 
 ID = UUID("11111111-2222-3333-4444-555555555555")
 EVIL = "<script>alert(1)</script>'\"&"
@@ -33,6 +33,7 @@ RUN: dict[str, Any] = {
     "parameters": {"change": EVIL},
     "service": EVIL,
     "change": EVIL,
+    "asked_by": EVIL,
     "state": {"type": "RUNNING", "name": EVIL, "message": EVIL},
     "created": AT,
     "planned": None,
@@ -109,7 +110,13 @@ class MadeUp:
         return await self.run(run_id)
 
     async def runs(
-        self, *, job: str | None = None, service: str | None = None, states: Any = (), limit: int = 0
+        self,
+        *,
+        job: str | None = None,
+        service: str | None = None,
+        states: Any = (),
+        limit: int = 0,
+        readable: Any = None,
     ) -> list[dict[str, Any]]:
         if self.away:
             raise Unavailable("Prefect does not answer: ConnectError.", expected="A Prefect server.")
@@ -153,7 +160,7 @@ def made_up(tmp_path: Path) -> MadeUp:
 def get(made_up: MadeUp) -> Callable[[str], httpx.Response]:
     """Ask the app for a page."""
     app = create_app()
-    app.dependency_overrides[doors_of] = lambda: made_up
+    let_in(app, made_up)
 
     async def ask(path: str) -> httpx.Response:
         async with httpx.AsyncClient(
