@@ -94,6 +94,7 @@ class Settings(BaseModel):
     changes: Path = Path("changes")
     database_url: str = ""  # Slipway's own store, SQLAlchemy form with the driver
     admin_url: str = ""
+    prefect_ui_url: str = ""  # where people open Prefect's pages; without it PREFECT_API_URL tells
     home: Path = Path(".slipway")
 
     @classmethod

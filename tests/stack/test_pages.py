@@ -28,7 +28,7 @@ def test_the_run_that_kept_its_change(stack: Stack, kept: Run) -> None:
 
 
 def test_the_job_that_shipped_it(stack: Stack, kept: Run) -> None:
-    """Card, parameters with their types, and the runs."""
+    """Card, a field for each parameter, and the runs."""
     page = httpx.get(f"{stack.admin_url}/pages/jobs/ship-change", trust_env=False, timeout=30).text
-    assert "<strong>Owner:</strong>" in page and '<th scope="row">staging</th><td>boolean</td>' in page
+    assert "<strong>Owner:</strong>" in page and 'type="checkbox" id="f-staging"' in page
     assert f'href="/pages/runs/{kept["id"]}"' in page
