@@ -45,7 +45,7 @@ async def one_job(request: Request, job: str, doors: TheDoors) -> Response:
     return await _drawn(request, doors, found, Filled({}, asked, {}), live=region.html)
 
 
-@router.post("/pages/jobs/{job}/runs")
+@router.post("/pages/jobs/{job}")
 async def start(request: Request, job: str, doors: TheDoors) -> Response:
     """Start a run from the form; what a job with the tag `confirm` acts on has to be named first."""
     found, sent = await doors.jobs.find(job), await posted(request)

@@ -25,7 +25,7 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const target = event.detail.target;
-  if (event.detail.xhr.status === 204 || !target.matches(".live")) return;
+  if (!event.detail.shouldSwap || event.detail.isError || !target.matches(".live")) return;
   if (!event.detail.serverResponse.includes(`id="${target.id}"`)) {
     event.detail.shouldSwap = false; // another page: who reads has been signed out
     location.reload();

@@ -24,7 +24,7 @@ WHO = {"by": "Grace", "why": "it looks right", "key": KEY}
 def test_a_form_starts_a_run(ask: Ask, made_up: MadeUp) -> None:
     """What was filled in arrives typed, nothing else does, and the browser is led to the run."""
     sent = {"key": KEY, "p.service": "shop", "p.rows": "50", "p.routes": "/a\r\n\r\n /b ", "p.careful": "false"}
-    answer = ask("POST", "/pages/jobs/warm-up/runs", data={**sent, "p.mode": "quick", "p.extra": ""})
+    answer = ask("POST", "/pages/jobs/warm-up", data={**sent, "p.mode": "quick", "p.extra": ""})
     assert (answer.status_code, answer.headers["location"]) == (303, f"/pages/runs/{STARTED}")
     [(name, parameters, _)] = made_up.jobs.started
     assert name == "warm-up"
@@ -34,7 +34,7 @@ def test_a_form_starts_a_run(ask: Ask, made_up: MadeUp) -> None:
 def test_a_double_click_is_one_run(ask: Ask, made_up: MadeUp) -> None:
     """The same form sent twice carries the same key; changed and sent again it carries another one."""
     for rows in ("5", "5", "6"):
-        ask("POST", "/pages/jobs/warm-up/runs", data={"key": KEY, "p.service": "shop", "p.rows": rows})
+        ask("POST", "/pages/jobs/warm-up", data={"key": KEY, "p.service": "shop", "p.rows": rows})
     first, second, other = (key for _, _, key in made_up.jobs.started)
     assert first == second != other
 
@@ -42,7 +42,7 @@ def test_a_double_click_is_one_run(ask: Ask, made_up: MadeUp) -> None:
 def test_what_is_wrong_stands_beside_its_field(ask: Ask, made_up: MadeUp) -> None:
     """Nothing is started, every fault is tied to its field, and what was typed is still there."""
     sent = {"key": KEY, "p.service": "", "p.rows": "101", "p.share": EVIL, "p.routes": "/a\nb", "p.extra": "{"}
-    answer = ask("POST", "/pages/jobs/warm-up/runs", data=sent)
+    answer = ask("POST", "/pages/jobs/warm-up", data=sent)
     assert answer.status_code == 422 and not made_up.jobs.started
     page = answer.text
     assert '<p class="error" id="f-rows-error">At most 100.</p>' in page
@@ -62,38 +62,38 @@ def test_what_is_wrong_stands_beside_its_field(ask: Ask, made_up: MadeUp) -> Non
 )
 def test_what_no_form_of_ours_sends_is_refused(ask: Ask, made_up: MadeUp, more: dict[str, str], words: str) -> None:
     """Neither an unknown parameter nor a job variable comes through a form."""
-    answer = ask("POST", "/pages/jobs/warm-up/runs", data={"key": KEY, "p.service": "shop", **more})
+    answer = ask("POST", "/pages/jobs/warm-up", data={"key": KEY, "p.service": "shop", **more})
     assert answer.status_code == 422 and words in answer.text and not made_up.jobs.started
 
 
 def test_a_file_is_no_parameter(ask: Ask, made_up: MadeUp) -> None:
     """A form takes no files."""
-    answer = ask("POST", "/pages/jobs/warm-up/runs", data={"key": KEY}, files={"p.service": b"shop"})
+    answer = ask("POST", "/pages/jobs/warm-up", data={"key": KEY}, files={"p.service": b"shop"})
     assert answer.status_code in (400, 422) and not made_up.jobs.started
 
 
 def test_what_the_door_refuses_is_told_with_the_form(ask: Ask, made_up: MadeUp) -> None:
     """A change in flight is a conflict in words, above the form that keeps what was typed."""
     made_up.jobs.refuses = Conflict("Run 7 is in flight for shop.", expected="One change at a time.")
-    answer = ask("POST", "/pages/jobs/warm-up/runs", data={"key": KEY, "p.service": "shop", "p.rows": "77"})
+    answer = ask("POST", "/pages/jobs/warm-up", data={"key": KEY, "p.service": "shop", "p.rows": "77"})
     assert answer.status_code == 409 and "Run 7 is in flight for shop." in answer.text and 'value="77"' in answer.text
 
 
 def test_a_danger_asks_for_the_name(ask: Ask, made_up: MadeUp) -> None:
     """Shipping first says what will happen; only the change's own name, typed, starts it."""
     sent = {"key": KEY, "p.change": CHANGE, "p.staging": "false"}
-    told = ask("POST", "/pages/jobs/ship-change/runs", data=sent)
+    told = ask("POST", "/pages/jobs/ship-change", data=sent)
     assert told.status_code == 200 and "What will happen" in told.text and "from 0007 to 0008" in told.text
     assert f'name="p.change" value="{CHANGE}"' in told.text and f'name="key" value="{KEY}"' in told.text
-    wrong = ask("POST", "/pages/jobs/ship-change/runs", data={**sent, "confirm": f"{CHANGE}s"})
+    wrong = ask("POST", "/pages/jobs/ship-change", data={**sent, "confirm": f"{CHANGE}s"})
     assert wrong.status_code == 422 and "This is another name." in wrong.text and not made_up.jobs.started
-    right = ask("POST", "/pages/jobs/ship-change/runs", data={**sent, "confirm": CHANGE})
+    right = ask("POST", "/pages/jobs/ship-change", data={**sent, "confirm": CHANGE})
     assert right.status_code == 303 and made_up.jobs.started[0][:2] == ("ship-change", {"change": CHANGE})
 
 
 def test_a_change_that_is_not_there(ask: Ask, made_up: MadeUp) -> None:
     """It is told with the form, which keeps the name that was typed."""
-    answer = ask("POST", "/pages/jobs/ship-change/runs", data={"key": KEY, "p.change": "nope"})
+    answer = ask("POST", "/pages/jobs/ship-change", data={"key": KEY, "p.change": "nope"})
     assert answer.status_code == 404 and "There is no change" in answer.text and 'value="nope"' in answer.text
 
 
@@ -182,5 +182,5 @@ def test_mounted_below_another_app(made_up: MadeUp) -> None:
         page = asyncio.run(asked("GET", path)).text
         own = re.findall(r'(?:href|src|action|hx-get)="(/[^"]*)"', page)
         assert own and all(found.startswith("/ops/") for found in own), own
-    sent = asyncio.run(asked("POST", "/ops/pages/jobs/warm-up/runs", data={"key": KEY, "p.service": "shop"}))
+    sent = asyncio.run(asked("POST", "/ops/pages/jobs/warm-up", data={"key": KEY, "p.service": "shop"}))
     assert sent.headers["location"] == f"/ops/pages/runs/{STARTED}"
