@@ -1,0 +1,44 @@
+"""The app over made-up doors, asked in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from admin.app import create_app
+from admin.doors import doors_of
+from tests.admin.made_up import MadeUp
+
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> MadeUp:
+    """The doors, with one run."""
+    return MadeUp(tmp_path)
+
+
+@pytest.fixture
+def ask(made_up: MadeUp) -> Ask:
+    """Ask the app for something: method, path, and what httpx takes besides."""
+    app = create_app()
+    app.dependency_overrides[doors_of] = lambda: made_up
+
+    async def asked(method: str, path: str, **more: Any) -> httpx.Response:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://127.0.0.1"
+        ) as client:
+            return await client.request(method, path, **more)
+
+    return lambda method, path, **more: asyncio.run(asked(method, path, **more))
+
+
+@pytest.fixture
+def get(ask: Ask) -> Callable[[str], httpx.Response]:
+    """Ask the app for a page."""
+    return lambda path: ask("GET", path)

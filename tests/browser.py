@@ -1,0 +1,56 @@
+"""A real Chromium, Debian's, driven by Playwright; and what is looked at on every page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+PHONE = {"width": 360, "height": 740}
+DESK = {"width": 1280, "height": 900}
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser that is over with the block; while it is open, no event loop of one's own can run in this thread."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def violations(page: Page, *rules: str) -> list[str]:
+    """What axe finds wrong with a page, by all of its rules or by some: the rule and the elements."""
+    page.evaluate(AXE)
+    found: dict[str, Any] = page.evaluate("(rules) => axe.run(rules.length ? { runOnly: rules } : {})", list(rules))
+    return [f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}" for each in found["violations"]]
+
+
+def keep_picture(page: Page, name: str, folder: Path) -> None:
+    """A screenshot of the whole page, in the folder that SLIPWAY_SCREENSHOTS names, or else in the test's own."""
+    kept = Path(os.environ.get("SLIPWAY_SCREENSHOTS") or folder)
+    kept.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=kept / f"{name}.png", full_page=True)
+
+
+def wider_than_the_window(page: Page) -> int:
+    """By how many pixels the page would have to be scrolled sideways."""
+    wider: int = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    return max(0, wider)
