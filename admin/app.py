@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from admin import pages, problems
+from admin import answers, pages, problems
 from admin.doors import Doors
+from admin.limits import BodyLimit, Rate
 from admin.routes import acting, health, jobs, runs, services
 from admin.routes.health import NOTICE
 from slipway.settings import Settings
@@ -21,12 +22,16 @@ def create_app() -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.doors = Doors(Settings.from_environment(), os.environ["PREFECT_API_URL"])
+        settings = Settings.from_environment()
+        auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
+        app.state.doors = Doors(settings, os.environ["PREFECT_API_URL"], auth)
+        app.state.rate = Rate(settings.triggers_per_minute)
+        app.state.doors.start()
         yield
-        await app.state.doors.prefect.close()
-        app.state.doors.store.close()
+        await app.state.doors.close()
 
-    app = FastAPI(title="Slipway", description=NOTICE, lifespan=lifespan)
+    app = FastAPI(title="Slipway", description=NOTICE, lifespan=lifespan, responses=answers.EVERYWHERE)
+    app.add_middleware(BodyLimit)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     problems.install(app, pages.problem_page)
     for routes in (health, jobs, runs, services, acting):

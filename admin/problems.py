@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from fastapi import FastAPI, Request, Response
@@ -27,8 +28,40 @@ class Conflict(SlipwayError):
         super().__init__(failed, expected=expected, retry_is_safe=True)
 
 
-STATUS: dict[type[SlipwayError], int] = {NotFound: 404, Conflict: 409, InvalidInput: 422, Unavailable: 503}
-TITLE = {404: "Not found", 405: "Method not allowed", 409: "Conflict", 422: "Invalid input", 503: "Unavailable"}
+class TooLarge(SlipwayError):
+    """A body has more bytes than are taken; nothing was started."""
+
+    def __init__(self, failed: str, *, expected: str) -> None:
+        super().__init__(failed, expected=expected, retry_is_safe=True)
+
+
+class TooMany(SlipwayError):
+    """Somebody asks more often than they may; `after_s` seconds later they may again."""
+
+    def __init__(self, failed: str, *, expected: str, after_s: float) -> None:
+        super().__init__(failed, expected=expected, retry_is_safe=True)
+        self.after_s = after_s
+
+
+STATUS: dict[type[SlipwayError], int] = {
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    InvalidInput: 422,
+    TooMany: 429,
+    Unavailable: 503,
+}
+TITLE = {
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Content too large",
+    422: "Invalid input",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+}
+AGAIN_AFTER_S = 5
 
 
 Shown = Callable[[Request, int, str, SlipwayError], Response]
@@ -46,11 +79,12 @@ def install(app: FastAPI, page: Shown) -> None:
     app.add_exception_handler(SlipwayError, _of_slipway)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _of_ours)
 
 
 def problem(request: Request, status: int, error: SlipwayError) -> Response:
     """One problem, as a document or as a page; an answer that may pass by itself says when to ask again."""
-    title, headers = TITLE.get(status, "Error"), {"Retry-After": "5"} if status == 503 else {}
+    title, headers = TITLE.get(status, "Error"), _again_after(error)
     if is_page(request.scope):
         page: Response = request.app.state.problem_page(request, status, title, error)
         page.headers.update(headers)
@@ -65,6 +99,12 @@ def problem(request: Request, status: int, error: SlipwayError) -> Response:
         "retry_is_safe": error.retry_is_safe,
     }
     return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
+
+
+def _again_after(error: SlipwayError) -> dict[str, str]:
+    if isinstance(error, Unavailable):
+        return {"Retry-After": str(AGAIN_AFTER_S)}
+    return {"Retry-After": str(math.ceil(error.after_s))} if isinstance(error, TooMany) else {}
 
 
 async def _of_slipway(request: Request, error: Exception) -> Response:
@@ -83,4 +123,14 @@ async def _of_validation(request: Request, error: Exception) -> Response:
 async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     told = f"{request.method} {request.url.path}: {error.detail}."
-    return problem(request, error.status_code, NotFound(told, expected="A request as /openapi.json says."))
+    answer = problem(request, error.status_code, NotFound(told, expected="A request as /openapi.json says."))
+    answer.headers.update(error.headers or {})  # such as Allow
+    return answer
+
+
+async def _of_ours(request: Request, error: Exception) -> Response:
+    """A fault of this program; its traceback is in the log. Whether something was done nobody can say."""
+    told = SlipwayError(
+        f"This service failed: {type(error).__name__}.", expected="No fault of ours.", retry_is_safe=False
+    )
+    return problem(request, 500, told)

@@ -226,6 +226,7 @@ class Stack:
 
     def _admin_part(self) -> Part:
         argv = [sys.executable, "-m", "uvicorn", "--factory", "admin.app:create_app", "--host", HOST]
+        argv += ["--timeout-graceful-shutdown", "2"]  # streams of events end only with the service
         return Part(
             name="admin service",
             argv=[*argv, "--port", str(self.ports["admin"]), "--no-access-log"],

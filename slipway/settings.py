@@ -95,6 +95,7 @@ class Settings(BaseModel):
     database_url: str = ""  # Slipway's own store, SQLAlchemy form with the driver
     admin_url: str = ""
     home: Path = Path(".slipway")
+    triggers_per_minute: int = Field(default=600, ge=1)  # of one caller of the admin service, and so many at once
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
