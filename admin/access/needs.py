@@ -97,8 +97,16 @@ NEEDS: tuple[Need, ...] = (
     _read("/pages/services/{service}", Scope.SERVICE, "page of a service"),
     _read("/pages/runs/{run_id}", Scope.RUN, "page of a run"),
     _read("/pages/runs/{run_id}/picture.svg", Scope.RUN, "picture of a run"),
+    _read("/pages/jobs", Scope.ANY, "jobs"),
+    _read("/pages/services", Scope.ANY, "services"),
     _read("/pages/changes", Scope.ANY, "changes"),
     _read("/pages/changes/{change}", Scope.CHANGE, "page of a change"),
+    _read("/pages/changes/{change}/picture.svg", Scope.CHANGE, "picture of a change"),
+    _read("/pages/runs/{run_id}/logs", Scope.RUN, "logs of a run"),
+    *(
+        Need("GET", f"/pages/runs/{{run_id}}/{action}", right, Scope.RUN, f"whether to {action} a run")
+        for action, right in ACTIONS
+    ),
     *(
         _act(f"/pages/runs/{{run_id}}/{action}", right, Scope.RUN, f"{action} run", by_another=action == "approve")
         for action, right in ACTIONS

@@ -12,7 +12,7 @@ from admin.doors import Doors, TheDoors
 from admin.pages.buttons import ALL, ROLL_BACK, Action, named, to_type
 from admin.pages.posted import Posted, go_to, key_of, new_key, one, posted, who_says
 from admin.prefect_api import Document
-from admin.problems import STATUS, Conflict
+from admin.problems import Conflict, status_of
 from admin.templating import page
 from slipway.errors import InvalidInput, SlipwayError
 
@@ -98,12 +98,12 @@ def _page(
     return page(
         request,
         "act.html",
-        status=STATUS.get(type(fault), 500) if fault else 200,
+        status=status_of(fault) if fault else 200,
         run=run,
         action=action,
         asked=to_type(run) if action.danger else "",
         reason=action.name not in WITHOUT_A_REASON,
-        fields={name: one(fields, name) for name in ("by", "why", "confirm")},
+        fields={name: one(fields, name) for name in ("why", "confirm")},
         key=one(fields, "key") or new_key(),
         fault=fault,
     )

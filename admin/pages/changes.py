@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
+from admin.access.caller import readable_by_caller
 from admin.doors import TheDoors
 from admin.markdown import to_html
 from admin.pages import live, plans, standing
@@ -22,14 +23,15 @@ router = APIRouter(include_in_schema=False)
 @router.get("/pages/changes")
 async def all_changes(request: Request, doors: TheDoors) -> Response:
     """Every folder below changes/, with its owner and its reason."""
-    return page(request, "changes.html", folders=await asyncio.to_thread(plans.folders, doors.settings.changes))
+    folders = await asyncio.to_thread(plans.folders, doors.settings.changes)
+    return page(request, "changes.html", folders=[each for each in folders if readable_by_caller(each.service)])
 
 
 @router.get("/pages/changes/{change}")
 async def one_change(request: Request, change: str, doors: TheDoors) -> Response:
     """One change: its plan, what can be done with it, its runs, its record."""
     folder = await asyncio.to_thread(plans.read, doors.settings.changes, change)
-    service = folder.document.service if folder.document else None
+    service = folder.service
     found = await doors.runs(service=service, states=[*standing.NOW, *standing.ENDED], limit=LIMIT) if service else []
     runs = [run for run in found if run["change"] == change]
     moves = bool(standing.runs_now(runs))

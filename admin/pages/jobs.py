@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
+from admin.access.caller import readable_by_caller
 from admin.doors import Doors, TheDoors
 from admin.jobs import describe
 from admin.markdown import to_html
@@ -17,7 +18,7 @@ from admin.pages.forms import EMPTY, PREFIX, Filled
 from admin.pages.posted import OWN, Posted, go_to, key_of, new_key, one, posted
 from admin.pages.schemas import Field, fields
 from admin.prefect_api import Document
-from admin.problems import STATUS
+from admin.problems import status_of
 from admin.templating import page
 from slipway.errors import InvalidInput, SlipwayError
 from slipway.service import load_services
@@ -61,7 +62,7 @@ async def start(request: Request, job: str, doors: TheDoors) -> Response:
             return await _confirm(request, doors, found, filled, sent, asked)
         run = await doors.jobs.start(job, filled.parameters, key_of(sent, filled.parameters))
     except SlipwayError as error:
-        return await _drawn(request, doors, found, filled, status=STATUS.get(type(error), 500), fault=error)
+        return await _drawn(request, doors, found, filled, status=status_of(error), fault=error)
     return go_to(request, f"/pages/runs/{run['id']}")
 
 
@@ -118,8 +119,10 @@ async def _fields(doors: Doors, found: Document) -> tuple[Field, ...]:
     """The fields of the form, with the services and the changes that there are."""
     services = await asyncio.to_thread(load_services, doors.settings.config)
     folders = await asyncio.to_thread(plans.folders, doors.settings.changes)
-    wanted = [each.name for each in folders if (each.backfill is not None) == (found["name"] == BACKFILL)]
-    return fields(found["parameter_openapi_schema"], services=list(services), changes=wanted)
+    mine = [each for each in folders if readable_by_caller(each.service)]
+    wanted = [each.name for each in mine if (each.backfill is not None) == (found["name"] == BACKFILL)]
+    names = [name for name in services if readable_by_caller(name)]
+    return fields(found["parameter_openapi_schema"], services=names, changes=wanted)
 
 
 def _name_to_type(found: Document, parameters: Document) -> str:

@@ -12,10 +12,9 @@ from fastapi import APIRouter, Request, Response
 from admin.doors import Doors, TheDoors
 from admin.pages import live, standing
 from admin.pages.outlook import Outlook, likeness, outlook
-from admin.pages.services import said_of
+from admin.pages.services import told_of_all
 from admin.prefect_api import Document
 from admin.templating import page
-from slipway.service import load_services
 
 LIMIT = 50  # ended runs that are looked at
 SHOWN = 10  # of a group; the rest stands on the pages of its job or service
@@ -29,11 +28,10 @@ async def overview(request: Request, doors: TheDoors) -> Response:
     now = live.region(request, "overview_live.html", moves=True, **await _moving(doors))
     if live.is_asked(request):
         return live.answer(request, now)
-    services = await asyncio.to_thread(load_services, doors.settings.config)
-    planned, jobs = await asyncio.gather(doors.runs(states=["SCHEDULED"], limit=200), doors.jobs.all())
-    told = await asyncio.gather(*(said_of(doors, name) for name in services))
-    told_of = list(zip(services, told, strict=True))
-    return page(request, "overview.html", live=now.html, services=told_of, jobs=jobs, soon=_soon(planned))
+    planned, jobs, services = await asyncio.gather(
+        doors.runs(states=["SCHEDULED"], limit=200), doors.jobs.all(), told_of_all(doors)
+    )
+    return page(request, "overview.html", live=now.html, services=services, jobs=jobs, soon=_soon(planned))
 
 
 async def _moving(doors: Doors) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a form sent: its fields, the key by which a double click is one run, and who says it."""
+"""What a form sent: its fields, the key by which a double click is one run, and why."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
-from admin.actions import Said
+from admin.access.caller import caller_of
+from admin.actions import Reason, Said, said_by
 from admin.prefect_api import Document
-from admin.templating import HEADERS, link, signed_in
+from admin.templating import HEADERS, link
 from slipway.errors import InvalidInput
 
 Posted = Mapping[str, list[str]]
-OWN = ("csrf", "key", "confirm", "by", "why")  # fields of the form itself, beside a job's parameters
+OWN = ("csrf", "key", "confirm", "why")  # fields of the form itself, beside a job's parameters
 MOST_FIELDS = 500
 
 
@@ -55,13 +55,12 @@ def key_of(fields: Posted, parameters: Document) -> str:
 
 
 def who_says(request: Request, fields: Posted) -> Said:
-    """Who acts, and why. Raises InvalidInput in words, by field, when one of them is missing."""
-    said: dict[str, Any] = {"by": signed_in(request) or one(fields, "by"), "why": one(fields, "why")}
+    """Who acts is who is signed in; the form says why. Raises InvalidInput when it does not."""
     try:
-        return Said.model_validate(said)
-    except ValidationError as error:
-        missing = " and ".join(str(fault["loc"][0]) for fault in error.errors())
-        raise InvalidInput(f"The form does not say {missing}.", expected="2 letters at least, each.") from None
+        reason = Reason(why=one(fields, "why"))
+    except ValidationError:
+        raise InvalidInput("The form does not say why.", expected="2 to 2,000 letters.") from None
+    return said_by(caller_of(request), reason)
 
 
 def go_to(request: Request, path: str) -> RedirectResponse:

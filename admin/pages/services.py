@@ -9,6 +9,7 @@ from datetime import datetime
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
+from admin.access.caller import readable_by_caller
 from admin.doors import Doors, TheDoors
 from admin.markdown import to_html
 from admin.pages import live, plans, standing
@@ -51,12 +52,17 @@ async def said_of(doors: Doors, service: str) -> Words:
     return words(await doors.trend(service, points), points)
 
 
+async def told_of_all(doors: Doors) -> list[tuple[str, Words]]:
+    """Every service that who asks may see, with its last measurement in words."""
+    known = await asyncio.to_thread(load_services, doors.settings.config)
+    names = [name for name in known if readable_by_caller(name)]
+    return list(zip(names, await asyncio.gather(*(said_of(doors, name) for name in names)), strict=True))
+
+
 @router.get("/pages/services")
 async def all_services(request: Request, doors: TheDoors) -> Response:
     """Every service with its last measurement."""
-    services = await asyncio.to_thread(load_services, doors.settings.config)
-    told = await asyncio.gather(*(said_of(doors, name) for name in services))
-    return page(request, "services.html", services=list(zip(services, told, strict=True)))
+    return page(request, "services.html", services=await told_of_all(doors))
 
 
 @router.get("/pages/services/{service}")
@@ -81,6 +87,6 @@ async def one_service(request: Request, service: str, doors: TheDoors) -> Respon
         report=Markup(to_html(trend_report(trend))),  # noqa: S704 - to_html lets no HTML of a text pass
         drawn_by=points[-1].run_id if points else "",
         audited=audited,
-        folders=[each for each in folders if each.document is not None and each.document.service == service],
+        folders=[each for each in folders if each.service == service],
         live=region.html,
     )

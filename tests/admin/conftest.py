@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from admin.app import create_app
-from admin.doors import doors_of
 from tests.admin.made_up import MadeUp
+from tests.admin.signed_in import let_in
 
 Ask = Callable[..., httpx.Response]
 
@@ -27,7 +27,7 @@ def made_up(tmp_path: Path) -> MadeUp:
 def ask(made_up: MadeUp) -> Ask:
     """Ask the app for something: method, path, and what httpx takes besides."""
     app = create_app()
-    app.dependency_overrides[doors_of] = lambda: made_up
+    let_in(app, made_up)
 
     async def asked(method: str, path: str, **more: Any) -> httpx.Response:
         async with httpx.AsyncClient(

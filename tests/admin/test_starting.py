@@ -11,14 +11,14 @@ import httpx
 import pytest
 
 from admin.app import create_app
-from admin.doors import doors_of
 from admin.problems import Conflict
 from tests.admin.conftest import Ask
 from tests.admin.made_up import AT, CHANGE, EVIL, ID, STARTED, MadeUp
+from tests.admin.signed_in import let_in
 
 KEY = "a-key-of-a-form"
 WAITS = {"type": "PAUSED", "name": "Suspended", "message": ""}
-WHO = {"by": "Grace", "why": "it looks right", "key": KEY}
+WHO = {"why": "it looks right", "key": KEY}
 
 
 def test_a_form_starts_a_run(ask: Ask, made_up: MadeUp) -> None:
@@ -115,11 +115,11 @@ def test_an_approval_is_answered_on_a_page(ask: Ask, made_up: MadeUp, word: str)
     run_of(made_up, "ship-change", WAITS)
     assert f'href="/pages/runs/{ID}/{word}"' in ask("GET", f"/pages/runs/{ID}").text
     assert "What will happen" in ask("GET", f"/pages/runs/{ID}/{word}").text
-    missing = ask("POST", f"/pages/runs/{ID}/{word}", data={"by": "Grace", "why": "", "key": KEY})
+    missing = ask("POST", f"/pages/runs/{ID}/{word}", data={"why": "", "key": KEY})
     assert missing.status_code == 422 and "does not say why" in missing.text and 'value="Grace"' in missing.text
     answer = ask("POST", f"/pages/runs/{ID}/{word}", data=WHO)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/pages/runs/{ID}")
-    said = {"approved": word == "approve", "by": "Grace", "why": "it looks right"}
+    said = {"approved": word == "approve", "by": "ada", "why": "it looks right"}
     assert made_up.prefect.told == [("resume", str(ID), said)]
 
 
@@ -171,7 +171,7 @@ def test_a_failed_run_is_started_again(ask: Ask, made_up: MadeUp) -> None:
 def test_mounted_below_another_app(made_up: MadeUp) -> None:
     """Every link, form, script and redirect begins with the path at which the service is mounted."""
     app = create_app()
-    app.dependency_overrides[doors_of] = lambda: made_up
+    let_in(app, made_up)
 
     async def asked(method: str, path: str, **more: Any) -> httpx.Response:
         transport = httpx.ASGITransport(app, root_path="/ops")
