@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Request
 
+from admin.access.services import service_of
 from admin.jobs import Jobs
 from admin.prefect_api import Document, Prefect
 from admin.problems import NotFound
 from admin.runs import detail, summary
+from slipway.adapters.access.asked import Asked
 from slipway.adapters.attempts import Attempts
 from slipway.adapters.audits import Audits, LastAudit
 from slipway.adapters.history import History
@@ -25,6 +27,7 @@ from slipway.settings import Settings
 from slipway.steps.history import SHOWN_FOR, trend_of
 
 WINDOW = timedelta(days=7)
+Readable = Callable[[str | None], bool]  # whether who asks may see what belongs to a service
 
 
 class Doors:
@@ -38,7 +41,7 @@ class Doors:
         self.history = History(self.store)
         self.shipments = Shipments(self.store)
         self.audits = Audits(self.store)
-        self.jobs = Jobs(self.prefect, settings)
+        self.jobs = Jobs(self.prefect, settings, Asked(self.store))
         self.prefect_ui = settings.prefect_ui_url or prefect_url.rstrip("/").removesuffix("/api")
 
     async def run(self, run_id: UUID) -> Document:
@@ -60,8 +63,12 @@ class Doors:
         service: str | None = None,
         since: datetime | None = None,
         limit: int = 50,
+        readable: Readable | None = None,
     ) -> list[Document]:
-        """Runs as a list shows them, the newest first; the last seven days unless `since` says otherwise."""
+        """Runs as a list shows them, the newest first; the last seven days unless `since` says otherwise.
+
+        Those of services that `readable` refuses are left out.
+        """
         names = await self.names()
         wanted = [(await self.jobs.find(job))["id"]] if job else list(names)
         found = await self.prefect.runs(
@@ -71,7 +78,7 @@ class Doors:
             tags=[f"service:{service}"] if service else None,
             since=since or datetime.now(UTC) - WINDOW,
         )
-        return [summary(run, names) for run in found]
+        return [summary(run, names) for run in found if readable is None or readable(service_of(run))]
 
     async def logs(self, run_id: UUID, *, limit: int = 200) -> list[Document]:
         """The last lines of a run's log, the oldest of them first: when, how grave, what."""

@@ -9,8 +9,10 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from admin.access.caller import demand
 from admin.prefect_api import Document, Prefect
 from admin.problems import Conflict, NotFound
+from slipway.adapters.access.asked import Asked
 from slipway.backfill import load_backfill
 from slipway.change import load_change
 from slipway.errors import InvalidInput
@@ -25,8 +27,9 @@ IN_FLIGHT = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 class Jobs:
     """The jobs of one Prefect server."""
 
-    def __init__(self, prefect: Prefect, settings: Settings) -> None:
+    def __init__(self, prefect: Prefect, settings: Settings, asked: Asked) -> None:
         self._prefect = prefect
+        self._asked_for = asked
         self._settings = settings
         self._asked: list[Document] = []
         self._asked_at: float | None = None
@@ -50,12 +53,14 @@ class Jobs:
     async def start(self, name: str, parameters: Document, key: str | None) -> Document:
         """A run of a job: a new one, or the one that the same key and parameters made before.
 
-        Raises NotFound for an unknown job, InvalidInput for parameters that do not fit, and Conflict for a key that
-        was used with other parameters or a service that a change is in flight for.
+        Raises NotFound for an unknown job, InvalidInput for parameters that do not fit, Forbidden for who may not
+        operate the service, and Conflict for a key that was used with other parameters or a service that a change is
+        in flight for.
         """
         job = await self.find(name)
         check_parameters(job, parameters)
         tags = self._tags(name, parameters)
+        caller = demand("operate", tags[0].removeprefix("service:") if tags else None)
         full_key = f"{name}:{key or uuid.uuid4()}"
         if "change" in parameters:
             async with self._starting:
@@ -65,6 +70,7 @@ class Jobs:
                 run = known[0] if known else await self._create(job, parameters, tags, full_key)
         else:
             run = await self._create(job, parameters, tags, full_key)
+        await asyncio.to_thread(self._asked_for.note, str(run["id"]), caller.person)
         if key and _explicit(run["parameters"], parameters) != parameters:
             raise Conflict(
                 f"The key {key!r} was used for run {run['id']} with other parameters.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -27,8 +27,31 @@ class Conflict(SlipwayError):
         super().__init__(failed, expected=expected, retry_is_safe=True)
 
 
+class Refusal(SlipwayError):
+    """A request that is refused before anything is done, with its status and what the answer's headers add."""
+
+    status = 400
+
+    def __init__(self, failed: str, *, expected: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(failed, expected=expected, retry_is_safe=True)
+        self.headers = dict(headers or {})
+
+
+class NotSignedIn(Refusal):
+    """It is not known who asks."""
+
+    status = 401
+
+
+class Forbidden(Refusal):
+    """Who asks may not do this."""
+
+    status = 403
+
+
 STATUS: dict[type[SlipwayError], int] = {NotFound: 404, Conflict: 409, InvalidInput: 422, Unavailable: 503}
 TITLE = {404: "Not found", 405: "Method not allowed", 409: "Conflict", 422: "Invalid input", 503: "Unavailable"}
+TITLE |= {400: "Bad request", 401: "Not signed in", 403: "Not allowed", 413: "Too large", 429: "Too many requests"}
 
 
 Shown = Callable[[Request, int, str, SlipwayError], Response]
@@ -51,6 +74,7 @@ def install(app: FastAPI, page: Shown) -> None:
 def problem(request: Request, status: int, error: SlipwayError) -> Response:
     """One problem, as a document or as a page; an answer that may pass by itself says when to ask again."""
     title, headers = TITLE.get(status, "Error"), {"Retry-After": "5"} if status == 503 else {}
+    headers |= error.headers if isinstance(error, Refusal) else {}
     if is_page(request.scope):
         page: Response = request.app.state.problem_page(request, status, title, error)
         page.headers.update(headers)
@@ -69,7 +93,8 @@ def problem(request: Request, status: int, error: SlipwayError) -> Response:
 
 async def _of_slipway(request: Request, error: Exception) -> Response:
     assert isinstance(error, SlipwayError)
-    return problem(request, STATUS.get(type(error), 500), error)
+    status = error.status if isinstance(error, Refusal) else STATUS.get(type(error), 500)
+    return problem(request, status, error)
 
 
 async def _of_validation(request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from admin.prefect_api import Document
+from slipway.adapters.access.asked import KIND
 from slipway.adapters.store import Outcome
 from slipway.measurement import MeasuredWindow
 from slipway.outcomes import Purged
@@ -40,6 +41,7 @@ def detail(run: Document, steps: list[Document], left: list[Outcome], jobs: JOBS
     """Everything about one run; what it has not come to is null or empty."""
     return {
         **summary(run, jobs),
+        "asked_by": (_latest(left, KIND, None) or {}).get("by"),
         "steps": [_step(step) for step in one_each(steps)],
         "leaving": (_latest(left, "Plan", None) or {}).get("leaving"),
         "findings": _findings(left),

@@ -12,6 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from admin import wording
+from admin.access.caller import seen
+from slipway.access import Right
 
 HERE = Path(__file__).parent
 POLICY = (
@@ -58,18 +60,25 @@ def own_path(request: Request) -> str:
 
 
 def csrf_field(request: Request) -> Markup:
-    """The hidden field that every form carries."""
-    return Markup("")
+    """The hidden field that every form carries: without it a form is refused."""
+    caller = seen(request.scope)
+    return Markup('<input type="hidden" name="csrf" value="{}">').format(caller.csrf if caller else "")
 
 
-def may(request: Request, right: str, service: str | None = None) -> bool:
-    """Whether who asks may do something to a service."""
-    return True
+def may(request: Request, right: Right, service: str | None = None) -> bool:
+    """Whether who asks may do something to a service; without one, to any (to administer is about all of them)."""
+    caller = seen(request.scope)
+    if caller is None:
+        return False
+    if service is None and right != "administer":
+        return caller.may_somewhere(right)
+    return caller.may(right, service)
 
 
 def signed_in(request: Request) -> str | None:
     """Who asks."""
-    return None
+    caller = seen(request.scope)
+    return None if caller is None else caller.person
 
 
 _templates.filters.update(

@@ -29,6 +29,11 @@ class Folder:
         """What says the owner, the reason and the way back."""
         return self.change or self.backfill
 
+    @property
+    def service(self) -> str | None:
+        """The service that it is for; None while its file cannot be read."""
+        return self.document.service if self.document else None
+
 
 def names(changes: Path) -> list[str]:
     """The folders that hold a change or a backfill, by their names."""

@@ -1,4 +1,4 @@
-"""What a form sent: its fields, the key by which a double click is one run, and who says it."""
+"""What a form sent: its fields, the key by which a double click is one run, and why somebody acts."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
-from admin.actions import Said
+from admin.access.caller import Caller
+from admin.actions import Reason, Said, said_by
 from admin.prefect_api import Document
-from admin.templating import HEADERS, link, signed_in
+from admin.templating import HEADERS, link
 from slipway.errors import InvalidInput
 
 Posted = Mapping[str, list[str]]
-OWN = ("csrf", "key", "confirm", "by", "why")  # fields of the form itself, beside a job's parameters
+OWN = ("csrf", "key", "confirm", "why")  # fields of the form itself, beside a job's parameters
 MOST_FIELDS = 500
 
 
@@ -54,14 +54,12 @@ def key_of(fields: Posted, parameters: Document) -> str:
     return f"{key}-{hashlib.sha256(written.encode()).hexdigest()[:16]}"
 
 
-def who_says(request: Request, fields: Posted) -> Said:
-    """Who acts, and why. Raises InvalidInput in words, by field, when one of them is missing."""
-    said: dict[str, Any] = {"by": signed_in(request) or one(fields, "by"), "why": one(fields, "why")}
+def said(caller: Caller, fields: Posted) -> Said:
+    """Why somebody acts, in the name of who is signed in. Raises InvalidInput in words where it does not say why."""
     try:
-        return Said.model_validate(said)
-    except ValidationError as error:
-        missing = " and ".join(str(fault["loc"][0]) for fault in error.errors())
-        raise InvalidInput(f"The form does not say {missing}.", expected="2 letters at least, each.") from None
+        return said_by(caller, Reason(why=one(fields, "why")))
+    except ValidationError:
+        raise InvalidInput("The form does not say why.", expected="2 to 2,000 letters.") from None
 
 
 def go_to(request: Request, path: str) -> RedirectResponse:

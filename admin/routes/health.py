@@ -11,7 +11,6 @@ from fastapi.responses import JSONResponse
 from admin.doors import Doors, TheDoors
 from slipway.errors import SlipwayError
 
-NOTICE = "Without sign-in: this service answers on 127.0.0.1 only. Do not put it behind a public address."
 router = APIRouter()
 
 
@@ -25,7 +24,7 @@ async def health() -> dict[str, bool]:
 async def ready(doors: TheDoors) -> Response:
     """Whether Prefect and the store answer; 503 names what does not."""
     missing = [told for told in (await _missing(doors)) if told]
-    body = {"ready": not missing, "missing": missing, "notice": NOTICE}
+    body = {"ready": not missing, "missing": missing}
     return JSONResponse(body, status_code=503 if missing else 200)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
+from admin.access.caller import TheCaller
 from admin.doors import TheDoors
 from slipway.noun import ServiceName
 
@@ -18,6 +19,7 @@ router = APIRouter()
 @router.get("/runs")
 async def runs(
     doors: TheDoors,
+    caller: TheCaller,
     job: str | None = None,
     state: StateType | None = None,
     service: Annotated[ServiceName | None, Query()] = None,
@@ -25,7 +27,8 @@ async def runs(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[dict[str, Any]]:
     """Runs, the newest first; the last seven days unless `since` says otherwise."""
-    return await doors.runs(job=job, states=[state] if state else [], service=service, since=since, limit=limit)
+    states, readable = [state] if state else [], caller.readable
+    return await doors.runs(job=job, states=states, service=service, since=since, limit=limit, readable=readable)
 
 
 @router.get("/runs/{run_id}")

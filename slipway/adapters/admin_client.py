@@ -17,6 +17,7 @@ TIMEOUT_S = 30.0
 POLL_S = 0.5
 OVER = ("COMPLETED", "FAILED", "CANCELLED")
 AWAY_FOR_S = 60.0  # so long a run is followed while the admin service does not answer
+TOKEN_FILE = "token"  # noqa: S105 - its name: in the home of an embedded stack, readable only by its user
 RESUMED_WITHIN_S = 60.0  # a crash that no worker has resumed by then is an end, too
 Document = dict[str, Any]
 
@@ -34,12 +35,25 @@ def admin_url(settings: Settings) -> str:
     )
 
 
-class AdminClient:
-    """One admin service at a URL."""
+def token_for(settings: Settings, url: str) -> str:
+    """What to show at an admin service: SLIPWAY_TOKEN, or what the embedded stack at this very address wrote down."""
+    if settings.token:
+        return settings.token
+    for place in (settings.home, settings.home / "up", settings.home / "demo"):
+        addresses, token = place / "stack.json", place / TOKEN_FILE
+        here = addresses.is_file() and token.is_file()
+        if here and json.loads(addresses.read_text(encoding="utf-8"))["admin"] == url:
+            return token.read_text(encoding="utf-8").strip()
+    return ""
 
-    def __init__(self, url: str) -> None:
+
+class AdminClient:
+    """One admin service at a URL; without a token it is a stranger there."""
+
+    def __init__(self, url: str, token: str = "") -> None:
         self._url = url
-        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -58,9 +72,9 @@ class AdminClient:
         """Roll back what a run shipped."""
         return self._one("POST", f"/runs/{run_id}/rollback")
 
-    def say(self, run_id: str, action: str, by: str, why: str) -> Document:
-        """`approve`, `reject`, `cancel`, `pause` or `resume` a run, with who and why."""
-        return self._one("POST", f"/runs/{run_id}/{action}", json={"by": by, "why": why})
+    def say(self, run_id: str, action: str, why: str) -> Document:
+        """`approve`, `reject`, `cancel`, `pause` or `resume` a run, and why; who is whose token it is."""
+        return self._one("POST", f"/runs/{run_id}/{action}", json={"why": why})
 
     def run(self, run_id: str) -> Document:
         """Everything about a run."""

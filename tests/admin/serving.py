@@ -10,16 +10,16 @@ from contextlib import contextmanager
 import uvicorn
 
 from admin.app import create_app
-from admin.doors import doors_of
 from deployments.ports import free_ports
 from tests.admin.made_up import MadeUp
+from tests.admin.signed_in import let_in
 
 
 @contextmanager
 def served(made_up: MadeUp) -> Iterator[str]:
     """The address of the app while the block runs."""
     app, [port] = create_app(), free_ports([0])
-    app.dependency_overrides[doors_of] = lambda: made_up
+    let_in(app, made_up)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, name="admin service", daemon=True)
     thread.start()
