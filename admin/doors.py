@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,7 +11,6 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
-from admin.access.caller import readable_by_caller
 from admin.details import Detail, Details
 from admin.jobs import Jobs
 from admin.listing import Listing, Page
@@ -36,6 +35,7 @@ from slipway.settings import Settings
 from slipway.steps.history import SHOWN_FOR, trend_of
 
 LOADED_WITHIN_S = 5.0
+Readable = Callable[[str | None], bool]  # whether who asks may see what belongs to a service
 
 
 class Doors:
@@ -106,12 +106,13 @@ class Doors:
         service: str | None = None,
         since: datetime | None = None,
         limit: int = 50,
+        readable: Readable | None = None,
     ) -> list[Document]:
         """Runs as a list shows them, the newest first; the last seven days unless `since` says otherwise.
 
-        Those that who asks may not see are left out.
+        Those of services that `readable` refuses are left out.
         """
-        wanted = Wanted(job, tuple(states), service, readable_by_caller)
+        wanted = Wanted(job, tuple(states), service, readable)
         return (await self.page(wanted, limit=limit, since=since)).runs
 
     async def page(self, wanted: Wanted, *, limit: int, since: datetime | None = None, cursor: str = "") -> Page:

@@ -43,11 +43,11 @@ def violations(page: Page, *rules: str) -> list[str]:
     return [f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}" for each in found["violations"]]
 
 
-def keep_picture(page: Page, name: str, folder: Path) -> None:
-    """A screenshot of the whole page, in the folder that SLIPWAY_SCREENSHOTS names, or else in the test's own."""
-    kept = Path(os.environ.get("SLIPWAY_SCREENSHOTS") or folder)
-    kept.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=kept / f"{name}.png", full_page=True)
+def keep_picture(page: Page, name: str) -> None:
+    """A screenshot of the whole page in the folder that SLIPWAY_SCREENSHOTS names; without one nobody would look."""
+    if folder := os.environ.get("SLIPWAY_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def wider_than_the_window(page: Page) -> int:

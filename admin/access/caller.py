@@ -61,12 +61,6 @@ def seen(scope: Mapping[str, Any]) -> Caller | None:
     return found
 
 
-def readable_by_caller(service: str | None) -> bool:
-    """Whether who asks may see what belongs to a service; nobody sees nothing."""
-    caller = CALLER.get()
-    return caller is not None and caller.readable(service)
-
-
 def demand(right: Right, service: str | None) -> Caller:
     """Who asks, if they have the right for a service. Raises Forbidden; also when nobody is known to ask."""
     caller = CALLER.get()

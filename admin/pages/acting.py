@@ -8,16 +8,17 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from admin import actions
+from admin.access.caller import Caller, TheCaller
 from admin.doors import Doors, TheDoors
 from admin.pages.buttons import ALL, ROLL_BACK, Action, named, to_type
-from admin.pages.posted import Posted, go_to, key_of, new_key, one, posted, who_says
+from admin.pages.posted import Posted, go_to, key_of, new_key, one, posted, said
 from admin.prefect_api import Document
-from admin.problems import Conflict, status_of
+from admin.problems import STATUS, Conflict, Refusal
 from admin.templating import page
 from slipway.errors import InvalidInput, SlipwayError
 
 WITHOUT_A_REASON = ("retry", "rollback")  # they start a run, which tells its own story
-Handler = Callable[[Request, UUID, Doors], Awaitable[Response]]
+Handler = Callable[..., Awaitable[Response]]
 router = APIRouter(include_in_schema=False)
 
 
@@ -30,12 +31,14 @@ def _asking(name: str) -> Handler:
 
 
 def _doing(name: str) -> Handler:
-    async def do(request: Request, run_id: UUID, doors: TheDoors) -> Response:
+    async def do(request: Request, run_id: UUID, doors: TheDoors, caller: TheCaller) -> Response:
         run, fields = await doors.detail(run_id), await posted(request)
         action = _possible(run, name)
         try:
             _see_name(run, action, fields)
-            after = await _act(request, doors, run, name, fields)
+            after = await _act(caller, doors, run, name, fields)
+        except Refusal:
+            raise
         except SlipwayError as error:
             return _page(request, run, action, fields, error)
         return go_to(request, f"/pages/runs/{after}")
@@ -65,18 +68,18 @@ def _see_name(run: Document, action: Action, fields: Posted) -> None:
         raise InvalidInput("The name that was typed is another one.", expected=f"{to_type(run)}, letter by letter.")
 
 
-async def _act(request: Request, doors: Doors, run: Document, name: str, fields: Posted) -> str:
+async def _act(caller: Caller, doors: Doors, run: Document, name: str, fields: Posted) -> str:
     """Do it; the id of the run to look at then."""
     run_id = UUID(run["id"])
     if name in WITHOUT_A_REASON:
         return await _start(doors, run, name, fields)
-    said, fresh = who_says(request, fields), await doors.run(run_id)
+    says, fresh = said(caller, fields), await doors.run(run_id)
     if name in ("approve", "reject"):
-        await actions.answer(doors.prefect, fresh, said, approved=name == "approve")
+        await actions.answer(doors.prefect, fresh, says, approved=name == "approve")
     elif name == "cancel":
-        await actions.cancel(doors.prefect, doors.attempts, fresh, said)
+        await actions.cancel(doors.prefect, doors.attempts, fresh, says)
     elif name == "pause":
-        await actions.pause(doors.attempts, fresh, run["job"], said)
+        await actions.pause(doors.attempts, fresh, run["job"], says)
     else:
         await actions.resume(doors.attempts, fresh)
     return str(run_id)
@@ -98,7 +101,7 @@ def _page(
     return page(
         request,
         "act.html",
-        status=status_of(fault) if fault else 200,
+        status=STATUS.get(type(fault), 500) if fault else 200,
         run=run,
         action=action,
         asked=to_type(run) if action.danger else "",

@@ -7,12 +7,13 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from admin.access.caller import readable_by_caller
-from admin.doors import TheDoors
+from admin.access.caller import Caller, TheCaller
+from admin.doors import Doors, TheDoors
 from admin.markdown import to_html
 from admin.pages import live, plans, standing
 from admin.pages.buttons import BACKFILL, REHEARSE, ROLL_BACK, SHIP
 from admin.pages.posted import new_key
+from admin.prefect_api import Document
 from admin.templating import HEADERS, link, page
 
 LIMIT = 200
@@ -21,19 +22,17 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/pages/changes")
-async def all_changes(request: Request, doors: TheDoors) -> Response:
+async def all_changes(request: Request, doors: TheDoors, caller: TheCaller) -> Response:
     """Every folder below changes/, with its owner and its reason."""
-    folders = await asyncio.to_thread(plans.folders, doors.settings.changes)
-    return page(request, "changes.html", folders=[each for each in folders if readable_by_caller(each.service)])
+    found = await asyncio.to_thread(plans.folders, doors.settings.changes)
+    return page(request, "changes.html", folders=[folder for folder in found if caller.readable(folder.service)])
 
 
 @router.get("/pages/changes/{change}")
-async def one_change(request: Request, change: str, doors: TheDoors) -> Response:
+async def one_change(request: Request, change: str, doors: TheDoors, caller: TheCaller) -> Response:
     """One change: its plan, what can be done with it, its runs, its record."""
     folder = await asyncio.to_thread(plans.read, doors.settings.changes, change)
-    service = folder.service
-    found = await doors.runs(service=service, states=[*standing.NOW, *standing.ENDED], limit=LIMIT) if service else []
-    runs = [run for run in found if run["change"] == change]
+    runs = await _runs(doors, caller, folder)
     moves = bool(standing.runs_now(runs))
     region = live.region(request, "runs_live.html", moves=moves, runs=runs)
     if live.is_asked(request):
@@ -50,6 +49,15 @@ async def one_change(request: Request, change: str, doors: TheDoors) -> Response
         record=Markup(record),  # noqa: S704 - to_html lets no HTML of a text pass
         live=region.html,
     )
+
+
+async def _runs(doors: Doors, caller: Caller, folder: plans.Folder) -> list[Document]:
+    """The runs of a change, also those on the staging of its service."""
+    if folder.service is None:
+        return []
+    states = [*standing.NOW, *standing.ENDED]
+    found = await doors.runs(states=states, limit=LIMIT, readable=caller.readable)
+    return [run for run in found if run["change"] == folder.name]
 
 
 @router.get("/pages/changes/{change}/picture.svg")

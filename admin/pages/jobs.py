@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from admin.access.caller import readable_by_caller
+from admin.access.caller import TheCaller, caller_of, demand
 from admin.doors import Doors, TheDoors
 from admin.jobs import describe
 from admin.markdown import to_html
@@ -18,7 +18,7 @@ from admin.pages.forms import EMPTY, PREFIX, Filled
 from admin.pages.posted import OWN, Posted, go_to, key_of, new_key, one, posted
 from admin.pages.schemas import Field, fields
 from admin.prefect_api import Document
-from admin.problems import status_of
+from admin.problems import STATUS, Refusal
 from admin.templating import page
 from slipway.errors import InvalidInput, SlipwayError
 from slipway.service import load_services
@@ -35,10 +35,10 @@ async def all_jobs(request: Request, doors: TheDoors) -> Response:
 
 
 @router.get("/pages/jobs/{job}")
-async def one_job(request: Request, job: str, doors: TheDoors) -> Response:
+async def one_job(request: Request, job: str, doors: TheDoors, caller: TheCaller) -> Response:
     """A job; the form may be filled in by the address, as `?p.service=shop`."""
     found = await doors.jobs.find(job)
-    runs = await doors.runs(job=job, states=[*standing.NOW, *standing.ENDED], limit=LIMIT)
+    runs = await doors.runs(job=job, states=[*standing.NOW, *standing.ENDED], limit=LIMIT, readable=caller.readable)
     region = live.region(request, "runs_live.html", moves=bool(standing.runs_now(runs)), runs=runs)
     if live.is_asked(request):
         return live.answer(request, region)
@@ -50,7 +50,7 @@ async def one_job(request: Request, job: str, doors: TheDoors) -> Response:
 async def start(request: Request, job: str, doors: TheDoors) -> Response:
     """Start a run from the form; what a job with the tag `confirm` acts on has to be named first."""
     found, sent = await doors.jobs.find(job), await posted(request)
-    known = await _fields(doors, found)
+    known = await _fields(request, doors, found)
     if strangers := forms.unknown(known, sent, OWN):
         raise InvalidInput(f"The job {job} takes no {', '.join(strangers)[:200]}.", expected="The fields of its form.")
     filled = forms.read(known, found["parameter_openapi_schema"], sent)
@@ -61,8 +61,10 @@ async def start(request: Request, job: str, doors: TheDoors) -> Response:
         if asked and one(sent, "confirm") != asked:
             return await _confirm(request, doors, found, filled, sent, asked)
         run = await doors.jobs.start(job, filled.parameters, key_of(sent, filled.parameters))
+    except Refusal:
+        raise
     except SlipwayError as error:
-        return await _drawn(request, doors, found, filled, status=status_of(error), fault=error)
+        return await _drawn(request, doors, found, filled, status=STATUS.get(type(error), 500), fault=error)
     return go_to(request, f"/pages/runs/{run['id']}")
 
 
@@ -77,7 +79,7 @@ async def _drawn(
     live: Markup | None = None,
 ) -> Response:
     """The page of a job with its form; its runs are left out where the form came back."""
-    known = await _fields(doors, found)
+    known = await _fields(request, doors, found)
     return page(
         request,
         "job.html",
@@ -102,6 +104,7 @@ async def _confirm(
     folder = None
     if "change" in filled.parameters:
         folder = await asyncio.to_thread(plans.read, doors.settings.changes, str(filled.parameters["change"]))
+        demand("operate", folder.service)
     values: dict[str, Any] = {
         "job": describe(found),
         "card": _card(found),
@@ -115,14 +118,18 @@ async def _confirm(
     return page(request, "confirm.html", status=422 if tried else 200, **values)
 
 
-async def _fields(doors: Doors, found: Document) -> tuple[Field, ...]:
-    """The fields of the form, with the services and the changes that there are."""
+async def _fields(request: Request, doors: Doors, found: Document) -> tuple[Field, ...]:
+    """The fields of the form, with the services and the changes that who asks may do something to."""
+    caller = caller_of(request)
     services = await asyncio.to_thread(load_services, doors.settings.config)
     folders = await asyncio.to_thread(plans.folders, doors.settings.changes)
-    mine = [each for each in folders if readable_by_caller(each.service)]
-    wanted = [each.name for each in mine if (each.backfill is not None) == (found["name"] == BACKFILL)]
-    names = [name for name in services if readable_by_caller(name)]
-    return fields(found["parameter_openapi_schema"], services=names, changes=wanted)
+    changes = [
+        each.name
+        for each in folders
+        if (each.backfill is not None) == (found["name"] == BACKFILL) and caller.may("operate", each.service)
+    ]
+    own = [name for name in services if caller.may("operate", name)]
+    return fields(found["parameter_openapi_schema"], services=own, changes=changes)
 
 
 def _name_to_type(found: Document, parameters: Document) -> str:

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
+from admin.access.caller import Caller, TheCaller
 from admin.doors import Doors, TheDoors
 from admin.pages import live, standing
 from admin.pages.outlook import Outlook, likeness, outlook
-from admin.pages.services import told_of_all
+from admin.pages.services import readable_services, said_of
 from admin.prefect_api import Document
 from admin.templating import page
 
@@ -23,23 +24,26 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-async def overview(request: Request, doors: TheDoors) -> Response:
+async def overview(request: Request, doors: TheDoors, caller: TheCaller) -> Response:
     """What runs, what waits, what has ended in the last seven days; the services and the jobs."""
-    now = live.region(request, "overview_live.html", moves=True, **await _moving(doors))
+    now = live.region(request, "overview_live.html", moves=True, **await _moving(doors, caller))
     if live.is_asked(request):
         return live.answer(request, now)
-    planned, jobs, services = await asyncio.gather(
-        doors.runs(states=["SCHEDULED"], limit=200), doors.jobs.all(), told_of_all(doors)
+    services = await readable_services(doors, caller)
+    planned, jobs = await asyncio.gather(
+        doors.runs(states=["SCHEDULED"], limit=200, readable=caller.readable), doors.jobs.all()
     )
-    return page(request, "overview.html", live=now.html, services=services, jobs=jobs, soon=_soon(planned))
+    told = await asyncio.gather(*(said_of(doors, name) for name in services))
+    told_of = list(zip(services, told, strict=True))
+    return page(request, "overview.html", live=now.html, services=told_of, jobs=jobs, soon=_soon(planned))
 
 
-async def _moving(doors: Doors) -> dict[str, Any]:
+async def _moving(doors: Doors, caller: Caller) -> dict[str, Any]:
     """What the live part shows."""
     since = datetime.now(UTC) - LONGEST
     on_the_way, ended = await asyncio.gather(
-        doors.runs(states=list(standing.NOW), since=since, limit=200),
-        doors.runs(states=list(standing.ENDED), limit=LIMIT),
+        doors.runs(states=list(standing.NOW), since=since, limit=200, readable=caller.readable),
+        doors.runs(states=list(standing.ENDED), limit=LIMIT, readable=caller.readable),
     )
     now, both = standing.runs_now(on_the_way), sorted([*on_the_way, *ended], key=_created, reverse=True)
     waits = standing.waiting(both)

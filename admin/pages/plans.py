@@ -31,7 +31,7 @@ class Folder:
 
     @property
     def service(self) -> str | None:
-        """The service that it is about; None where its file cannot be read."""
+        """The service that it is for; None while its file cannot be read."""
         return self.document.service if self.document else None
 
 

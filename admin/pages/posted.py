@@ -1,4 +1,4 @@
-"""What a form sent: its fields, the key by which a double click is one run, and why."""
+"""What a form sent: its fields, the key by which a double click is one run, and why somebody acts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
-from admin.access.caller import caller_of
+from admin.access.caller import Caller
 from admin.actions import Reason, Said, said_by
 from admin.prefect_api import Document
 from admin.templating import HEADERS, link
@@ -54,13 +54,12 @@ def key_of(fields: Posted, parameters: Document) -> str:
     return f"{key}-{hashlib.sha256(written.encode()).hexdigest()[:16]}"
 
 
-def who_says(request: Request, fields: Posted) -> Said:
-    """Who acts is who is signed in; the form says why. Raises InvalidInput when it does not."""
+def said(caller: Caller, fields: Posted) -> Said:
+    """Why somebody acts, in the name of who is signed in. Raises InvalidInput in words where it does not say why."""
     try:
-        reason = Reason(why=one(fields, "why"))
+        return said_by(caller, Reason(why=one(fields, "why")))
     except ValidationError:
         raise InvalidInput("The form does not say why.", expected="2 to 2,000 letters.") from None
-    return said_by(caller_of(request), reason)
 
 
 def go_to(request: Request, path: str) -> RedirectResponse:

@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
+from admin.access.caller import Caller, TheCaller
 from admin.doors import Doors, TheDoors
 from admin.markdown import to_html
 from admin.pages import live, standing
@@ -25,7 +26,7 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/pages/runs/{run_id}")
-async def one_run(request: Request, run_id: UUID, doors: TheDoors) -> Response:
+async def one_run(request: Request, run_id: UUID, doors: TheDoors, caller: TheCaller) -> Response:
     """A run as it stands; while it is on its way the page keeps up with it."""
     run = await doors.detail(run_id)
     moves = run["state"]["type"] in IN_FLIGHT
@@ -34,7 +35,7 @@ async def one_run(request: Request, run_id: UUID, doors: TheDoors) -> Response:
         "run_live.html",
         moves=moves,
         run=run,
-        outlook=await _outlook(doors, run) if moves else Outlook(),
+        outlook=await _outlook(doors, caller, run) if moves else Outlook(),
         asks=standing.asks(run),
         actions=possible(run),
         rehearsed=_rehearsed(run),
@@ -67,11 +68,11 @@ async def picture(run_id: UUID, doors: TheDoors) -> Response:
     return Response(records[-1]["picture_svg"], media_type="image/svg+xml", headers=PICTURE)
 
 
-async def _outlook(doors: Doors, run: Document) -> Outlook:
+async def _outlook(doors: Doors, caller: Caller, run: Document) -> Outlook:
     """How far it is, by its rows, or beside an earlier run of its job."""
     earlier = None
     if run["job"] and not run["backfill"]:
-        others = await doors.runs(job=run["job"], states=["COMPLETED"], limit=EARLIER)
+        others = await doors.runs(job=run["job"], states=["COMPLETED"], limit=EARLIER, readable=caller.readable)
         found = likeness(run, others)
         earlier = await doors.detail(UUID(found)) if found else None
     return outlook(run, earlier, datetime.now(UTC))

@@ -9,7 +9,7 @@ from datetime import datetime
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from admin.access.caller import readable_by_caller
+from admin.access.caller import Caller, TheCaller
 from admin.doors import Doors, TheDoors
 from admin.markdown import to_html
 from admin.pages import live, plans, standing
@@ -46,30 +46,32 @@ def words(trend: Trend, points: list[Point]) -> Words:
     return Words(f"{many} {'series' if many > 1 else 'route'}: {how}{spread}.", at)
 
 
+async def readable_services(doors: Doors, caller: Caller) -> list[str]:
+    """The services that who asks may see."""
+    return [name for name in await asyncio.to_thread(load_services, doors.settings.config) if caller.readable(name)]
+
+
 async def said_of(doors: Doors, service: str) -> Words:
     """A service's last measurement in words."""
     points = await doors.points(service, None)
     return words(await doors.trend(service, points), points)
 
 
-async def told_of_all(doors: Doors) -> list[tuple[str, Words]]:
-    """Every service that who asks may see, with its last measurement in words."""
-    known = await asyncio.to_thread(load_services, doors.settings.config)
-    names = [name for name in known if readable_by_caller(name)]
-    return list(zip(names, await asyncio.gather(*(said_of(doors, name) for name in names)), strict=True))
-
-
 @router.get("/pages/services")
-async def all_services(request: Request, doors: TheDoors) -> Response:
+async def all_services(request: Request, doors: TheDoors, caller: TheCaller) -> Response:
     """Every service with its last measurement."""
-    return page(request, "services.html", services=await told_of_all(doors))
+    services = await readable_services(doors, caller)
+    told = await asyncio.gather(*(said_of(doors, name) for name in services))
+    return page(request, "services.html", services=list(zip(services, told, strict=True)))
 
 
 @router.get("/pages/services/{service}")
-async def one_service(request: Request, service: str, doors: TheDoors) -> Response:
+async def one_service(request: Request, service: str, doors: TheDoors, caller: TheCaller) -> Response:
     """What its measured routes were like in the last 30 days, beside its changes; its last audit; its runs."""
     points = await doors.points(service, None)  # first: it knows whether there is such a service
-    runs = await doors.runs(service=service, states=[*standing.NOW, *standing.ENDED], limit=LIMIT)
+    runs = await doors.runs(
+        service=service, states=[*standing.NOW, *standing.ENDED], limit=LIMIT, readable=caller.readable
+    )
     region = live.region(request, "runs_live.html", moves=bool(standing.runs_now(runs)), runs=runs)
     if live.is_asked(request):
         return live.answer(request, region)
@@ -87,6 +89,6 @@ async def one_service(request: Request, service: str, doors: TheDoors) -> Respon
         report=Markup(to_html(trend_report(trend))),  # noqa: S704 - to_html lets no HTML of a text pass
         drawn_by=points[-1].run_id if points else "",
         audited=audited,
-        folders=[each for each in folders if each.service == service],
+        folders=[each for each in folders if each.document is not None and each.document.service == service],
         live=region.html,
     )

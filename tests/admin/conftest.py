@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from admin.access.caller import Caller
 from admin.app import create_app
 from tests.admin.made_up import MadeUp
-from tests.admin.signed_in import let_in
+from tests.admin.signed_in import ADMIN, let_in
 
 Ask = Callable[..., httpx.Response]
 
@@ -25,9 +26,14 @@ def made_up(tmp_path: Path) -> MadeUp:
 
 @pytest.fixture
 def ask(made_up: MadeUp) -> Ask:
-    """Ask the app for something: method, path, and what httpx takes besides."""
+    """Ask the app for something as an admin: method, path, and what httpx takes besides."""
+    return asking(made_up, ADMIN)
+
+
+def asking(made_up: MadeUp, caller: Caller) -> Ask:
+    """A way to ask the app, in somebody's name."""
     app = create_app()
-    let_in(app, made_up)
+    let_in(app, made_up, caller)
 
     async def asked(method: str, path: str, **more: Any) -> httpx.Response:
         async with httpx.AsyncClient(

@@ -229,6 +229,7 @@ class MadeUp:
         states: Any = (),
         since: datetime | None = None,
         limit: int = 0,
+        readable: Any = None,
     ) -> list[dict[str, Any]]:
         await asyncio.sleep(0)
         if self.away:
@@ -236,7 +237,8 @@ class MadeUp:
         self.asked.append((job, service, tuple(states)))
         every = [{**self.found, "planned": AT, "state": {**self.found["state"], "type": "SCHEDULED"}}]
         every += [self.found, *self.others]
-        return [run for run in every if run["state"]["type"] in states and job in (None, run["job"])]
+        found = [run for run in every if run["state"]["type"] in states and job in (None, run["job"])]
+        return [run for run in found if readable(run["service"])]
 
     async def trend(self, service: str, points: list[Point]) -> Trend:
         mark = Mark(at=NOW, change=EVIL, came_of_it="kept")

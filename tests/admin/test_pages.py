@@ -139,7 +139,7 @@ def test_a_change_whose_file_is_wrong(get: Get, made_up: MadeUp) -> None:
     (made_up.settings.changes / CHANGE / "change.toml").write_text(PLAN.replace("[migrate]", "[migrat]"))
     assert "migrat: unknown key" in get("/pages/changes").text
     page = get(f"/pages/changes/{CHANGE}").text
-    assert "Its file cannot be read." in page and "<button" not in page
+    assert "Its file cannot be read." in page and "/pages/jobs/ship-change" not in page
 
 
 def test_nothing_yet(get: Get, made_up: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 import httpx
 import pytest
 
+from admin.access.caller import Caller
 from admin.app import create_app
 from admin.problems import Conflict
-from tests.admin.conftest import Ask
+from slipway.access import Grant, Role
+from tests.admin.conftest import Ask, asking
 from tests.admin.made_up import AT, CHANGE, EVIL, ID, STARTED, MadeUp
 from tests.admin.signed_in import let_in
 
 KEY = "a-key-of-a-form"
 WAITS = {"type": "PAUSED", "name": "Suspended", "message": ""}
-WHO = {"why": "it looks right", "key": KEY}
+WHY = {"why": "it looks right", "key": KEY}
 
 
 def test_a_form_starts_a_run(ask: Ask, made_up: MadeUp) -> None:
@@ -115,9 +117,9 @@ def test_an_approval_is_answered_on_a_page(ask: Ask, made_up: MadeUp, word: str)
     run_of(made_up, "ship-change", WAITS)
     assert f'href="/pages/runs/{ID}/{word}"' in ask("GET", f"/pages/runs/{ID}").text
     assert "What will happen" in ask("GET", f"/pages/runs/{ID}/{word}").text
-    missing = ask("POST", f"/pages/runs/{ID}/{word}", data={"why": "", "key": KEY})
-    assert missing.status_code == 422 and "does not say why" in missing.text and 'value="Grace"' in missing.text
-    answer = ask("POST", f"/pages/runs/{ID}/{word}", data=WHO)
+    missing = ask("POST", f"/pages/runs/{ID}/{word}", data={"by": "Grace", "why": " ", "key": KEY})
+    assert missing.status_code == 422 and "does not say why" in missing.text
+    answer = ask("POST", f"/pages/runs/{ID}/{word}", data=WHY)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/pages/runs/{ID}")
     said = {"approved": word == "approve", "by": "ada", "why": "it looks right"}
     assert made_up.prefect.told == [("resume", str(ID), said)]
@@ -128,11 +130,11 @@ def test_a_cancel_after_the_migration_asks_for_the_name(ask: Ask, made_up: MadeU
     steps = [{"name": "migrate", "state": {"type": "RUNNING", "name": "Running"}, "started": AT, "seconds": 1.0}]
     run_of(made_up, "ship-change", {"type": "RUNNING", "name": "Running", "message": ""}, steps=steps)
     assert "goes all the way back" in ask("GET", f"/pages/runs/{ID}/cancel").text
-    refused = ask("POST", f"/pages/runs/{ID}/cancel", data={**WHO, "confirm": "shop"})
+    refused = ask("POST", f"/pages/runs/{ID}/cancel", data={**WHY, "confirm": "shop"})
     assert refused.status_code == 422 and "is another one" in refused.text and not made_up.prefect.told
-    assert ask("POST", f"/pages/runs/{ID}/cancel", data={**WHO, "confirm": CHANGE}).status_code == 303
+    assert ask("POST", f"/pages/runs/{ID}/cancel", data={**WHY, "confirm": CHANGE}).status_code == 303
     assert made_up.prefect.told == [
-        ("cancel", str(ID), "Grace: it looks right"),
+        ("cancel", str(ID), "ada: it looks right"),
         ("set_state", str(ID), "CANCELLING"),
     ]
 
@@ -142,10 +144,10 @@ def test_a_backfill_is_paused_and_goes_on(ask: Ask, made_up: MadeUp) -> None:
     state, rows = {"type": "RUNNING", "name": "Running", "message": ""}, made_up.found["backfill"]
     run_of(made_up, "backfill", state)
     made_up.found["backfill"] = {**rows, "held_because": ""}
-    assert ask("POST", f"/pages/runs/{ID}/pause", data=WHO).status_code == 303
-    assert ask("POST", f"/pages/runs/{ID}/resume", data=WHO).status_code == 409
+    assert ask("POST", f"/pages/runs/{ID}/pause", data=WHY).status_code == 303
+    assert ask("POST", f"/pages/runs/{ID}/resume", data=WHY).status_code == 409
     made_up.found["backfill"] = {**rows, "held_because": "paused by Ada: rush hour"}
-    assert ask("POST", f"/pages/runs/{ID}/resume", data=WHO).status_code == 303
+    assert ask("POST", f"/pages/runs/{ID}/resume", data=WHY).status_code == 303
     assert [told[0] for told in made_up.prefect.told] == ["pause", "end pause"]
 
 
@@ -166,6 +168,40 @@ def test_a_failed_run_is_started_again(ask: Ask, made_up: MadeUp) -> None:
         assert ask("POST", f"/pages/runs/{ID}/retry", data={"key": KEY}).status_code == 303
     (job, parameters, first), (*_, second) = made_up.jobs.started
     assert (job, parameters) == ("measure-service", {"change": CHANGE}) and first == second
+
+
+def in_the_name_of(made_up: MadeUp, role: Role, *services: str) -> Ask:
+    """A way to ask as somebody with a role for some services, or for all."""
+    return asking(made_up, Caller("grace", "token", (Grant(role=role, services=services or None),)))
+
+
+def test_a_viewer_sees_no_buttons(made_up: MadeUp) -> None:
+    """What one may not do is not offered, on no page; and what is sent all the same is refused."""
+    ask = in_the_name_of(made_up, "viewer")
+    run_of(made_up, "ship-change", WAITS)
+    for path in (f"/pages/runs/{ID}", f"/pages/changes/{CHANGE}", "/pages/jobs/warm-up", "/pages/services/shop"):
+        page = ask("GET", path)
+        assert page.status_code == 200 and 'class="button' not in page.text, path
+        assert re.findall(r'<form method="post" action="([^"]*)"', page.text) == ["/pages/sign-out"], path
+    assert "for those who may approve shop" in ask("GET", f"/pages/runs/{ID}/approve").text
+    assert ask("POST", f"/pages/runs/{ID}/approve", data=WHY).status_code == 403
+    assert not made_up.prefect.told
+
+
+def test_an_operator_approves_nothing(made_up: MadeUp) -> None:
+    """The buttons of a run are those of one's own rights."""
+    ask = in_the_name_of(made_up, "operator")
+    run_of(made_up, "ship-change", WAITS)
+    page = ask("GET", f"/pages/runs/{ID}").text
+    assert f"{ID}/cancel" in page and f"{ID}/approve" not in page
+
+
+def test_a_change_of_a_service_that_is_not_ones_own(made_up: MadeUp) -> None:
+    """It is in no list, and the page that would confirm a start tells nothing of it."""
+    ask = in_the_name_of(made_up, "operator", "bakery")
+    assert CHANGE not in ask("GET", "/pages/changes").text
+    answer = ask("POST", "/pages/jobs/ship-change", data={"key": KEY, "p.change": CHANGE})
+    assert answer.status_code == 403 and "may not operate shop" in answer.text and "0008" not in answer.text
 
 
 def test_mounted_below_another_app(made_up: MadeUp) -> None:

@@ -16,13 +16,6 @@ COMING = {  # requests that are planned, and have their line already
     ("POST", "/runs/{run_id}/retry"),
     ("GET", "/runs/{run_id}/logs"),
     ("GET", "/runs/{run_id}/events"),
-    ("POST", "/pages/jobs/{job}"),
-    ("GET", "/pages/changes"),
-    ("GET", "/pages/changes/{change}"),
-    *(
-        ("POST", f"/pages/runs/{{run_id}}/{action}")
-        for action in ("cancel", "pause", "resume", "retry", "rollback", "approve", "reject")
-    ),
 }
 
 
