@@ -65,7 +65,9 @@ def _by_steps(run: Document, earlier: Document, step: str, now: datetime) -> Out
     whole = sum(took.values())
     if not whole:
         return Outlook(step, to_come=to_come)
-    return Outlook(step, done=min(1.0, max(0.0, (whole - left) / whole)), eta_s=left, to_come=to_come)
+    waits = run["state"]["type"] == "PAUSED"  # for a person, and nobody knows how long
+    done = min(1.0, max(0.0, (whole - left) / whole))
+    return Outlook(step, done=done, eta_s=None if waits else left, to_come=to_come)
 
 
 def _running_for(step: Document, now: datetime) -> float:

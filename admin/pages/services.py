@@ -39,11 +39,16 @@ def words(trend: Trend, points: list[Point]) -> Words:
     if slower := [series.sentence for series in trend.series if series.drifted]:
         return Words(" ".join(slower), at, drifted=True)
     fast = sorted(point.median_ms for point in points if point.at == at and point.median_ms is not None)
-    spread = f", medians {fast[0]:.3g} to {fast[-1]:.3g} ms" if fast else ", without a good answer"
+    spread = _spread(fast) if fast else ", without a good answer"
     known = sum(series.baseline_ms is not None for series in trend.series)
     how = "as before" if known == len(trend.series) else "no baseline yet" if not known else f"{known} as before"
     many = len(trend.series)
     return Words(f"{many} {'series' if many > 1 else 'route'}: {how}{spread}.", at)
+
+
+def _spread(medians: list[float]) -> str:
+    low, high = f"{medians[0]:.3g}", f"{medians[-1]:.3g}"
+    return f", median {low} ms" if low == high else f", medians {low} to {high} ms"
 
 
 async def readable_services(doors: Doors, caller: Caller) -> list[str]:

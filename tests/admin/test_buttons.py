@@ -93,12 +93,14 @@ def test_who_may_do_what() -> None:
 
 
 def test_how_far_by_an_earlier_run() -> None:
-    """Its steps tell which are to come, and their times how long that may take; a late step adds nothing."""
+    """Its steps tell which are to come, and their times how long that may take, but not while a person is asked."""
     earlier = run("ship-change", "COMPLETED", "Kept", step("a"), step("b", seconds=30), step("c", seconds=60))
     now = run("ship-change", "RUNNING", "", step("a"), step("b", "RUNNING", ago=10))
     assert outlook(now, earlier, NOW) == Outlook("b", "", 0.2, 80.0, ("c",))
     late = run("ship-change", "RUNNING", "", step("a"), step("b", "RUNNING", ago=500))
     assert outlook(late, earlier, NOW).eta_s == 60
+    waits = run("ship-change", "PAUSED", "Suspended", step("a"))
+    assert outlook(waits, earlier, NOW) == Outlook("", "", 0.1, None, ("b", "c"))
 
 
 def test_how_far_by_rows() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from bench.browser import chromium
 from tests.admin.made_up import CHANGE, STARTED, MadeUp
 from tests.admin.scenes import BY_IDS, lively, run
 from tests.admin.serving import served
-from tests.browser import DESK, PHONE, chromium, keep_picture, violations, wider_than_the_window
+from tests.browser import DESK, PHONE, keep_picture, violations, wider_than_the_window
 
 PAGES = {
     "overview": "/",
