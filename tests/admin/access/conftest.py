@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 from pydantic_core import to_json
+from sqlalchemy import URL
 
 from admin.access.access import Access
 from admin.app import create_app
@@ -21,6 +23,7 @@ from admin.limits import Rate
 from admin.listing import Page
 from admin.problems import NotFound
 from admin.read_model import Wanted
+from deployments.postgres import create_database, drop_database, url_on
 from slipway.access import Grant, utc_now
 from slipway.adapters.access import passwords
 from slipway.adapters.store import Outcome, Store
@@ -161,12 +164,37 @@ def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     _hashed.clear()
 
 
+@pytest.fixture(scope="session")
+def template(postgres: URL) -> Iterator[str]:
+    """A database with our tables, to be copied for each test."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    create_database(postgres, name)
+    store = Store(url_on(postgres, name))
+    store.create_tables()
+    store.close()
+    yield name
+    drop_database(postgres, name)
+
+
 @pytest.fixture
-def world(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def database(postgres: URL, template: str) -> Iterator[str]:
+    """The URL of an empty store of the test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    create_database(postgres, name, template=template)
+    yield url_on(postgres, name)
+    drop_database(postgres, name)
+
+
+@pytest.fixture(scope="session")
+def app() -> FastAPI:
+    """The app; whom it lets in and what is behind it is another world's in each test."""
+    return create_app()
+
+
+@pytest.fixture
+def world(app: FastAPI, tmp_path: Path, database: str) -> Iterator[World]:
     """The app over an empty store."""
     store, clock = Store(database), Clock()
-    store.create_tables()
-    app = create_app()
     app.state.doors = Doors(tmp_path, store)
     app.state.access = Access(store, Settings(), clock)
     app.state.rate = Rate(Settings().triggers_per_minute)
