@@ -149,6 +149,14 @@ class Run(RunLine):
     age_s: float
 
 
+class Event(BaseModel):
+    """One server-sent event of a run; a stream also has comments, as signs of life."""
+
+    id: str = Field(description="what Last-Event-ID goes on from")
+    event: Literal["run", "change", "resync", "end"]
+    data: str
+
+
 class LogLine(BaseModel):
     """A line of a run's log."""
 
