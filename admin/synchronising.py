@@ -10,10 +10,22 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from admin.events import Change, changes_of
 from admin.prefect_api import MOST, Document, Prefect
-from admin.read_model import IN_FLIGHT, MOST_RUNS, WINDOW, Key, ReadModel, key_of, micros, moment_of
+from admin.read_model import (
+    IN_FLIGHT,
+    MOST_RUNS,
+    NEWEST,
+    OVER,
+    WINDOW,
+    Key,
+    ReadModel,
+    key_of,
+    micros,
+    moment_of,
+)
 from admin.subscription import LOST, subscribed
 from slipway.errors import Unavailable
 
@@ -23,6 +35,7 @@ SOON_S = 2.0  # after a connection, as Prefect does not say when a subscription 
 WHOLE_EVERY_S = 600.0  # everything anew, for what was deleted
 MARGIN = timedelta(minutes=1)  # of clocks that differ
 STEPS_OF = 50  # runs in one request
+LATELY = 200  # runs that people look at first
 FAILED = (Unavailable, ValueError, KeyError, TypeError)
 log = logging.getLogger("slipway.admin")
 
@@ -112,8 +125,10 @@ class Synchroniser:
                 self._model.forget(known.key[1])
 
     async def _read_steps(self) -> None:
-        """Read the steps of what runs; those that are known stay good until all have been read."""
-        running = [known.key[1] for known in self._model.having(*IN_FLIGHT)]
+        """Read the steps of what runs, and of what ended lately; those that are known stay good until all have been read."""
+        newest = [known for known in islice(self._model.below(NEWEST), LATELY) if not known.steps_final]
+        ended = [known for known in newest if known.run["state"]["type"] in OVER]
+        running = [known.key[1] for known in [*self._model.having(*IN_FLIGHT), *ended]]
         steps: dict[str, list[Document]] = {run_id: [] for run_id in running}
         for some in _in_parts(running, STEPS_OF):
             for step in await self._prefect.steps(some):
