@@ -161,7 +161,7 @@ class Synchroniser:
             try:
                 async with subscribed(self._prefect.api_url, self._prefect.auth, self._beat) as events:
                     self.connected, pause = True, 0.5
-                    self._resync_soon()
+                    self.soon()
                     async for event in events:
                         self._take(changes_of(event))
             except LOST as error:
@@ -178,7 +178,7 @@ class Synchroniser:
         if change is None:
             return
         if change.kind == "job":
-            self._resync_soon()
+            self.soon()
         elif change.kind == "step":
             self._model.take_steps(change.run_id, [change.body])
         else:
@@ -186,7 +186,8 @@ class Synchroniser:
             self._changed[change.run_id] = 0
             self._some_changed.set()
 
-    def _resync_soon(self) -> None:
+    def soon(self) -> None:
+        """Read the state at once; until that is done nothing is said to be as of now."""
         self._in_step = False
         self._now.set()
 
@@ -221,7 +222,7 @@ class Synchroniser:
                         self._changed[run["id"]] = some[run["id"]] + 1
                         self._some_changed.set()
             except FAILED:
-                self._resync_soon()
+                self.soon()
             await asyncio.sleep(BATCH_EVERY_S)
 
 
