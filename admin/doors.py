@@ -17,6 +17,7 @@ from admin.problems import NotFound
 from admin.runs import detail, summary
 from slipway.adapters.access.asked import Asked
 from slipway.adapters.attempts import Attempts
+from slipway.adapters.audits import Audits, LastAudit
 from slipway.adapters.history import History
 from slipway.adapters.shipments import Shipments
 from slipway.adapters.store import Outcome, Store
@@ -39,7 +40,9 @@ class Doors:
         self.attempts = Attempts(self.store)
         self.history = History(self.store)
         self.shipments = Shipments(self.store)
+        self.audits = Audits(self.store)
         self.jobs = Jobs(self.prefect, settings, Asked(self.store))
+        self.prefect_ui = settings.prefect_ui_url or prefect_url.rstrip("/").removesuffix("/api")
 
     async def run(self, run_id: UUID) -> Document:
         """One run. Raises NotFound."""
@@ -76,6 +79,15 @@ class Doors:
             since=since or datetime.now(UTC) - WINDOW,
         )
         return [summary(run, names) for run in found if readable is None or readable(service_of(run))]
+
+    async def logs(self, run_id: UUID, *, limit: int = 200) -> list[Document]:
+        """The last lines of a run's log, the oldest of them first: when, how grave, what."""
+        lines = await self.prefect.logs(str(run_id), limit=limit)
+        return [{"at": line["timestamp"], "level": line["level"], "message": line["message"]} for line in lines]
+
+    async def audited(self, service: str) -> LastAudit | None:
+        """The last audit of a service, or None."""
+        return await asyncio.to_thread(self.audits.last, service)
 
     async def left_by(self, run_id: UUID) -> list[Outcome]:
         """What the steps of a run left behind."""

@@ -100,6 +100,12 @@ class Prefect:
         found: list[Document] = (await self._send("POST", "/task_runs/filter", body)).json()
         return found
 
+    async def logs(self, run_id: str, *, limit: int) -> list[Document]:
+        """The last lines that a flow run has logged, the oldest of them first."""
+        body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_DESC", "limit": limit}
+        found: list[Document] = (await self._send("POST", "/logs/filter", body)).json()
+        return found[::-1]
+
     async def _send(
         self, method: str, path: str, body: Document | None = None, *, missing_is_fine: bool = False
     ) -> httpx.Response:

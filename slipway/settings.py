@@ -94,6 +94,7 @@ class Settings(BaseModel):
     changes: Path = Path("changes")
     database_url: str = ""  # Slipway's own store, SQLAlchemy form with the driver
     admin_url: str = ""
+    prefect_ui_url: str = ""  # where people open Prefect's pages; without it PREFECT_API_URL tells
     home: Path = Path(".slipway")
     token: str = Field(default="", repr=False)  # what the command `slipway` shows at the admin service
     hosts: str = "127.0.0.1,localhost"  # the names that the admin service answers to

@@ -70,7 +70,7 @@ async def _body(request: Request) -> bytes:
 async def _field(request: Request, body: bytes) -> str:
     """The token in a form; empty where it has none, or more than one."""
     try:
-        async with Request(request.scope, _replayed(body, request.receive)).form(max_fields=200) as form:
+        async with Request(request.scope, _replayed(body, request.receive)).form(max_files=0, max_fields=1_000) as form:
             found = form.getlist(FIELD)
     except HTTPException:  # it is no form
         return ""

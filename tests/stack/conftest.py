@@ -1,5 +1,6 @@
 """The whole embedded stack once a session, and the three example changes shipped through it in their order."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -58,11 +59,23 @@ def said() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, changes: Path, config: Path, said: list[str]) -> Iterator[Stack]:
+def own_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder from which the worker can import flows that a test adds."""
+    return tmp_path_factory.mktemp("own_code")
+
+
+@pytest.fixture(scope="session")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, changes: Path, config: Path, own_code: Path, said: list[str]
+) -> Iterator[Stack]:
     """PostgreSQL, Prefect, worker, admin service, shop and cache, as `make demo` starts them."""
     home = tmp_path_factory.mktemp("stack")
-    with Stack(home, changes=changes, fresh=True, say=said.append, durable=False, config=config) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join([str(own_code), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+        )
+        with Stack(home, changes=changes, fresh=True, say=said.append, durable=False, config=config) as running:
+            yield running
 
 
 @pytest.fixture(scope="session")

@@ -16,18 +16,6 @@ COMING = {  # requests that are planned, and have their line already
     ("POST", "/runs/{run_id}/retry"),
     ("GET", "/runs/{run_id}/logs"),
     ("GET", "/runs/{run_id}/events"),
-    ("GET", "/pages/jobs"),
-    ("POST", "/pages/jobs/{job}"),
-    ("GET", "/pages/services"),
-    ("GET", "/pages/runs/{run_id}/logs"),
-    ("GET", "/pages/changes"),
-    ("GET", "/pages/changes/{change}"),
-    ("GET", "/pages/changes/{change}/picture.svg"),
-    *(
-        (method, f"/pages/runs/{{run_id}}/{action}")
-        for method in ("GET", "POST")
-        for action in ("cancel", "pause", "resume", "retry", "rollback", "approve", "reject")
-    ),
 }
 
 
