@@ -103,10 +103,10 @@ NEEDS: tuple[Need, ...] = (
     _read("/pages/changes", Scope.ANY, "changes"),
     _read("/pages/changes/{change}", Scope.CHANGE, "page of a change"),
     _read("/pages/changes/{change}/picture.svg", Scope.CHANGE, "picture of a change"),
-    *(_read(f"/pages/runs/{{run_id}}/{action}", Scope.RUN, f"page to {action}") for action, _ in ACTIONS),
     *(
-        _act(f"/pages/runs/{{run_id}}/{action}", right, Scope.RUN, f"{action} run", by_another=action == "approve")
+        Need(method, f"/pages/runs/{{run_id}}/{action}", right, Scope.RUN, f"{action} run", action == "approve")
         for action, right in ACTIONS
+        for method in ("GET", "POST")  # a page that says what will happen, and its button
     ),
     Need("GET", "/access/log", "administer", Scope.ALL, "access log"),
     Need("GET", "/pages/access", "administer", Scope.ALL, "access page"),

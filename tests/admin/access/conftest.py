@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,11 +14,15 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
+from pydantic_core import to_json
 from sqlalchemy import URL
 
 from admin.access.access import Access
 from admin.app import create_app
+from admin.limits import Rate
+from admin.listing import Page
 from admin.problems import NotFound
+from admin.read_model import Wanted
 from deployments.postgres import create_database, drop_database, url_on
 from slipway.access import Grant, utc_now
 from slipway.adapters.access import passwords
@@ -37,6 +41,8 @@ CHANGE = (Path(__file__).parents[3] / "changes" / "refresh-catalogue" / "change.
 class Doors:
     """Two runs of two services, as Prefect would tell them."""
 
+    age_s = 0.0
+
     def __init__(self, folder: Path, store: Store) -> None:
         self.settings = Settings(config=folder / "slipway.toml", changes=folder / "changes")
         self.store = store
@@ -51,8 +57,18 @@ class Doors:
             raise NotFound(f"There is no run {run_id}.", expected="The id of a run.")
         return {"id": str(run_id), "tags": [f"service:{self.services[run_id]}"], "parameters": {}}
 
-    async def runs(self, *, readable: Callable[[str | None], bool], **_: Any) -> list[dict[str, Any]]:
-        return [{"id": str(run), "service": service} for run, service in self.services.items() if readable(service)]
+    async def detail(self, run_id: UUID) -> dict[str, Any]:
+        return {**await self.run(run_id), "service": self.services[run_id]}
+
+    async def page(self, wanted: Wanted, **_: Any) -> Page:
+        """The runs that who asks may see."""
+        assert wanted.readable is not None
+        shown = [{"id": str(run), "service": found} for run, found in self.services.items() if wanted.readable(found)]
+        return Page(shown, [to_json(run) for run in shown], None)
+
+    @property
+    def as_of(self) -> datetime:
+        return utc_now()
 
     async def left_by(self, run_id: UUID) -> list[Outcome]:
         return self.store.outcomes_of(str(run_id))
@@ -181,6 +197,7 @@ def world(app: FastAPI, tmp_path: Path, database: str) -> Iterator[World]:
     store, clock = Store(database), Clock()
     app.state.doors = Doors(tmp_path, store)
     app.state.access = Access(store, Settings(), clock)
+    app.state.rate = Rate(Settings().triggers_per_minute)
     made = World(app, app.state.access, clock, store)
     yield made
     for browser in made.browsers:
