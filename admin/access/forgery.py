@@ -10,17 +10,11 @@ from starlette.requests import Request
 from starlette.types import Message, Receive
 
 from admin.access.caller import Caller
-from admin.problems import Forbidden, Refusal
+from admin.problems import Forbidden, TooLarge
 
 FIELD, HEADER = "csrf", "x-csrf-token"
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 LONGEST = 65_536  # bytes of a form
-
-
-class TooLarge(Refusal):
-    """A body is larger than it may be."""
-
-    status = 413
 
 
 async def refuse_forged(request: Request, caller: Caller | None) -> Receive:
