@@ -36,7 +36,7 @@ class Jobs:
         self._switches = switches
         self._asked: list[Document] | None = None
         self._asked_at = 0.0
-        self._asking: Once[list[Document]] = Once(0.0)
+        self._asking: Once[list[Document]] = Once(0.0, 0)
         self._disabled: Once[dict[str, Disabled]] = Once(1.0)
         self._known_disabled: dict[str, Disabled] = {}
         self._unanswered: dict[str, tuple[float, str]] = {}
