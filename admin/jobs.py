@@ -60,6 +60,10 @@ class Jobs:
         """Job names by deployment id, as Prefect has them now."""
         return {job["id"]: job["name"] for job in await self._read()}
 
+    def known_names(self) -> dict[str, str]:
+        """Job names by deployment id, as far as they have been read."""
+        return {job["id"]: job["name"] for job in self._asked or []}
+
     async def find(self, name: str) -> Document:
         """The deployment of a job. Raises NotFound."""
         jobs = {job["name"]: job for job in await self._deployments()}
