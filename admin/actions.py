@@ -13,8 +13,10 @@ from admin.jobs import BACKFILL
 from admin.prefect_api import Document, Prefect
 from admin.problems import Conflict
 from slipway.adapters.attempts import Attempts
+from slipway.errors import Unavailable
 
 OVER = ("COMPLETED", "FAILED", "CANCELLED")
+FOR_A_PERSON = ("Frozen", "GaveUp", "RollBackFailed")
 NOT_STARTED = ("SCHEDULED", "PAUSED")  # no process is there to stop by itself
 
 
@@ -66,6 +68,22 @@ async def resume(attempts: Attempts, run: Document) -> None:
     """Let a paused run go on. Raises Conflict for one that is not paused."""
     if not await asyncio.to_thread(attempts.end_pause, run["id"]):
         raise Conflict(f"Run {run['id']} is not paused.", expected="A run that somebody paused.")
+
+
+def check_retry(run: Document) -> None:
+    """Raise Conflict for a run, as its detail, that is not over, belongs to no job, or that a person has to look at first."""
+    state, failures = run["state"], run["failures"]
+    if state["type"] not in OVER or run["job"] is None:
+        raise Conflict(f"Run {run['id']} is {state['name']}.", expected="A run of a job that is over.")
+    if run["missing"]:
+        raise Unavailable("What the run left behind cannot be read just now.", expected="A store that answers.")
+    unsafe = [failure["step"] for failure in failures if not failure["retry_is_safe"]]
+    if unsafe or state["name"] in FOR_A_PERSON:
+        because = f"{unsafe[0]} must not be repeated" if unsafe else f"it ended as {state['name']}"
+        raise Conflict(
+            f"Run {run['id']} cannot be retried: {because} before a person has looked.",
+            expected="A run whose failures say that a retry is safe.",
+        )
 
 
 async def answer(prefect: Prefect, run: Document, said: Said, *, approved: bool) -> None:

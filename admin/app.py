@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from admin import pages, problems
+from admin import answers, pages, problems
 from admin.access import entry, people
 from admin.access.access import Access
 from admin.access.guard import Guard
 from admin.doors import Doors
+from admin.limits import BodyLimit, Rate
 from admin.routes import acting, health, jobs, runs, services
 from slipway.settings import Settings
 
@@ -25,13 +26,16 @@ def create_app() -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.doors = Doors(settings, os.environ["PREFECT_API_URL"])
+        auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
+        app.state.doors = Doors(settings, os.environ["PREFECT_API_URL"], auth)
         app.state.access = Access(app.state.doors.store, settings)
+        app.state.rate = Rate(settings.triggers_per_minute)
+        app.state.doors.start()
         yield
-        await app.state.doors.prefect.close()
-        app.state.doors.store.close()
+        await app.state.doors.close()
 
-    app = FastAPI(title="Slipway", description=ABOUT, lifespan=lifespan)
+    app = FastAPI(title="Slipway", description=ABOUT, lifespan=lifespan, responses=answers.EVERYWHERE)
+    app.add_middleware(BodyLimit)
     problems.install(app, pages.problem_page)
     for routes in (health, jobs, runs, services, acting):
         app.include_router(routes.router)

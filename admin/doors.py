@@ -3,53 +3,96 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Request
 
-from admin.access.services import service_of
+from admin.details import Detail, Details
 from admin.jobs import Jobs
+from admin.listing import Listing, Page
+from admin.logs import Logs
+from admin.once import Once
 from admin.prefect_api import Document, Prefect
 from admin.problems import NotFound
-from admin.runs import detail, summary
+from admin.read_model import NEWEST, ReadModel, Wanted
+from admin.streams import Streams
+from admin.synchronising import Synchroniser
 from slipway.adapters.access.asked import Asked
 from slipway.adapters.attempts import Attempts
 from slipway.adapters.audits import Audits, LastAudit
 from slipway.adapters.history import History
 from slipway.adapters.shipments import Shipments
 from slipway.adapters.store import Outcome, Store
+from slipway.adapters.switches import Switches
+from slipway.errors import SlipwayError
 from slipway.history import Point, Trend
 from slipway.service import load_services
 from slipway.settings import Settings
 from slipway.steps.history import SHOWN_FOR, trend_of
 
-WINDOW = timedelta(days=7)
+LOADED_WITHIN_S = 5.0
 Readable = Callable[[str | None], bool]  # whether who asks may see what belongs to a service
 
 
 class Doors:
-    """What the requests share: Prefect, our store, the jobs."""
+    """What the requests share: Prefect, our store, the jobs, and the read model that lists and details come from."""
 
-    def __init__(self, settings: Settings, prefect_url: str) -> None:
+    def __init__(self, settings: Settings, prefect_url: str, prefect_auth: str = "") -> None:
         self.settings = settings
-        self.prefect = Prefect(prefect_url)
+        self.prefect = Prefect(prefect_url, prefect_auth)
         self.store = Store(settings.database_url)
         self.attempts = Attempts(self.store)
         self.history = History(self.store)
         self.shipments = Shipments(self.store)
         self.audits = Audits(self.store)
-        self.jobs = Jobs(self.prefect, settings, Asked(self.store))
+        self.jobs = Jobs(self.prefect, settings, Asked(self.store), Switches(self.store))
         self.prefect_ui = settings.prefect_ui_url or prefect_url.rstrip("/").removesuffix("/api")
+        self.model = ReadModel()
+        self.synchroniser = Synchroniser(self.prefect, self.model, self.jobs.names)
+        self.details = Details(self.model, self.prefect, self.store)
+        self.listing = Listing(self.model, self.prefect)
+        self.streams = Streams(self.details)
+        self.lines = Logs(self.prefect)
+        self._missing: Once[list[str]] = Once(1.0)
+
+    def start(self) -> None:
+        """Begin to keep the read model in step; safe to repeat."""
+        self.synchroniser.start()
+
+    async def close(self) -> None:
+        """End what runs in the background, and close the connections."""
+        await self.streams.close()
+        await self.synchroniser.close()
+        await self.prefect.close()
+        self.store.close()
+
+    @property
+    def as_of(self) -> datetime:
+        """The time as of which the read model is known to be as Prefect."""
+        return self.model.as_of
+
+    @property
+    def age_s(self) -> float:
+        """How old that is, in seconds. Raises Unavailable while nothing is known yet."""
+        return self.model.age_s
 
     async def run(self, run_id: UUID) -> Document:
-        """One run. Raises NotFound."""
+        """One run as Prefect has it now; who acts on a run reads it here before and after. Raises NotFound, Unavailable."""
         run = await self.prefect.run(str(run_id))
         if run is None:
             raise NotFound(f"There is no run {run_id}.", expected="The id of a run, as GET /runs lists them.")
+        self.saw(run)
         return run
+
+    def saw(self, run: Document) -> None:
+        """Take what Prefect has just answered into the read model: who has acted sees it at once."""
+        if run.get("deployment_id") in self.model.names:
+            self.model.put(run)
+        self.details.expire(run["id"])
 
     async def names(self) -> dict[str, str]:
         """The jobs' names by the ids of their deployments."""
@@ -69,21 +112,58 @@ class Doors:
 
         Those of services that `readable` refuses are left out.
         """
-        names = await self.names()
-        wanted = [(await self.jobs.find(job))["id"]] if job else list(names)
-        found = await self.prefect.runs(
-            deployments=wanted,
-            limit=limit,
-            states=list(states) or None,
-            tags=[f"service:{service}"] if service else None,
-            since=since or datetime.now(UTC) - WINDOW,
-        )
-        return [summary(run, names) for run in found if readable is None or readable(service_of(run))]
+        wanted = Wanted(job, tuple(states), service, readable)
+        return (await self.page(wanted, limit=limit, since=since)).runs
 
-    async def logs(self, run_id: UUID, *, limit: int = 200) -> list[Document]:
-        """The last lines of a run's log, the oldest of them first: when, how grave, what."""
-        lines = await self.prefect.logs(str(run_id), limit=limit)
-        return [{"at": line["timestamp"], "level": line["level"], "message": line["message"]} for line in lines]
+    async def page(self, wanted: Wanted, *, limit: int, since: datetime | None = None, cursor: str = "") -> Page:
+        """A page of runs. Raises NotFound for an unknown job, InvalidInput for a cursor, Unavailable."""
+        await self._loaded()
+        if wanted.job is not None and wanted.job not in self.model.names.values():
+            await self.jobs.find(wanted.job)
+        return await self.listing.page(wanted, limit=limit, since=since, cursor=cursor)
+
+    async def changes(self, run_id: UUID, last_id: str | None = None) -> AsyncIterator[bytes]:
+        """What happens to a run, as server-sent events, until it is over. Raises NotFound, Unavailable."""
+        await self._loaded()
+        return await self.streams.open(str(run_id), last_id)
+
+    async def logs(self, run_id: UUID, *, after: str = "", limit: int = 200) -> Document:
+        """Lines of a run's log behind a cursor. Raises NotFound, InvalidInput for a cursor, Unavailable."""
+        await self.details.run(str(run_id))
+        return await self.lines.of(str(run_id), after=after, limit=limit)
+
+    async def last_logs(self, run_id: UUID, *, limit: int = 200) -> list[Document]:
+        """The last lines of a run's log, the oldest of them first. Raises NotFound, Unavailable."""
+        await self.details.run(str(run_id))
+        return await self.lines.last(str(run_id), limit=limit)
+
+    async def seen_its_end(self, run_id: UUID, last_id: str) -> bool:
+        """Whether a run is over, and this is the id of the last change of it. Raises NotFound, Unavailable."""
+        return bool(last_id) and (await self.full(run_id)).final and self.streams.is_last(str(run_id), last_id)
+
+    async def missing(self) -> list[str]:
+        """What does not answer, in words; asked once a second at most."""
+        return await self._missing.get(None, self._find_missing)
+
+    async def _find_missing(self) -> list[str]:
+        async def told(check: Awaitable[object]) -> str:
+            try:
+                await check
+            except SlipwayError as error:
+                return error.failed
+            return ""
+
+        checks = (self.prefect.ready(), asyncio.to_thread(self.store.ping), self._loaded())
+        return [words for words in await asyncio.gather(*map(told, checks)) if words]
+
+    async def _loaded(self) -> None:
+        """Return once there is something to answer from. Raises Unavailable when Prefect could not be read yet."""
+        if self.model.whole_from == NEWEST:
+            self.start()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOADED_WITHIN_S):
+                    await self.synchroniser.tried.wait()
+            _ = self.age_s
 
     async def audited(self, service: str) -> LastAudit | None:
         """The last audit of a service, or None."""
@@ -105,10 +185,13 @@ class Doors:
         return await asyncio.to_thread(self.history.of, service, since or datetime.now(UTC) - SHOWN_FOR)
 
     async def detail(self, run_id: UUID) -> Document:
-        """One run with everything that is known of it. Raises NotFound."""
-        run = await self.run(run_id)
-        steps, left = await asyncio.gather(self.prefect.steps(str(run_id)), self.left_by(run_id))
-        return detail(run, steps, left, await self.names())
+        """One run with everything that is known of it; read only, as others see it, too. Raises NotFound, Unavailable."""
+        return (await self.full(run_id)).doc
+
+    async def full(self, run_id: UUID) -> Detail:
+        """The same with its JSON. Raises NotFound, Unavailable."""
+        await self._loaded()
+        return await self.details.of(str(run_id))
 
 
 def doors_of(request: Request) -> Doors:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from admin.access.caller import demand
+from admin.once import Once
 from admin.prefect_api import Document, Prefect
 from admin.problems import Conflict, NotFound
 from slipway.adapters.access.asked import Asked
+from slipway.adapters.switches import Disabled, Switches
 from slipway.backfill import load_backfill
 from slipway.change import load_change
-from slipway.errors import InvalidInput
+from slipway.errors import InvalidInput, Unavailable
 from slipway.service import load_service
 from slipway.settings import Settings
 
-FRESH_S = 2.0
+FRESH_S, SERVED_S = 2.0, 60.0  # older answers are served while a newer one is on its way, as old as this
+UNANSWERED_FOR_S = 600.0
 BACKFILL = "backfill"  # the job whose folder holds a backfill.toml
 IN_FLIGHT = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 
@@ -27,49 +32,80 @@ IN_FLIGHT = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 class Jobs:
     """The jobs of one Prefect server."""
 
-    def __init__(self, prefect: Prefect, settings: Settings, asked: Asked) -> None:
+    def __init__(self, prefect: Prefect, settings: Settings, asked: Asked, switches: Switches) -> None:
         self._prefect = prefect
         self._asked_for = asked
         self._settings = settings
-        self._asked: list[Document] = []
-        self._asked_at: float | None = None
+        self._switches = switches
+        self._asked: list[Document] | None = None
+        self._asked_at = 0.0
+        self._asking: Once[list[Document]] = Once(0.0)
+        self._disabled: Once[dict[str, Disabled]] = Once(1.0)
+        self._known_disabled: dict[str, Disabled] = {}
+        self._unanswered: dict[str, tuple[float, str]] = {}
+        self._later: set[asyncio.Task[list[Document]]] = set()
         self._starting = asyncio.Lock()  # so that two requests cannot both find a service free
 
     async def all(self) -> list[Document]:
         """Every job as the admin shows it."""
-        return [describe(job) for job in await self._deployments()]
+        disabled = await self._read_disabled()
+        return [describe(job, disabled.get(job["name"])) for job in await self._deployments()]
+
+    async def one(self, name: str) -> Document:
+        """One job as the admin shows it. Raises NotFound."""
+        return describe(await self.find(name), (await self._read_disabled()).get(name))
 
     async def ids(self) -> dict[str, str]:
         """Deployment ids by job name."""
         return {job["name"]: job["id"] for job in await self._deployments()}
 
+    async def names(self) -> dict[str, str]:
+        """Job names by deployment id, as Prefect has them now."""
+        return {job["id"]: job["name"] for job in await self._read()}
+
     async def find(self, name: str) -> Document:
         """The deployment of a job. Raises NotFound."""
         jobs = {job["name"]: job for job in await self._deployments()}
+        if name not in jobs:  # one that has just been deployed
+            jobs = {job["name"]: job for job in await self._read()}
         if name not in jobs:
             raise NotFound(f"There is no job {name!r}.", expected=f"One of: {', '.join(jobs) or 'none deployed yet'}.")
         return jobs[name]
+
+    async def switch(self, name: str, *, paused: bool | None, disabled: bool | None, by: str, why: str) -> Document:
+        """Switch a job's schedules off or on, and the whole job; what is None stays. Raises NotFound, Unavailable."""
+        job = await self.find(name)
+        if disabled is not None:
+            act = partial(self._switches.disable, name, by, why) if disabled else partial(self._switches.enable, name)
+            await asyncio.to_thread(act)
+            self._disabled.forget(None)
+        if paused is not None and paused != bool(job.get("paused")):
+            await self._prefect.switch_schedules(job["id"], on=not paused)
+            await self._read()
+        return await self.one(name)
 
     async def start(self, name: str, parameters: Document, key: str | None) -> Document:
         """A run of a job: a new one, or the one that the same key and parameters made before.
 
         Raises NotFound for an unknown job, InvalidInput for parameters that do not fit, Forbidden for who may not
-        operate the service, and Conflict for a key that was used with other parameters or a service that a change is
-        in flight for.
+        operate the service, and Conflict for a key that was used with other parameters, a service that a change is in
+        flight for, or a job that is disabled.
         """
         job = await self.find(name)
         check_parameters(job, parameters)
+        await self._refuse_disabled(name)
         tags = self._tags(name, parameters)
         caller = demand("operate", tags[0].removeprefix("service:") if tags else None)
-        full_key = f"{name}:{key or uuid.uuid4()}"
+        asked = json.dumps([name, parameters], sort_keys=True)
+        full_key = f"{name}:{key or self._key_of_unanswered(asked)}"
         if "change" in parameters:
             async with self._starting:
-                known = await self._prefect.runs(deployments=[job["id"]], limit=1, key=full_key) if key else []
+                known = await self._prefect.runs(limit=1, key=full_key) if key else []
                 if not known:
-                    await self._refuse_second(tags[0])
-                run = known[0] if known else await self._create(job, parameters, tags, full_key)
+                    await self._refuse_second(tags[0], full_key)
+                run = known[0] if known else await self._create(job, parameters, tags, full_key, asked)
         else:
-            run = await self._create(job, parameters, tags, full_key)
+            run = await self._create(job, parameters, tags, full_key, asked)
         await asyncio.to_thread(self._asked_for.note, str(run["id"]), caller.person)
         if key and _explicit(run["parameters"], parameters) != parameters:
             raise Conflict(
@@ -79,23 +115,71 @@ class Jobs:
         return run
 
     async def _deployments(self) -> list[Document]:
-        """The deployments of all jobs, asked for again once they are older than a moment."""
-        now = time.monotonic()
-        if self._asked_at is None or now - self._asked_at > FRESH_S:
-            self._asked = await self._prefect.jobs()
-            self._asked_at = now
+        """The deployments of all jobs; an answer that is older than a moment is renewed behind the reader's back."""
+        age = time.monotonic() - self._asked_at
+        if self._asked is None or age > SERVED_S:
+            try:
+                return await self._read()
+            except Unavailable:
+                if self._asked is None:
+                    raise
+        elif age > FRESH_S and not self._later:
+            task = asyncio.ensure_future(self._read())
+            self._later.add(task)
+            task.add_done_callback(self._renewed)
         return self._asked
 
-    async def _create(self, job: Document, parameters: Document, tags: list[str], key: str) -> Document:
+    def _renewed(self, task: asyncio.Task[list[Document]]) -> None:
+        self._later.discard(task)
+        if not task.cancelled():
+            task.exception()  # the last answer stays good
+
+    async def _read(self) -> list[Document]:
+        self._asked = await self._asking.get(None, self._prefect.jobs)
+        self._asked_at = time.monotonic()
+        return self._asked
+
+    async def _read_disabled(self) -> dict[str, Disabled]:
+        """The disabled jobs as a reader is shown them; a start looks for itself."""
+        try:
+            self._known_disabled = await self._disabled.get(None, lambda: asyncio.to_thread(self._switches.disabled))
+        except Unavailable:
+            return self._known_disabled
+        return self._known_disabled
+
+    async def _refuse_disabled(self, name: str) -> None:
+        found = (await asyncio.to_thread(self._switches.disabled)).get(name)
+        if found is not None:
+            raise Conflict(
+                f"The job {name} is disabled since {found.since:%Y-%m-%d %H:%M} UTC by {found.by}: {found.why}",
+                expected="A job that is enabled; an administrator enables it again.",
+            )
+
+    def _key_of_unanswered(self, asked: str) -> str:
+        """A key of our own for who sends none: the same again for a request that Prefect left unanswered."""
+        now = time.monotonic()
+        self._unanswered = {name: kept for name, kept in self._unanswered.items() if now - kept[0] < UNANSWERED_FOR_S}
+        return self._unanswered[asked][1] if asked in self._unanswered else str(uuid.uuid4())
+
+    async def _create(self, job: Document, parameters: Document, tags: list[str], key: str, asked: str) -> Document:
         about = parameters.get("change") or parameters.get("service") or ""
         name = f"{job['name']} {about}".strip()  # as the flow itself will call it
-        return await self._prefect.create_run(
-            job["id"], name=name, parameters=parameters, tags=tags, idempotency_key=key
-        )
+        try:
+            run = await self._prefect.create_run(
+                job["id"], name=name, parameters=parameters, tags=tags, idempotency_key=key
+            )
+        except Unavailable:
+            self._unanswered[asked] = time.monotonic(), key.partition(":")[2]
+            raise
+        self._unanswered.pop(asked, None)
+        return run
 
-    async def _refuse_second(self, service_tag: str) -> None:
-        changing = [job["id"] for job in await self._deployments() if "change" in _properties(job)]
-        found = await self._prefect.runs(deployments=changing, states=IN_FLIGHT, tags=[service_tag], limit=1)
+    async def _refuse_second(self, service_tag: str, key: str) -> None:
+        """Refuse a change of a service that another one is in flight for; the run of the same key is no other one."""
+        changing = {job["id"] for job in await self._deployments() if "change" in _properties(job)}
+        in_flight = await self._prefect.runs(states=IN_FLIGHT, tags=[service_tag])
+        others = [run for run in in_flight if run.get("idempotency_key") != key]
+        found = [run for run in others if run.get("deployment_id") in changing]
         if found:
             run = found[0]
             raise Conflict(
@@ -116,8 +200,8 @@ class Jobs:
         return []
 
 
-def describe(job: Document) -> Document:
-    """A deployment as a job: card, parameters as JSON Schema, schedules, paused or not."""
+def describe(job: Document, disabled: Disabled | None = None) -> Document:
+    """A deployment as a job: card, parameters as JSON Schema, schedules, paused or not, disabled by whom or null."""
     return {
         "name": job["name"],
         "card": job.get("description") or "",
@@ -127,6 +211,7 @@ def describe(job: Document) -> Document:
             for entry in job.get("schedules") or []
         ],
         "paused": bool(job.get("paused")),
+        "disabled": disabled and disabled.model_dump(mode="json", exclude={"job"}),
     }
 
 

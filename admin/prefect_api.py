@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,30 +11,42 @@ import httpx
 
 from slipway.errors import Unavailable
 
-TIMEOUT_S = 10.0
+WITHIN_S = 5.0  # in all, for one request; a person waits for it
 JOB_TAG = "job"
+MOST = 200  # what Prefect answers at most at once
+IS_JOB = {"tags": {"all_": [JOB_TAG]}}
 Document = dict[str, Any]
 
 
 class Prefect:
-    """One Prefect server."""
+    """One Prefect server; `auth` is its PREFECT_SERVER_API_AUTH_STRING, empty where it has none."""
 
-    def __init__(self, api_url: str) -> None:
-        self._client = httpx.AsyncClient(base_url=api_url, timeout=TIMEOUT_S, trust_env=False)
+    def __init__(self, api_url: str, auth: str = "") -> None:
+        self.api_url = api_url
+        self.auth = auth
+        self.requests = 0  # so many were sent; readers must not make them more
+        user, _, password = auth.partition(":")
+        self._client = httpx.AsyncClient(
+            base_url=api_url, timeout=WITHIN_S, trust_env=False, auth=(user, password) if auth else None
+        )
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
-    async def ready(self) -> bool:
-        """Whether the server and its database answer."""
-        return (await self._send("GET", "/ready")).status_code == 200
+    async def ready(self) -> None:
+        """Return when the server and its database answer."""
+        if not isinstance(await self._send("GET", "/ready"), dict):
+            raise _nonsense("its readiness")
 
     async def jobs(self) -> list[Document]:
         """The deployments that are tagged as jobs."""
-        answer = await self._send("POST", "/deployments/filter", {"deployments": {"tags": {"all_": [JOB_TAG]}}})
-        found: list[Document] = answer.json()
+        found = await self._list("/deployments/filter", {"deployments": IS_JOB}, needed=("id", "name"))
         return sorted(found, key=lambda job: str(job["name"]))
+
+    async def switch_schedules(self, deployment_id: str, *, on: bool) -> None:
+        """Let the schedules of a deployment make runs, or not."""
+        await self._send("POST", f"/deployments/{deployment_id}/{'resume' if on else 'pause'}_deployment")
 
     async def create_run(
         self, deployment_id: str, *, name: str, parameters: Document, tags: list[str], idempotency_key: str
@@ -45,43 +59,44 @@ class Prefect:
             "idempotency_key": idempotency_key,
             "enforce_parameter_schema": True,
         }
-        created: Document = (await self._send("POST", f"/deployments/{deployment_id}/create_flow_run", body)).json()
-        return created
+        return _run(await self._send("POST", f"/deployments/{deployment_id}/create_flow_run", body))
 
     async def run(self, run_id: str) -> Document | None:
         """One flow run, or None."""
         answer = await self._send("GET", f"/flow_runs/{run_id}", missing_is_fine=True)
-        found: Document | None = None if answer.status_code == 404 else answer.json()
-        return found
+        return None if answer is None else _run(answer)
 
     async def runs(
         self,
         *,
-        deployments: list[str],
-        limit: int,
-        states: list[str] | None = None,
-        tags: list[str] | None = None,
+        limit: int = MOST,
+        ids: Sequence[str] | None = None,
+        job: str | None = None,
+        states: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
         since: datetime | None = None,
+        before: datetime | None = None,
         key: str | None = None,
+        planned_first: bool = False,
     ) -> list[Document]:
-        """Flow runs of these deployments, the newest first."""
-        runs: Document = {}
-        if states:
-            runs["state"] = {"type": {"any_": states}}
-        if tags:
-            runs["tags"] = {"all_": tags}
-        if since:
-            runs["expected_start_time"] = {"after_": since.isoformat()}
-        if key:
-            runs["idempotency_key"] = {"any_": [key]}
-        body = {
-            "flow_runs": runs,
-            "deployments": {"id": {"any_": deployments}},
-            "limit": limit,
-            "sort": "EXPECTED_START_TIME_DESC",
+        """Flow runs of jobs, by the time at which they were to start: the newest first, or `planned_first` the soonest.
+
+        `since` and `before` are inclusive.
+        """
+        wanted = {
+            "id": ids and {"any_": list(ids)},
+            "state": states and {"type": {"any_": list(states)}},
+            "tags": tags and {"all_": list(tags)},
+            "expected_start_time": _between(since, before),
+            "idempotency_key": key and {"any_": [key]},
         }
-        found: list[Document] = (await self._send("POST", "/flow_runs/filter", body)).json()
-        return found
+        body = {
+            "flow_runs": {name: value for name, value in wanted.items() if value},
+            "deployments": IS_JOB | ({"name": {"any_": [job]}} if job else {}),
+            "limit": limit,
+            "sort": f"EXPECTED_START_TIME_{'ASC' if planned_first else 'DESC'}",
+        }
+        return [_run(run) for run in await self._list("/flow_runs/filter", body)]
 
     async def set_state(self, run_id: str, state: str, message: str) -> None:
         """Propose a state for a run, by its type."""
@@ -90,17 +105,43 @@ class Prefect:
 
     async def resume(self, run_id: str, run_input: Document) -> str:
         """Resume a suspended run with an input; the answer is ACCEPT, REJECT or ABORT with the reason."""
-        answer = (await self._send("POST", f"/flow_runs/{run_id}/resume", {"run_input": run_input})).json()
+        answer = await self._send("POST", f"/flow_runs/{run_id}/resume", {"run_input": run_input})
+        if not isinstance(answer, dict) or "status" not in answer:
+            raise _nonsense("a status")
         reason = (answer.get("details") or {}).get("reason") or ""
         return f"{answer['status']} {reason}".strip()
 
-    async def steps(self, run_id: str) -> list[Document]:
-        """The task runs of a flow run, in the order in which they began."""
-        body = {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC"}
-        found: list[Document] = (await self._send("POST", "/task_runs/filter", body)).json()
+    async def steps(self, run_ids: Sequence[str]) -> list[Document]:
+        """The task runs of flow runs, in the order in which they began."""
+        body = {"flow_runs": {"id": {"any_": list(run_ids)}}, "sort": "EXPECTED_START_TIME_ASC"}
+        found: list[Document] = []
+        while True:
+            page = await self._list(
+                "/task_runs/filter",
+                body | {"offset": len(found), "limit": MOST},
+                needed=("id", "name", "flow_run_id", "state"),
+            )
+            found += page
+            if len(page) < MOST:
+                return found
+
+    async def logs(self, run_id: str, since: datetime | None, limit: int) -> list[Document]:
+        """Lines of a run's log since a time (inclusive), the oldest first."""
+        wanted: Document = {"flow_run_id": {"any_": [run_id]}}
+        if since is not None:
+            wanted["timestamp"] = {"after_": since.isoformat()}
+        body = {"logs": wanted, "limit": limit, "sort": "TIMESTAMP_ASC"}
+        return await self._list("/logs/filter", body, needed=("id", "timestamp", "level", "message"))
+
+    async def _list(self, path: str, body: Document, *, needed: Sequence[str] = ()) -> list[Document]:
+        found = await self._send("POST", path, body)
+        if not isinstance(found, list) or not all(
+            isinstance(entry, dict) and all(name in entry for name in needed) for entry in found
+        ):
+            raise _nonsense(f"a list of {path.split('/')[1].replace('_', ' ')}")
         return found
 
-    async def logs(self, run_id: str, *, limit: int) -> list[Document]:
+    async def last_logs(self, run_id: str, limit: int) -> list[Document]:
         """The last lines that a flow run has logged, the oldest of them first."""
         body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_DESC", "limit": limit}
         found: list[Document] = (await self._send("POST", "/logs/filter", body)).json()
@@ -108,16 +149,47 @@ class Prefect:
 
     async def _send(
         self, method: str, path: str, body: Document | None = None, *, missing_is_fine: bool = False
-    ) -> httpx.Response:
+    ) -> Any:
+        """What Prefect answers, as JSON; None for what is not there, where that is fine, and for an empty answer."""
+        self.requests += 1
         try:
-            answer = await self._client.request(method, path, json=body)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(WITHIN_S):  # httpx counts each phase of a request by itself
+                answer = await self._client.request(method, path, json=body)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Unavailable(
                 f"Prefect does not answer: {type(error).__name__}.", expected="A Prefect server at PREFECT_API_URL."
             ) from None
-        if answer.is_error and not (missing_is_fine and answer.status_code == 404):
+        if missing_is_fine and answer.status_code == 404:
+            return None
+        if not answer.is_success:
             raise Unavailable(
                 f"Prefect answered {answer.status_code} to {method} {path.rsplit('/', 1)[-1]}.",
                 expected="An answer without an error.",
             )
-        return answer
+        try:
+            return answer.json() if answer.content else None
+        except ValueError:
+            raise _nonsense("JSON") from None
+
+
+def _between(since: datetime | None, before: datetime | None) -> Document:
+    wanted = {"after_": since, "before_": before}
+    return {name: moment.isoformat() for name, moment in wanted.items() if moment is not None}
+
+
+def _run(found: Any) -> Document:
+    """A flow run, when it is one. Raises Unavailable: whoever reads it need not look again."""
+    kinds = {"id": str, "name": str, "created": str, "parameters": dict}
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
+        raise _nonsense("a flow run")
+    state = found["state"] = found.get("state") or {"type": None, "name": None}
+    try:
+        for moment in (found["created"], found.get("expected_start_time"), state.get("timestamp")):
+            _ = moment and datetime.fromisoformat(moment)
+    except (ValueError, TypeError, AttributeError):
+        raise _nonsense("a flow run with times") from None
+    return found
+
+
+def _nonsense(expected: str) -> Unavailable:
+    return Unavailable("Prefect's answer makes no sense.", expected=f"An answer that is {expected}.")

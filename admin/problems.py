@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI, Request, Response
@@ -49,9 +50,41 @@ class Forbidden(Refusal):
     status = 403
 
 
+class TooLarge(Refusal):
+    """A body has more bytes than are taken; nothing was started."""
+
+    status = 413
+
+
+class TooMany(Refusal):
+    """Somebody asks more often than they may; `after_s` seconds later they may again."""
+
+    status = 429
+
+    def __init__(self, failed: str, *, expected: str, after_s: float) -> None:
+        super().__init__(failed, expected=expected, headers={"Retry-After": str(math.ceil(after_s))})
+
+
 STATUS: dict[type[SlipwayError], int] = {NotFound: 404, Conflict: 409, InvalidInput: 422, Unavailable: 503}
-TITLE = {404: "Not found", 405: "Method not allowed", 409: "Conflict", 422: "Invalid input", 503: "Unavailable"}
-TITLE |= {400: "Bad request", 401: "Not signed in", 403: "Not allowed", 413: "Too large", 429: "Too many requests"}
+TITLE = {
+    400: "Bad request",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Content too large",
+    422: "Invalid input",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+}
+AGAIN_AFTER_S = 5
+
+
+def status_of(error: SlipwayError) -> int:
+    """The status of the answer to an error."""
+    return error.status if isinstance(error, Refusal) else STATUS.get(type(error), 500)
 
 
 Shown = Callable[[Request, int, str, SlipwayError], Response]
@@ -69,11 +102,13 @@ def install(app: FastAPI, page: Shown) -> None:
     app.add_exception_handler(SlipwayError, _of_slipway)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _of_ours)
 
 
 def problem(request: Request, status: int, error: SlipwayError) -> Response:
     """One problem, as a document or as a page; an answer that may pass by itself says when to ask again."""
-    title, headers = TITLE.get(status, "Error"), {"Retry-After": "5"} if status == 503 else {}
+    title = TITLE.get(status, "Error")
+    headers = {"Retry-After": str(AGAIN_AFTER_S)} if isinstance(error, Unavailable) else {}
     headers |= error.headers if isinstance(error, Refusal) else {}
     if is_page(request.scope):
         page: Response = request.app.state.problem_page(request, status, title, error)
@@ -93,8 +128,7 @@ def problem(request: Request, status: int, error: SlipwayError) -> Response:
 
 async def _of_slipway(request: Request, error: Exception) -> Response:
     assert isinstance(error, SlipwayError)
-    status = error.status if isinstance(error, Refusal) else STATUS.get(type(error), 500)
-    return problem(request, status, error)
+    return problem(request, status_of(error), error)
 
 
 async def _of_validation(request: Request, error: Exception) -> Response:
@@ -108,4 +142,14 @@ async def _of_validation(request: Request, error: Exception) -> Response:
 async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     told = f"{request.method} {request.url.path}: {error.detail}."
-    return problem(request, error.status_code, NotFound(told, expected="A request as /openapi.json says."))
+    answer = problem(request, error.status_code, NotFound(told, expected="A request as /openapi.json says."))
+    answer.headers.update(error.headers or {})  # such as Allow
+    return answer
+
+
+async def _of_ours(request: Request, error: Exception) -> Response:
+    """A fault of this program; its traceback is in the log. Whether something was done nobody can say."""
+    told = SlipwayError(
+        f"This service failed: {type(error).__name__}.", expected="No fault of ours.", retry_is_safe=False
+    )
+    return problem(request, 500, told)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from admin.prefect_api import Document
 from slipway.adapters.access.asked import KIND
+from slipway.adapters.probe import window_seconds
 from slipway.adapters.store import Outcome
 from slipway.measurement import MeasuredWindow
-from slipway.outcomes import Purged
+from slipway.outcomes import Plan, Purged
 from slipway.steps.measure import summarise
 
 JOBS_BY_ID = dict[str, str]
+SUMMARY = "WindowSummary"
 
 
 def summary(run: Document, jobs: JOBS_BY_ID) -> Document:
@@ -38,14 +41,17 @@ def state_of(run: Document) -> Document:
 
 
 def detail(run: Document, steps: list[Document], left: list[Outcome], jobs: JOBS_BY_ID) -> Document:
-    """Everything about one run; what it has not come to is null or empty."""
+    """Everything about one run; what it has not come to is null or empty. `left` is condensed."""
+    shown = [_step(step) for step in one_each(steps)]
+    plan = _latest(left, "Plan", None) or {}
     return {
         **summary(run, jobs),
         "asked_by": (_latest(left, KIND, None) or {}).get("by"),
-        "steps": [_step(step) for step in one_each(steps)],
-        "leaving": (_latest(left, "Plan", None) or {}).get("leaving"),
+        "steps": shown,
+        "progress": progress_of(shown, plan, _latest(left, "BackfillProgress", None)),
+        "leaving": plan.get("leaving"),
         "findings": _findings(left),
-        "measurements": [_window(outcome) for outcome in left if outcome.kind == "MeasuredWindow"],
+        "measurements": [outcome.body for outcome in left if outcome.kind == SUMMARY],
         "rehearsal": _latest(left, "Rehearsal", None),
         "backfill": _latest(left, "BackfillProgress", None),
         "audit": _latest(left, "Audit", None),
@@ -92,11 +98,35 @@ def _findings(left: list[Outcome]) -> list[Any]:
     return [*_latest(left, "Inspection", {"findings": []})["findings"], *besides]
 
 
-def _window(outcome: Outcome) -> Document:
-    """A window without its raw samples, which stay with the run in the store."""
+def condensed(outcome: Outcome) -> Outcome:
+    """An outcome as it is shown: a window without its raw samples, which stay with the run in the store."""
+    if outcome.kind != "MeasuredWindow":
+        return outcome
     window = MeasuredWindow.model_validate(outcome.body)
-    lines = [line.model_dump() for line in summarise(window)]
-    return {"step": outcome.step, "started_at": window.started_at, "seconds": window.seconds, "routes": lines}
+    lines = [line.model_dump(mode="json") for line in summarise(window)]
+    shown = {"step": outcome.step, "started_at": window.started_at, "seconds": window.seconds, "routes": lines}
+    return Outcome(step=outcome.step, kind=SUMMARY, body=shown, at=outcome.at)
+
+
+def progress_of(steps: list[Document], plan: Document, backfill: Document | None) -> Document | None:
+    """How far the step at work is, from 0 to 1, and how many seconds are left; None where nobody can know.
+
+    A backfill tells it; a measurement takes as long as its service's probe says, from when it began.
+    """
+    at_work = [step for step in steps if step["state"]["type"] == "RUNNING" and step["started"]]
+    if not at_work:
+        return None
+    step = at_work[-1]
+    if step["name"] == "backfill" and backfill:
+        share = min(1.0, backfill["rows_passed"] / max(backfill["total"], 1))
+        return {"step": step["name"], "share": round(share, 4), "eta_s": backfill["eta_s"]}
+    if step["name"].startswith("measure ") and "change" in plan:
+        known = Plan.model_validate(plan)
+        whole = window_seconds(known.service.probe, 2 * len(known.change.pairs()))
+        gone = (datetime.now(UTC) - datetime.fromisoformat(step["started"])).total_seconds()
+        share = min(1.0, max(0.0, gone / whole))
+        return {"step": step["name"], "share": round(share, 2), "eta_s": round(max(0.0, whole - gone))}
+    return None
 
 
 def _verdict(left: list[Outcome]) -> Any:

@@ -233,6 +233,7 @@ class Stack:
 
     def _admin_part(self) -> Part:
         argv = [sys.executable, "-m", "uvicorn", "--factory", "admin.app:create_app", "--host", HOST]
+        argv += ["--timeout-graceful-shutdown", "2"]  # streams of events end only with the service
         # Behind no proxy: what a header says of the peer's address is not believed.
         return Part(
             name="admin service",

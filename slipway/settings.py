@@ -102,6 +102,7 @@ class Settings(BaseModel):
     proxy_user: str = "X-Forwarded-Email"  # the header in which it names the person
     proxy_groups: str = ""  # the header in which it names their groups; empty: accounts decide
     proxy_roles: str = ""  # what a group may: "sre=admin,shop-team=operator:shop+shop-live"
+    triggers_per_minute: int = Field(default=600, ge=1)  # of one caller of the admin service, and so many at once
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -17,7 +17,7 @@ from admin.access.forgery import refuse_forged
 from admin.access.needs import Need, methods_of, need_of
 from admin.access.needs import Scope as For
 from admin.access.services import service_of_change, service_of_run
-from admin.problems import STATUS, Forbidden, NotFound, NotSignedIn, Refusal, is_page, problem
+from admin.problems import Forbidden, NotFound, NotSignedIn, Refusal, is_page, problem, status_of
 from admin.templating import link
 from slipway.errors import SlipwayError
 
@@ -153,7 +153,7 @@ def _no_such(request: Request, path: str) -> SlipwayError:
 
 def _refusal(request: Request, error: SlipwayError) -> Response:
     """The refusal as a problem; a person without a session is led to the sign-in page."""
-    status = error.status if isinstance(error, Refusal) else STATUS.get(type(error), 500)
+    status = status_of(error)
     if status != 401 or not is_page(request.scope):
         return problem(request, status, error)
     path = path_of(request)

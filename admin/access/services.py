@@ -18,7 +18,7 @@ async def service_of_run(doors: Any, run_id: str) -> str | None:
         wanted = UUID(run_id)
     except ValueError:
         raise NotFound(f"There is no run {run_id}.", expected="The id of a run, as GET /runs lists them.") from None
-    return service_of(await doors.run(wanted))
+    return service_of(await doors.detail(wanted))
 
 
 def service_of(run: dict[str, Any]) -> str | None:

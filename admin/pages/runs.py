@@ -52,7 +52,7 @@ async def logs(request: Request, run_id: UUID, doors: TheDoors) -> Response:
     """The end of a run's log."""
     run = await doors.run(run_id)
     moves = run["state"]["type"] in IN_FLIGHT
-    region = live.region(request, "logs_live.html", moves=moves, where="lines", lines=await doors.logs(run_id))
+    region = live.region(request, "logs_live.html", moves=moves, where="lines", lines=await doors.last_logs(run_id))
     if live.is_asked(request):
         return live.answer(request, region)
     return page(request, "logs.html", run=run, live=region.html)

@@ -1,45 +1,84 @@
-"""Jobs, and the start of a run."""
+"""Jobs, their switches, and the start of a run."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Body, Header, Response
+from fastapi import APIRouter, Body, Header, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from admin import answers
 from admin.doors import Doors, TheDoors
-from admin.jobs import describe
+from admin.limits import Limited
 from admin.prefect_api import Document
 from admin.runs import summary
+from admin.templating import link, signed_in
 
-router = APIRouter()
+IdempotencyKey = Annotated[str | None, Header(max_length=200, pattern=r"^[\x21-\x7e]+$")]
+STARTED: answers.Documented = {202: {"headers": answers.WHERE}}
+router = APIRouter(tags=["jobs"])
 
 
-@router.get("/jobs")
-async def jobs(doors: TheDoors) -> list[dict[str, Any]]:
+class Switch(BaseModel):
+    """What is switched: the schedules (`paused`), or the whole job (`disabled`); what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paused: bool | None = None
+    disabled: bool | None = None
+    by: str = Field(default="", max_length=200, description="who; a caller who is signed in need not say")
+    why: str = Field(default="", max_length=2_000)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.paused is None and self.disabled is None:
+            raise ValueError("paused or disabled, or both")
+        return self
+
+
+@router.get("/jobs", response_model=list[answers.Job], responses=answers.READING)
+async def jobs(doors: TheDoors) -> Any:
     """Every job: card, parameters, schedules."""
     return await doors.jobs.all()
 
 
-@router.get("/jobs/{job}")
-async def one_job(job: str, doors: TheDoors) -> dict[str, Any]:
+@router.get("/jobs/{job}", response_model=answers.Job, responses=answers.problems(404, 503))
+async def one_job(job: str, doors: TheDoors) -> Any:
     """One job."""
-    return describe(await doors.jobs.find(job))
+    return await doors.jobs.one(job)
 
 
-@router.post("/jobs/{job}/runs", status_code=202)
+@router.patch("/jobs/{job}", response_model=answers.Job, responses=answers.problems(404, 413, 503))
+async def switch_job(job: str, switch: Switch, doors: TheDoors, request: Request) -> Any:
+    """Switch a job's schedules off or on (`paused`), or the job altogether (`disabled`: nobody can start it)."""
+    by = signed_in(request) or switch.by or "somebody"
+    return await doors.jobs.switch(job, paused=switch.paused, disabled=switch.disabled, by=by, why=switch.why)
+
+
+@router.post(
+    "/jobs/{job}/runs",
+    status_code=202,
+    response_model=answers.RunLine,
+    responses={**answers.STARTING, **STARTED},
+)
 async def start_run(
     job: str,
     parameters: Annotated[dict[str, Any], Body()],
     doors: TheDoors,
+    request: Request,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(max_length=200, pattern=r"^[\x21-\x7e]+$")] = None,
-) -> dict[str, Any]:
+    limited: Limited,
+    idempotency_key: IdempotencyKey = None,
+) -> Any:
     """Start a run; the same Idempotency-Key with the same parameters answers with the same run."""
-    return await started(doors, job, parameters, idempotency_key, response)
+    return await started(doors, job, parameters, idempotency_key, request, response)
 
 
-async def started(doors: Doors, job: str, parameters: Document, key: str | None, response: Response) -> Document:
+async def started(
+    doors: Doors, job: str, parameters: Document, key: str | None, request: Request, response: Response
+) -> Document:
     """Start a run, and tell in the answer where it is."""
     run = await doors.jobs.start(job, parameters, key)
-    response.headers["Location"] = f"/runs/{run['id']}"
+    doors.saw(run)
+    response.headers["Location"] = link(request, f"/runs/{run['id']}")
     return summary(run, await doors.names())

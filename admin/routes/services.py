@@ -7,14 +7,15 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from admin import answers
 from admin.doors import TheDoors
 from slipway.noun import ServiceName
 
-router = APIRouter()
+router = APIRouter(tags=["services"])
 
 
-@router.get("/services/{service}/history")
-async def history(service: ServiceName, doors: TheDoors, since: datetime | None = None) -> dict[str, Any]:
+@router.get("/services/{service}/history", response_model=answers.History, responses=answers.problems(404, 503))
+async def history(service: ServiceName, doors: TheDoors, since: datetime | None = None) -> Any:
     """What measure-service has seen: every series with its baseline, the changes, and the points (30 days by default)."""
     if since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=UTC)

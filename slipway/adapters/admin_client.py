@@ -86,7 +86,7 @@ class AdminClient:
 
     def runs(self, limit: int) -> list[Document]:
         """The newest runs."""
-        found: list[Document] = self._json("GET", "/runs", params={"limit": limit})
+        found: list[Document] = self._one("GET", "/runs", params={"limit": limit})["runs"]
         return found
 
     def follow(self, run_id: str) -> Iterator[Document]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, cast
@@ -134,6 +134,19 @@ class Store:
         with self.transaction() as connection:
             rows = connection.execute(select(*_OUTCOME).where(outcomes.c.run_id == run_id).order_by(outcomes.c.at))
             return [Outcome.model_validate(dict(row)) for row in rows.mappings()]
+
+    def marks_of(self, run_id: str) -> dict[str, datetime]:
+        """The steps of a run that left something behind, each with when it did, oldest first."""
+        wanted = select(outcomes.c.step, outcomes.c.at).where(outcomes.c.run_id == run_id).order_by(outcomes.c.at)
+        with self.transaction() as connection:
+            return {row.step: row.at for row in connection.execute(wanted)}
+
+    def outcomes_by(self, run_id: str, steps: Collection[str]) -> list[Outcome]:
+        """What these steps of a run left behind, oldest first; a window's samples alone may be megabytes."""
+        wanted = select(*_OUTCOME).where(outcomes.c.run_id == run_id, outcomes.c.step.in_(steps))
+        with self.transaction() as connection:
+            rows = connection.execute(wanted.order_by(outcomes.c.at)).mappings()
+            return [Outcome.model_validate(dict(row)) for row in rows]
 
     @contextmanager
     def locked(self, name: str, within_s: float) -> Iterator[Connection]:

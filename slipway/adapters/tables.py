@@ -51,6 +51,15 @@ pauses = Table(
     Col("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
+disabled_jobs = Table(
+    "disabled_job",
+    metadata,
+    Col("job", String, primary_key=True),
+    Col("by", String, nullable=False),
+    Col("why", String, nullable=False),
+    Col("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
 attempts = Table(
     "attempt",
     metadata,

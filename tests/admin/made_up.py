@@ -202,7 +202,9 @@ class MadeUp:
         self.attempts = self.prefect
         self.found: dict[str, Any] = copy.deepcopy(RUN)
         self.others: list[dict[str, Any]] = []
-        self.lines = [{"at": AT, "level": level, "message": f"{EVIL} {level}"} for level in (20, 30, 40)]
+        self.lines = [
+            {"at": AT, "level": level, "message": f"{EVIL} {level}"} for level in ("info", "warning", "error")
+        ]
         self.asked: list[tuple[str | None, str | None, tuple[str, ...]]] = []
         self.away = False
         self.audit: LastAudit | None = LastAudit(run_id=str(ID), at=NOW, audit=AUDIT)
@@ -216,7 +218,7 @@ class MadeUp:
     async def detail(self, run_id: UUID) -> dict[str, Any]:
         return await self.run(run_id)
 
-    async def logs(self, run_id: UUID) -> list[dict[str, Any]]:
+    async def last_logs(self, run_id: UUID) -> list[dict[str, Any]]:
         return self.lines
 
     async def runs(

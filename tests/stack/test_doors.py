@@ -152,11 +152,11 @@ def test_measuring_a_service(client: AdminClient) -> None:
 
 def test_lists_and_unknown_runs(http: httpx.Client, kept: Run) -> None:
     """Runs are listed by job, state and service, the newest first; an unknown or ill-formed id is a clear error."""
-    listed = http.get("/runs", params={"job": "ship-change", "service": "shop", "limit": 200}).json()
+    listed = http.get("/runs", params={"job": "ship-change", "service": "shop", "limit": 200}).json()["runs"]
     assert kept["id"] in [run["id"] for run in listed]
     assert [run["created"] for run in listed] == sorted((run["created"] for run in listed), reverse=True)
     assert {run["job"] for run in listed} == {"ship-change"}
-    assert http.get("/runs", params={"service": "other"}).json() == []
+    assert http.get("/runs", params={"service": "other"}).json()["runs"] == []
     assert problem(http.get("/runs", params={"limit": 100_000}), 422)["retry_is_safe"] is True
     unknown = "00000000-0000-0000-0000-000000000000"
     assert problem(http.get(f"/runs/{unknown}"), 404)["failed"] == f"There is no run {unknown}."

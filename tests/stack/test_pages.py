@@ -26,7 +26,7 @@ def test_the_run_that_kept_its_change(http: httpx.Client, kept: Run) -> None:
 
 
 def test_the_job_that_shipped_it(http: httpx.Client, kept: Run) -> None:
-    """Card, a field for each parameter, and the runs."""
+    """Card, parameters with a field for each, and the runs."""
     page = http.get("/pages/jobs/ship-change").text
     assert "<strong>Owner:</strong>" in page and 'type="checkbox" id="f-staging"' in page
     assert f'href="/pages/runs/{kept["id"]}"' in page

@@ -49,12 +49,15 @@ class Tries:
             connection.execute(delete(tries).where(tries.c.key == _account(name)))
 
     def _waits(self, connection: Connection, key: str, free: int) -> float:
-        now = self._now()
-        connection.execute(insert(tries).values(key=key, failures=0, at=now).on_conflict_do_nothing())
+        row = insert(tries).values(key=key, failures=0, at=self._now())
+        connection.execute(row.on_conflict_do_nothing())
         wanted = select(tries.c.failures, tries.c.at).where(tries.c.key == key).with_for_update()
         failures, at = connection.execute(wanted).one()
-        waited: float = (now - at).total_seconds()
-        return max(0.0, wait_s(failures, free) - waited)
+        wait = wait_s(failures, free)
+        if wait == 0:  # whatever the clock of another process said when it counted
+            return 0.0
+        waited: float = (self._now() - at).total_seconds()
+        return max(0.0, wait - waited)
 
 
 def _account(name: str) -> str:

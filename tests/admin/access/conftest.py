@@ -11,12 +11,14 @@ from uuid import UUID
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from admin.access.access import Access
 from admin.app import create_app
 from admin.problems import NotFound
 from slipway.access import Grant, utc_now
+from slipway.adapters.access import passwords
 from slipway.adapters.store import Outcome, Store
 from slipway.settings import Settings
 from tests.admin.in_process import InProcess
@@ -123,10 +125,8 @@ _hashed: list[str] = []
 
 def hashed_once() -> str:
     """The hash of the tests' password: hashing takes a while, on purpose."""
-    from slipway.adapters.access.passwords import hash_of
-
     if not _hashed:
-        _hashed.append(hash_of(PASSWORD))
+        _hashed.append(passwords.hash_of(PASSWORD))
     return _hashed[0]
 
 
@@ -134,6 +134,15 @@ def csrf(browser: httpx.Client) -> str:
     """The token that the forms of a browser's session carry."""
     page = browser.get("/pages/sign-in-nowhere").text
     return page.partition('name="csrf" value="')[2].partition('"')[0]
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same hashes with less work: hundreds of them are made here."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", cheap)
+    passwords._nobodys.cache_clear()
+    _hashed.clear()
 
 
 @pytest.fixture

@@ -1,0 +1,194 @@
+"""The details of runs: Prefect's steps, and what they left in our own store, put together once for everybody who looks.
+
+A detail is whole: its state and what the steps left belong together, also while the run is on its way. It is at most a
+second old while the run is looked at, and read again at once when an event tells of the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic_core import to_json
+
+from admin.once import Once
+from admin.prefect_api import Document, Prefect
+from admin.problems import NotFound
+from admin.read_model import OVER, ReadModel, micros, now_micros
+from admin.runs import condensed, detail
+from slipway.adapters.store import Outcome, Store
+from slipway.errors import Unavailable
+
+MOST = 200
+FRESH_S, SERVED_S = 1.0, 3.0  # up to the second it is served while a newer one is made
+LOOKED_AT_S = 10.0  # so long after a look an event has the detail made anew at once
+STEPS_WITHIN_S = 1.0
+SETTLED_US = 2_000_000  # after a run's end nothing more comes
+
+
+@dataclass(slots=True)
+class Detail:
+    """Everything about one run, as a document and as JSON without its closing brace; `missing` could not be read."""
+
+    doc: Document
+    head: bytes
+    left: dict[str, Outcome] = field(default_factory=dict)
+    marks: dict[str, datetime] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    built: float = 0.0
+    looked_at: float = 0.0
+    final: bool = False
+
+
+Listener = Callable[[str, Document | None, Detail], None]
+
+
+class Details:
+    """The details that somebody has looked at lately."""
+
+    def __init__(self, model: ReadModel, prefect: Prefect, store: Store) -> None:
+        self.listeners: list[Listener] = []
+        self._model = model
+        self._prefect = prefect
+        self._store = store
+        self._kept: OrderedDict[str, Detail] = OrderedDict()
+        self._building: Once[Detail] = Once(0.0)
+        self._steps: Once[list[Document]] = Once(1.0)
+        self._elsewhere: Once[Document | None] = Once(2.0)  # runs that are not in the model
+        self._begun: set[asyncio.Task[Detail]] = set()
+        self._changed_meanwhile: set[str] = set()
+        model.listeners.append(self._changed)
+
+    async def of(self, run_id: str) -> Detail:
+        """A run's detail. Raises NotFound, and Unavailable when nothing is known of it."""
+        kept, now = self._kept.get(run_id), time.monotonic()
+        if kept is None:
+            return await self._build_now(run_id)
+        kept.looked_at = now
+        age = now - kept.built
+        if kept.final or age <= FRESH_S:
+            return kept
+        if age <= SERVED_S:
+            self._build_soon(run_id)
+            return kept
+        return await self._build_now(run_id)
+
+    def renew(self, run_id: str) -> None:
+        """Make a detail anew, as somebody watches it."""
+        if (kept := self._kept.get(run_id)) is not None:
+            kept.looked_at = time.monotonic()
+        self._build_soon(run_id)
+
+    def expire(self, run_id: str) -> None:
+        """The next who looks waits for a new one: somebody has done something to the run."""
+        if run_id in self._kept:
+            self._kept[run_id].final, self._kept[run_id].built = False, 0.0
+
+    async def run(self, run_id: str) -> Document:
+        """A run as Prefect tells it, from the model or, when it is older, from Prefect. Raises NotFound."""
+        known = self._model.get(run_id)
+        if known is not None:
+            return known.run
+        found = await self._elsewhere.get(run_id, lambda: self._prefect.run(run_id))
+        if found is None:
+            raise NotFound(f"There is no run {run_id}.", expected="The id of a run, as GET /runs lists them.")
+        return found
+
+    def _changed(self, run_id: str) -> None:
+        kept = self._kept.get(run_id)
+        if kept is None:
+            return
+        kept.final = False
+        self._changed_meanwhile.add(run_id)
+        if time.monotonic() - kept.looked_at < LOOKED_AT_S:
+            self._build_soon(run_id)
+        else:
+            kept.built = 0.0
+
+    def _build_soon(self, run_id: str) -> None:
+        task = asyncio.ensure_future(self._build_now(run_id))
+        self._begun.add(task)
+        task.add_done_callback(self._built)
+
+    def _built(self, task: asyncio.Task[Detail]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled():
+            task.exception()  # who looks next meets it, or what is known
+
+    async def _build_now(self, run_id: str) -> Detail:
+        return await self._building.get(run_id, lambda: self._build(run_id))
+
+    async def _build(self, run_id: str) -> Detail:
+        old = self._kept.get(run_id)
+        self._changed_meanwhile.discard(run_id)
+        run = await self.run(run_id)  # before what the steps left is read: an end is never shown without it
+        missing = []
+        try:
+            steps = await self._steps_of(run_id, run)
+        except (Unavailable, TimeoutError):
+            known = self._model.get(run_id)
+            steps, missing = list(known.steps.values()) if known else [], ["steps"]
+        marks, left = (old.marks, old.left) if old else ({}, {})
+        try:
+            marks, left = await asyncio.to_thread(self._left, run_id, marks, left)
+        except Unavailable:
+            missing.append("outcomes")
+        return self._keep(run_id, run, steps, marks, left, tuple(missing))
+
+    def _keep(
+        self,
+        run_id: str,
+        run: Document,
+        steps: list[Document],
+        marks: dict[str, datetime],
+        left: dict[str, Outcome],
+        missing: tuple[str, ...],
+    ) -> Detail:
+        old, now = self._kept.get(run_id), time.monotonic()
+        steps.sort(key=lambda step: step.get("expected_start_time") or step.get("start_time") or "")
+        doc = {**detail(run, steps, list(left.values()), self._model.names), "missing": list(missing)}
+        ended = run.get("end_time")
+        final = not missing and run["state"]["type"] in OVER and bool(ended) and _settled(str(ended))
+        looked_at = old.looked_at if old else now
+        new = Detail(doc, to_json(doc)[:-1], left, marks, missing, now, looked_at, final)
+        self._kept[run_id] = new
+        self._kept.move_to_end(run_id)
+        while len(self._kept) > MOST:
+            self._kept.popitem(last=False)
+        for listener in self.listeners:
+            listener(run_id, old.doc if old else None, new)
+        if run_id in self._changed_meanwhile:
+            new.built, new.final = 0.0, False
+            asyncio.get_running_loop().call_soon(self._build_soon, run_id)
+        return new
+
+    async def _steps_of(self, run_id: str, run: Document) -> list[Document]:
+        """The steps, from the model where it has them all. Raises TimeoutError when Prefect takes its time."""
+        known = self._model.get(run_id)
+        over = run["state"]["type"] in OVER
+        if known is not None and not over and known.steps_of == self._model.round:
+            return list(known.steps.values())
+        async with asyncio.timeout(STEPS_WITHIN_S):
+            found = await self._steps.get((run_id, over), lambda: self._prefect.steps([run_id]))
+        if known is None:
+            return list(found)
+        self._model.take_steps(run_id, found, whole=True)
+        return list(known.steps.values())
+
+    def _left(
+        self, run_id: str, marks: dict[str, datetime], left: dict[str, Outcome]
+    ) -> tuple[dict[str, datetime], dict[str, Outcome]]:
+        """What the steps left behind; only what is new is read, as a window's samples are many."""
+        now = self._store.marks_of(run_id)
+        changed = [step for step, at in now.items() if marks.get(step) != at]
+        if changed:
+            left = left | {found.step: condensed(found) for found in self._store.outcomes_by(run_id, changed)}
+        return now, {step: left[step] for step in now if step in left}
+
+
+def _settled(ended: str) -> bool:
+    return now_micros() - micros(ended) > SETTLED_US

@@ -1,0 +1,73 @@
+"""A played Prefect, a real store, and the admin service between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+
+from deployments.postgres import create_database, url_on
+from slipway.adapters.store import Store
+from tests.admin.api.served import Served
+from tests.played_prefect import PlayedPrefect
+
+CONFIG = '[[service]]\nname = "shop"\nurl = "http://127.0.0.1:9"\nroutes = ["/"]\n'
+
+
+@pytest.fixture(scope="session")
+def store_url(postgres: URL) -> str:
+    """The URL of a store, one for all: runs have ids of their own."""
+    create_database(postgres, "admin_api")
+    url = url_on(postgres, "admin_api")
+    made = Store(url)
+    made.create_tables()
+    made.close()
+    return url
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """The store itself."""
+    made = Store(store_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def prefect() -> Iterator[PlayedPrefect]:
+    """A played Prefect with one job."""
+    with PlayedPrefect() as playing:
+        playing.job("look-around")
+        yield playing
+
+
+@pytest.fixture
+def settings(store_url: str, prefect: PlayedPrefect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of an admin process."""
+    (tmp_path / "slipway.toml").write_text(CONFIG, encoding="utf-8")
+    monkeypatch.setenv("SLIPWAY_CONFIG", str(tmp_path / "slipway.toml"))
+    monkeypatch.setenv("SLIPWAY_CHANGES", str(tmp_path))
+    monkeypatch.setenv("SLIPWAY_DATABASE_URL", store_url)
+    monkeypatch.setenv("PREFECT_API_URL", prefect.url)
+
+
+@pytest.fixture
+def serve(settings: None) -> Iterator[Callable[[], Served]]:
+    """Start an admin process; as many as a test likes."""
+    running: list[Served] = []
+
+    def start() -> Served:
+        running.append(Served().__enter__())
+        return running[-1]
+
+    yield start
+    for served in running:
+        served.__exit__()
+
+
+@pytest.fixture
+def admin(serve: Callable[[], Served]) -> Served:
+    """One admin process."""
+    return serve()

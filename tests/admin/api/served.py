@@ -1,0 +1,98 @@
+"""The admin service over real HTTP, in a thread, before a played Prefect and a real store."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import httpx
+import pytest
+import uvicorn
+
+from admin.app import create_app
+from admin.doors import Doors
+from deployments.ports import free_ports
+
+WITHIN_S = 20.0
+
+
+class Served:
+    """One admin process's worth of the service."""
+
+    def __init__(self) -> None:
+        [port] = free_ports([0])
+        self.app = create_app()
+        self.url = f"http://127.0.0.1:{port}"
+        config = uvicorn.Config(self.app, port=port, log_level="error", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        wait_for(lambda: self._server.started, "the admin service to answer")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        self._server.should_exit = True
+        self._thread.join(WITHIN_S)
+        assert not self._thread.is_alive(), "waited for the admin service to end"
+
+    @property
+    def doors(self) -> Doors:
+        """What its requests share."""
+        found: Doors = self.app.state.doors
+        return found
+
+    def get(self, path: str, **query: Any) -> Any:
+        """A good answer."""
+        answer = self.http.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    @contextmanager
+    def events(self, run_id: str, last_id: str = "") -> Iterator[Iterator[dict[str, Any]]]:
+        """The events of a run's stream, each as {id, event, data}; comments are `event` ":"."""
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        with self.http.stream("GET", f"/runs/{run_id}/events", headers=headers) as answer:
+            assert answer.status_code == 200, answer.read()
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            yield _parsed(answer)
+
+
+def _parsed(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    found: dict[str, Any] = {}
+    for line in answer.iter_lines():
+        name, _, value = line.partition(": ")
+        if not line:
+            yield found
+            found = {}
+        elif line.startswith(":"):
+            found = {"event": ":"}
+        else:
+            found[name] = json.loads(value) if name == "data" else value
+
+
+def wait_for(look: Callable[[], Any], what: str, seconds: float = WITHIN_S) -> Any:
+    """What `look` finds, once it finds something; fails with what it waited for."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.01)
+    return found
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The problem document of an answer, with the members that RFC 9457 and our contract ask for."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status
+    assert {"type", "title", "detail", "failed", "expected", "retry_is_safe"} <= set(body)
+    return body

@@ -1,0 +1,127 @@
+"""Pages of runs: stable while new runs come in, bounded, and going on below what is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from admin import read_model, synchronising
+from admin.read_model import ReadModel
+from tests.admin.api.served import Served, problem, wait_for
+from tests.played_prefect import PlayedPrefect, now
+
+DAY = 86_400.0
+
+
+def ids_of(page: dict[str, Any]) -> list[str]:
+    """The ids of a page."""
+    return [run["id"] for run in page["runs"]]
+
+
+def walk(admin: Served, **query: Any) -> list[str]:
+    """All ids, page by page."""
+    page = admin.get("/runs", **query)
+    found = ids_of(page)
+    while page["next"]:
+        page = admin.get("/runs", **query, cursor=page["next"])
+        found += ids_of(page)
+    return found
+
+
+def test_pages_stay_while_runs_come_in(prefect: PlayedPrefect, serve: Callable[[], Served]) -> None:
+    """Each run is on one page, the newest first, also when others begin meanwhile; of the last seven days by default."""
+    old = [prefect.run("look-around", "COMPLETED", ago_s=60 + number)["id"] for number in range(7)]
+    prefect.run("look-around", "COMPLETED", ago_s=8 * DAY)
+    admin = serve()
+    page = admin.get("/runs", limit=3)
+    found = ids_of(page)
+    new = admin.http.post("/jobs/look-around/runs", json={}).json()["id"]
+    while page["next"]:
+        page = admin.get("/runs", limit=3, cursor=page["next"])
+        found += ids_of(page)
+    assert found == old
+    assert ids_of(admin.get("/runs", limit=1)) == [new]
+
+
+def test_below_what_is_in_memory(
+    prefect: PlayedPrefect, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older runs are read from Prefect, in order, each once, also those of one moment; many who read cause one request."""
+    monkeypatch.setattr(synchronising, "MOST_RUNS", 200)
+    monkeypatch.setattr(read_model, "MOST_RUNS", 200)
+    moment = now(900)
+    same = [prefect.run("look-around", "COMPLETED", expected_start_time=moment)["id"] for _ in range(30)]
+    made = {prefect.run("look-around", "COMPLETED", ago_s=number)["id"] for number in range(850)} | set(same)
+    long_ago = prefect.run("look-around", "FAILED", ago_s=20 * DAY, tags=["service:shop"])["id"]
+    admin = serve()
+    assert set(walk(admin, limit=100)) == made and len(walk(admin, limit=100)) == len(made)
+    since = now(30 * DAY)
+    assert walk(admin, limit=200, since=since)[-1] == long_ago
+    assert walk(admin, since=since, state="FAILED", service="shop") == [long_ago]
+    before = prefect.asked["/flow_runs/filter"]
+    for _ in range(20):
+        admin.get("/runs", since=since, state="FAILED", service="shop")
+    assert prefect.asked["/flow_runs/filter"] - before <= 2
+
+
+def test_filters(prefect: PlayedPrefect, serve: Callable[[], Served]) -> None:
+    """By job, state and service; what a schedule has planned is shown to who asks for it only."""
+    prefect.job("other")
+    mine = prefect.run("other", "FAILED", ago_s=5, tags=["service:shop"])["id"]
+    planned = prefect.run("other", "SCHEDULED", ago_s=-3_600, auto_scheduled=True)["id"]
+    admin = serve()
+    assert ids_of(admin.get("/runs", job="other", state="FAILED", service="shop")) == [mine]
+    assert ids_of(admin.get("/runs", job="other")) == [mine]
+    wait_for(lambda: ids_of(admin.get("/runs", state="SCHEDULED")) == [planned], "the planned run")
+    assert admin.get("/runs", service="nobody")["runs"] == []
+    problem(admin.http.get("/runs", params={"job": "nope"}), 404)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"cursor": "x"},
+        {"cursor": "eHx5"},
+        {"cursor": "%%%"},
+        {"cursor": "é"},
+        {"limit": 0},
+        {"limit": 201},
+        {"state": "NOPE"},
+        {"service": "No Such"},
+        {"since": "yesterday"},
+    ],
+)
+def test_what_is_no_request(admin: Served, query: dict[str, Any]) -> None:
+    """A cursor that we have not written, and what is out of bounds, is refused in words."""
+    assert problem(admin.http.get("/runs", params=query), 422)["retry_is_safe"] is True
+
+
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01"])
+def test_times_at_the_edge(admin: Served, since: str) -> None:
+    """Any time that can be written is a time."""
+    admin.get("/runs", since=since)
+
+
+def test_the_memory_is_bounded() -> None:
+    """The oldest that is over is let go; what is on its way stays, and from where all are there is known."""
+    model = ReadModel(most=3)
+    for number, state in enumerate(["RUNNING", "COMPLETED", "COMPLETED", "COMPLETED", "COMPLETED"]):
+        model.put(
+            {
+                "id": f"run-{number}",
+                "name": "r",
+                "created": f"2026-01-01T00:00:0{number}Z",
+                "parameters": {},
+                "state": {"type": state, "name": state, "timestamp": "2026-01-01T00:00:00Z"},
+            }
+        )
+    assert [known.key[1] for known in model.below(read_model.NEWEST)] == ["run-4", "run-3", "run-0"]
+    model.reach((0, ""))
+    assert model.get("run-2") is None and [
+        k.key[1] for k in model.below(read_model.NEWEST) if k.key >= model.whole_from
+    ] == [
+        "run-4",
+        "run-3",
+    ]
