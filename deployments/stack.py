@@ -27,8 +27,8 @@ from deployments.environment import PREFECT, STORE, read_secrets, slipway_enviro
 from deployments.ports import HOST, free_ports
 from deployments.postgres import create_database, database_names, server_part, server_url
 from deployments.processes import Part, end_marked, mark
-from deployments.tokens import own_token
-from slipway.adapters.admin_client import TOKEN_FILE, AdminClient
+from deployments.tokens import own_token, write_private
+from slipway.adapters.admin_client import STORE_FILE, TOKEN_FILE, AdminClient
 from slipway.adapters.store import Store
 from slipway.errors import InvalidInput
 
@@ -86,6 +86,7 @@ class Stack:
         with closing(Store(self.environment["SLIPWAY_DATABASE_URL"])) as store:
             store.create_tables()
             self.token = own_token(store, self.home / TOKEN_FILE)
+        write_private(self.home / STORE_FILE, self.environment["SLIPWAY_DATABASE_URL"])
         self._together(lambda: self._run(self._admin_part()), self._start_worker)
         self._write_addresses()
         threading.Thread(target=self._supervise, name="supervisor", daemon=True).start()

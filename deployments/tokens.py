@@ -24,9 +24,14 @@ def own_token(store: Store, file: Path) -> str:
     if any(token.name == name and token.revoked_at is None for token in tokens.all()):
         tokens.revoke(name)
     key, _ = tokens.make(name, Grant(role="admin"), LASTS, account=None)
+    write_private(file, key)
+    return key
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only this user can read, whole or not at all."""
     draft = file.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as written:
-        written.write(key)
+        written.write(text)
     draft.replace(file)
-    return key

@@ -20,7 +20,7 @@ from slipway.adapters.access.links import Links
 from slipway.adapters.access.log import AccessLog
 from slipway.adapters.access.tokens import Tokens
 from slipway.adapters.access.tries import Tries
-from slipway.adapters.admin_client import admin_url
+from slipway.adapters.admin_client import STORE_FILE, admin_url, running_stacks
 from slipway.adapters.store import Store
 from slipway.documents import parse
 from slipway.errors import InvalidInput
@@ -166,6 +166,12 @@ def _note(store: Store, what: str, on: str) -> None:
 
 @contextmanager
 def _store() -> Iterator[Store]:
-    with closing(Store(Settings.from_environment().database_url)) as store:
+    with closing(Store(database_url(Settings.from_environment()))) as store:
         store.create_tables()
         yield store
+
+
+def database_url(settings: Settings) -> str:
+    """SLIPWAY_DATABASE_URL, or that of the embedded stack which runs in this folder; empty when neither is there."""
+    found = [home / STORE_FILE for home in running_stacks(settings) if (home / STORE_FILE).is_file()]
+    return settings.database_url or (found[0].read_text(encoding="utf-8").strip() if found else "")

@@ -61,6 +61,11 @@ def seen(scope: Mapping[str, Any]) -> Caller | None:
     return found
 
 
+def about(request: Request, what: str) -> None:
+    """Tell the log more than the path does, such as the name in a form; never a secret."""
+    request.scope["slipway.about"] = what
+
+
 def demand(right: Right, service: str | None) -> Caller:
     """Who asks, if they have the right for a service. Raises Forbidden; also when nobody is known to ask."""
     caller = CALLER.get()

@@ -191,7 +191,8 @@ class _Told:
             return
         self._done = True
         what = self.need.what if self.need else f"{self._request.method} of nothing"
-        on = path_of(self._request) + (f" → {led_to}" if led_to and "/runs/" in led_to else "")
+        more = self._request.scope.get("slipway.about") or (led_to if "/runs/" in led_to else "")
+        on = f"{path_of(self._request)} → {more}" if more else path_of(self._request)
         who: dict[str, Any] = {"who": self.caller.person, "how": self.caller.words}
         try:
             await self._request.app.state.access.note(self._request, what, on, outcome, **who)

@@ -92,21 +92,21 @@ NEEDS: tuple[Need, ...] = (
     ),
     _read("/services/{service}/history", Scope.SERVICE, "history of a service"),
     _read("/", Scope.ANY, "overview"),
-    _read("/pages/jobs", Scope.ANY, "jobs"),
+    _read("/pages/jobs", Scope.ANY, "page of all jobs"),
     _read("/pages/jobs/{job}", Scope.ANY, "page of a job"),
     _act("/pages/jobs/{job}", "operate", Scope.PARAMETERS, "start run"),
-    _read("/pages/services", Scope.ANY, "services"),
+    _read("/pages/services", Scope.ANY, "page of all services"),
     _read("/pages/services/{service}", Scope.SERVICE, "page of a service"),
     _read("/pages/runs/{run_id}", Scope.RUN, "page of a run"),
-    _read("/pages/runs/{run_id}/logs", Scope.RUN, "log of a run"),
+    _read("/pages/runs/{run_id}/logs", Scope.RUN, "logs of a run"),
     _read("/pages/runs/{run_id}/picture.svg", Scope.RUN, "picture of a run"),
     _read("/pages/changes", Scope.ANY, "changes"),
     _read("/pages/changes/{change}", Scope.CHANGE, "page of a change"),
     _read("/pages/changes/{change}/picture.svg", Scope.CHANGE, "picture of a change"),
-    *(_read(f"/pages/runs/{{run_id}}/{action}", Scope.RUN, f"page to {action}") for action, _ in ACTIONS),
     *(
-        _act(f"/pages/runs/{{run_id}}/{action}", right, Scope.RUN, f"{action} run", by_another=action == "approve")
+        Need(method, f"/pages/runs/{{run_id}}/{action}", right, Scope.RUN, f"{action} run", action == "approve")
         for action, right in ACTIONS
+        for method in ("GET", "POST")  # a page that says what will happen, and its button
     ),
     Need("GET", "/access/log", "administer", Scope.ALL, "access log"),
     Need("GET", "/pages/access", "administer", Scope.ALL, "access page"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from admin.access.access import Access
-from admin.access.caller import TheCaller
+from admin.access.caller import TheCaller, about
 from admin.access.entry import access_of
 from admin.doors import TheDoors
 from admin.problems import Conflict
@@ -53,14 +54,14 @@ async def invite(
     request: Request, doors: TheDoors, caller: TheCaller, name: Name, role: Name, services: Services = None
 ) -> Response:
     """A new account, and its one-time link, which is shown once."""
-    access = access_of(request)
+    access, grant, named = access_of(request), _grant(role, services), name.strip().lower()
+    about(request, f"{named}: {grant.words}")
 
     def make() -> str:
-        name_ = name.strip().lower()
-        access.accounts.add(name_, _grant(role, services), by=caller.person)
-        return access.links.make(name_)
+        access.accounts.add(named, grant, by=caller.person)
+        return access.links.make(named)
 
-    return await _shown_once(request, doors, make, f"one-time link for {name.strip().lower()}", below="/pages/link/")
+    return await _shown_once(request, doors, make, f"one-time link for {named}", below="/pages/link/")
 
 
 @router.post("/pages/access/people/{name}", include_in_schema=False)
@@ -77,15 +78,18 @@ async def change_account(
     access = access_of(request)
     if name == caller.person:
         raise Conflict("Nobody changes their own account here.", expected="Another admin, so that one is always left.")
+    grant = _grant(role, services) if do == "role" else None
+    about(request, f"{do}: {grant.words}" if grant else do)
     if do == "link":
         return await _shown_once(
             request, doors, lambda: _link(access, name), f"one-time link for {name}", below="/pages/link/"
         )
     what: dict[str, Callable[[], None]] = {
-        "role": lambda: access.accounts.change(name, _grant(role, services)),
         "disable": lambda: access.accounts.disable(name),
         "enable": lambda: access.accounts.enable(name),
     }
+    if grant is not None:
+        what["role"] = partial(access.accounts.change, name, grant)
     if do not in what:
         raise InvalidInput(f"There is no change {do!r} of an account.", expected="role, link, disable or enable.")
     return await _done(request, what[do])
@@ -102,10 +106,11 @@ async def make_token(
     services: Services = None,
 ) -> Response:
     """A new token, which is shown once; it acts in the name of who made it."""
-    tokens = access_of(request).tokens
+    tokens, grant = access_of(request).tokens, _grant(role, services)
+    about(request, f"{name}: {grant.words}, {days} days")
 
     def make() -> str:
-        return tokens.make(name, _grant(role, services), timedelta(days=days), account=caller.person)[0]
+        return tokens.make(name, grant, timedelta(days=days), account=caller.person)[0]
 
     return await _shown_once(request, doors, make, f"token {name}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,16 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
+from pydantic_core import to_json
+from sqlalchemy import URL
 
 from admin.access.access import Access
 from admin.app import create_app
+from admin.limits import Rate
+from admin.listing import Page
 from admin.problems import NotFound
+from admin.read_model import Wanted
+from deployments.postgres import create_database, drop_database, url_on
 from slipway.access import Grant, utc_now
 from slipway.adapters.access import passwords
 from slipway.adapters.store import Outcome, Store
@@ -34,6 +41,8 @@ CHANGE = (Path(__file__).parents[3] / "changes" / "refresh-catalogue" / "change.
 class Doors:
     """Two runs of two services, as Prefect would tell them."""
 
+    age_s = 0.0
+
     def __init__(self, folder: Path, store: Store) -> None:
         self.settings = Settings(config=folder / "slipway.toml", changes=folder / "changes")
         self.store = store
@@ -48,8 +57,18 @@ class Doors:
             raise NotFound(f"There is no run {run_id}.", expected="The id of a run.")
         return {"id": str(run_id), "tags": [f"service:{self.services[run_id]}"], "parameters": {}}
 
-    async def runs(self, *, readable: Callable[[str | None], bool], **_: Any) -> list[dict[str, Any]]:
-        return [{"id": str(run), "service": service} for run, service in self.services.items() if readable(service)]
+    async def detail(self, run_id: UUID) -> dict[str, Any]:
+        return {**await self.run(run_id), "service": self.services[run_id]}
+
+    async def page(self, wanted: Wanted, **_: Any) -> Page:
+        """The runs that who asks may see."""
+        assert wanted.readable is not None
+        shown = [{"id": str(run), "service": found} for run, found in self.services.items() if wanted.readable(found)]
+        return Page(shown, [to_json(run) for run in shown], None)
+
+    @property
+    def as_of(self) -> datetime:
+        return utc_now()
 
     async def left_by(self, run_id: UUID) -> list[Outcome]:
         return self.store.outcomes_of(str(run_id))
@@ -145,14 +164,40 @@ def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     _hashed.clear()
 
 
+@pytest.fixture(scope="session")
+def template(postgres: URL) -> Iterator[str]:
+    """A database with our tables, to be copied for each test."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    create_database(postgres, name)
+    store = Store(url_on(postgres, name))
+    store.create_tables()
+    store.close()
+    yield name
+    drop_database(postgres, name)
+
+
 @pytest.fixture
-def world(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def database(postgres: URL, template: str) -> Iterator[str]:
+    """The URL of an empty store of the test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    create_database(postgres, name, template=template)
+    yield url_on(postgres, name)
+    drop_database(postgres, name)
+
+
+@pytest.fixture(scope="session")
+def app() -> FastAPI:
+    """The app; whom it lets in and what is behind it is another world's in each test."""
+    return create_app()
+
+
+@pytest.fixture
+def world(app: FastAPI, tmp_path: Path, database: str) -> Iterator[World]:
     """The app over an empty store."""
     store, clock = Store(database), Clock()
-    store.create_tables()
-    app = create_app()
     app.state.doors = Doors(tmp_path, store)
     app.state.access = Access(store, Settings(), clock)
+    app.state.rate = Rate(Settings().triggers_per_minute)
     made = World(app, app.state.access, clock, store)
     yield made
     for browser in made.browsers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from starlette.types import Scope as ASGIScope
 
 from admin.access.guard import Guard
 from admin.access.needs import NEEDS, Need, Scope
+from admin.app import create_app
 from slipway.access import RIGHTS, Role
 from tests.admin.access.conftest import OTHERS_RUN, RUN, World
 from tests.admin.in_process import InProcess
@@ -88,20 +90,24 @@ def expected(need: Need, who: tuple[Role, bool] | None, mine: bool) -> int:
 def test_what_has_no_line_is_refused(world: World) -> None:
     """A door that somebody forgot to put into the table is reached by nobody, an admin neither."""
 
-    @world.app.post("/forgotten")
+    app = create_app()
+    app.state.access, app.state.doors = world.access, world.app.state.doors
+
+    @app.post("/forgotten")
     async def forgotten() -> dict[str, bool]:
         return {"reached": True}
 
-    @world.app.delete("/runs/{run_id}")
+    @app.delete("/runs/{run_id}")
     async def remove(run_id: str) -> dict[str, bool]:
         return {"reached": True}
 
-    admin = world.machine(world.token("root", "admin"))
+    forgetful = replace(world, app=app)
+    admin = forgetful.machine(world.token("root", "admin"))
     assert admin.post("/forgotten").status_code == 404
     refused = admin.delete(f"/runs/{RUN}")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
     assert refused.headers["content-type"] == "application/problem+json"
-    assert world.browser().post("/forgotten").status_code == 401
+    assert forgetful.browser().post("/forgotten").status_code == 401
 
 
 def test_another_host_name(world: World) -> None:
