@@ -9,9 +9,10 @@ from markupsafe import Markup
 
 from admin.access.caller import Caller, TheCaller
 from admin.doors import Doors, TheDoors
+from admin.jobs import BACKFILL
 from admin.markdown import to_html
 from admin.pages import live, plans, standing
-from admin.pages.buttons import BACKFILL, REHEARSE, ROLL_BACK, SHIP
+from admin.pages.buttons import REHEARSE, ROLL_BACK, SHIP
 from admin.pages.posted import new_key
 from admin.prefect_api import Document
 from admin.templating import HEADERS, link, page
