@@ -39,7 +39,6 @@ class Ready(BaseModel):
 
     ready: bool
     missing: list[str]
-    notice: str
 
 
 class Schedule(BaseModel):
@@ -147,6 +146,14 @@ class Run(RunLine):
     missing: list[Literal["steps", "outcomes"]] = Field(description="what could not be read just now")
     as_of: datetime
     age_s: float
+
+
+class Event(BaseModel):
+    """One server-sent event of a run; a stream also has comments, as signs of life."""
+
+    id: str = Field(description="what Last-Event-ID goes on from")
+    event: Literal["run", "change", "resync", "end"]
+    data: str
 
 
 class LogLine(BaseModel):

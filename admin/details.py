@@ -170,7 +170,7 @@ class Details:
         """The steps, from the model where it has them all. Raises TimeoutError when Prefect takes its time."""
         known = self._model.get(run_id)
         over = run["state"]["type"] in OVER
-        if known is not None and not over and known.steps_of == self._model.round:
+        if known is not None and (known.steps_final if over else known.steps_of == self._model.round):
             return list(known.steps.values())
         async with asyncio.timeout(STEPS_WITHIN_S):
             found = await self._steps.get((run_id, over), lambda: self._prefect.steps([run_id]))

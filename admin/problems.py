@@ -142,6 +142,8 @@ async def _of_validation(request: Request, error: Exception) -> Response:
 async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     told = f"{request.method} {request.url.path}: {error.detail}."
+    if error.status_code == 400:  # a body that is no text at all; one that is no JSON is a 422, too
+        return problem(request, 422, InvalidInput(told, expected="A request as /openapi.json says."))
     answer = problem(request, error.status_code, NotFound(told, expected="A request as /openapi.json says."))
     answer.headers.update(error.headers or {})  # such as Allow
     return answer

@@ -65,6 +65,7 @@ class Known:
     encoded: bytes = b""
     steps: dict[str, Document] = field(default_factory=dict)
     steps_of: int = -1  # the round of reading in which the steps were read; another one may have missed some
+    steps_final: bool = False  # they were read after the run was over
 
 
 class ReadModel:
@@ -144,6 +145,7 @@ class ReadModel:
             return
         run = {**known.run, "state": {**state, "timestamp": at}}
         run["end_time"] = at if state["type"] in ENDED else None
+        known.steps_final = False
         if state["type"] == "RUNNING" and not run.get("start_time"):
             run["start_time"] = at
         known.run, known.state_at = run, moment
@@ -162,6 +164,7 @@ class ReadModel:
                 changed = True
         if whole:
             known.steps_of = self.round
+            known.steps_final = known.run["state"]["type"] in OVER
         if changed:
             self._listen(run_id)
 

@@ -10,10 +10,22 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from admin.events import Change, changes_of
 from admin.prefect_api import MOST, Document, Prefect
-from admin.read_model import IN_FLIGHT, MOST_RUNS, WINDOW, Key, ReadModel, key_of, micros, moment_of
+from admin.read_model import (
+    IN_FLIGHT,
+    MOST_RUNS,
+    NEWEST,
+    OVER,
+    WINDOW,
+    Key,
+    ReadModel,
+    key_of,
+    micros,
+    moment_of,
+)
 from admin.subscription import LOST, subscribed
 from slipway.errors import Unavailable
 
@@ -23,6 +35,7 @@ SOON_S = 2.0  # after a connection, as Prefect does not say when a subscription 
 WHOLE_EVERY_S = 600.0  # everything anew, for what was deleted
 MARGIN = timedelta(minutes=1)  # of clocks that differ
 STEPS_OF = 50  # runs in one request
+LATELY = 200  # runs that people look at first
 FAILED = (Unavailable, ValueError, KeyError, TypeError)
 log = logging.getLogger("slipway.admin")
 
@@ -112,8 +125,10 @@ class Synchroniser:
                 self._model.forget(known.key[1])
 
     async def _read_steps(self) -> None:
-        """Read the steps of what runs; those that are known stay good until all have been read."""
-        running = [known.key[1] for known in self._model.having(*IN_FLIGHT)]
+        """Read the steps of what runs, and of what ended lately; those that are known stay good until all have been read."""
+        newest = [known for known in islice(self._model.below(NEWEST), LATELY) if not known.steps_final]
+        ended = [known for known in newest if known.run["state"]["type"] in OVER]
+        running = [known.key[1] for known in [*self._model.having(*IN_FLIGHT), *ended]]
         steps: dict[str, list[Document]] = {run_id: [] for run_id in running}
         for some in _in_parts(running, STEPS_OF):
             for step in await self._prefect.steps(some):
@@ -146,7 +161,7 @@ class Synchroniser:
             try:
                 async with subscribed(self._prefect.api_url, self._prefect.auth, self._beat) as events:
                     self.connected, pause = True, 0.5
-                    self._resync_soon()
+                    self.soon()
                     async for event in events:
                         self._take(changes_of(event))
             except LOST as error:
@@ -163,7 +178,7 @@ class Synchroniser:
         if change is None:
             return
         if change.kind == "job":
-            self._resync_soon()
+            self.soon()
         elif change.kind == "step":
             self._model.take_steps(change.run_id, [change.body])
         else:
@@ -171,7 +186,8 @@ class Synchroniser:
             self._changed[change.run_id] = 0
             self._some_changed.set()
 
-    def _resync_soon(self) -> None:
+    def soon(self) -> None:
+        """Read the state at once; until that is done nothing is said to be as of now."""
         self._in_step = False
         self._now.set()
 
@@ -206,7 +222,7 @@ class Synchroniser:
                         self._changed[run["id"]] = some[run["id"]] + 1
                         self._some_changed.set()
             except FAILED:
-                self._resync_soon()
+                self.soon()
             await asyncio.sleep(BATCH_EVERY_S)
 
 

@@ -36,6 +36,18 @@ def bare_step(label: str) -> str:
     return label
 
 
+@flow(name="bench-patient")
+def patient(seconds: float) -> None:
+    """Take a step a second, as a run that waits for others does."""
+    ends = time.monotonic() + seconds
+    with attempt():
+        number = 0
+        while time.monotonic() < ends:
+            durable_step(label=str(number))
+            number += 1
+            time.sleep(1.0)
+
+
 @flow(name="bench-steps")
 def steps(file: str, count: int = 60) -> None:
     """Take bare and durable steps in turn, and write down the seconds that each took."""

@@ -52,7 +52,9 @@ async def one_job(job: str, doors: TheDoors) -> Any:
 async def switch_job(job: str, switch: Switch, doors: TheDoors, caller: TheCaller) -> Any:
     """Switch a job's schedules off or on (`paused`), or the job altogether (`disabled`: nobody can start it)."""
     who = caller.person
-    return await doors.jobs.switch(job, paused=switch.paused, disabled=switch.disabled, by=who, why=switch.why)
+    shown = await doors.jobs.switch(job, paused=switch.paused, disabled=switch.disabled, by=who, why=switch.why)
+    doors.synchroniser.soon()  # with its schedules a job's planned runs come and go
+    return shown
 
 
 @router.post(

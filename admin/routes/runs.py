@@ -18,7 +18,10 @@ from slipway.noun import ServiceName
 
 Cursor = Annotated[str, Query(max_length=2_000)]
 STREAM: answers.Documented = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Server-sent events."},
+    200: {
+        "description": "Server-sent events; the schema is of one, with its data as JSON.",
+        "content": {"text/event-stream": {"schema": answers.Event.model_json_schema()}},
+    },
     204: {"description": "The run is over, and the caller has seen its end."},
 }
 router = APIRouter(tags=["runs"])

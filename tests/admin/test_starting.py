@@ -204,7 +204,8 @@ def test_a_viewer_sees_no_buttons(made_up: MadeUp) -> None:
         page = ask("GET", path)
         assert page.status_code == 200 and 'class="button' not in page.text, path
         assert re.findall(r'<form method="post" action="([^"]*)"', page.text) == ["/pages/sign-out"], path
-    assert ask("GET", f"/pages/runs/{ID}/approve").status_code == 403
+    asked = ask("GET", f"/pages/runs/{ID}/approve")
+    assert asked.status_code == 403 and "grace may not approve" in asked.text
     assert ask("POST", f"/pages/runs/{ID}/approve", data=WHY).status_code == 403
     assert not made_up.prefect.told
 

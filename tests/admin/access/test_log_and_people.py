@@ -12,6 +12,7 @@ from admin.access.caller import CALLER, Caller
 from admin.jobs import Jobs
 from admin.problems import Forbidden
 from slipway.access import Grant
+from slipway.adapters.switches import Switches
 from tests.admin.access.conftest import PASSWORD, RUN, World, csrf
 
 FORGE = (
@@ -221,7 +222,7 @@ def test_a_start_is_for_its_own_service(
     import asyncio
 
     prefect, access = PlayedPrefect(), world.access
-    jobs = Jobs(prefect, world.app.state.doors.settings, access.asked)  # type: ignore[arg-type]
+    jobs = Jobs(prefect, world.app.state.doors.settings, access.asked, Switches(world.store))  # type: ignore[arg-type]
     known = CALLER.set(Caller("ada", "session", (Grant(role=role, services=services),)))
     try:
         if may:
@@ -240,7 +241,7 @@ def test_without_a_caller_nothing_starts(world: World) -> None:
     import asyncio
 
     prefect = PlayedPrefect()
-    jobs = Jobs(prefect, world.app.state.doors.settings, world.access.asked)  # type: ignore[arg-type]
+    jobs = Jobs(prefect, world.app.state.doors.settings, world.access.asked, Switches(world.store))  # type: ignore[arg-type]
     with pytest.raises(Forbidden, match="Nobody may not operate shop"):
         asyncio.run(jobs.start("purge-routes", {"service": "shop"}, None))
     assert prefect.made == []

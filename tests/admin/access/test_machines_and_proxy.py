@@ -19,7 +19,7 @@ PROXY = "10.0.0.5"
 def test_a_token_opens_what_its_role_opens(world: World) -> None:
     """For its own service; of others it sees nothing, neither in lists."""
     machine = world.machine(world.token("robot", "operator", ("shop",)))
-    assert [run["service"] for run in machine.get("/runs").json()] == ["shop"]
+    assert [run["service"] for run in machine.get("/runs").json()["runs"]] == ["shop"]
     assert (
         machine.post(f"/runs/{OTHERS_RUN}/cancel", json={"why": "no"}).json()["failed"]
         == f"There is no run {OTHERS_RUN}."

@@ -24,11 +24,13 @@ WITHIN_S = 20.0
 class Served:
     """One admin process's worth of the service."""
 
-    def __init__(self) -> None:
+    def __init__(self, root_path: str = "") -> None:
         [port] = free_ports([0])
         self.app = create_app()
         self.url = f"http://127.0.0.1:{port}"
-        config = uvicorn.Config(self.app, port=port, log_level="error", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            self.app, port=port, log_level="critical", timeout_graceful_shutdown=1, root_path=root_path
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)

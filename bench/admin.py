@@ -1,0 +1,283 @@
+"""The admin service beside Prefect's own API on the same server, with 10,000 runs in history and 20 running.
+
+Reads and triggers come in turn, so that the machine's noise falls on both alike. What Prefect is asked is counted on the
+wire, by a relay between it and the admin process that is measured.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.history import make_history
+from bench.relay import CountingRelay
+from bench.viewers import watching
+from deployments.deploy import POOL, ROOT
+from deployments.ports import HOST, free_ports
+from deployments.processes import Part, exit_on_sigterm
+from deployments.shop import answers
+from deployments.stack import Stack
+
+HISTORY, RUNNING, VIEWERS = 10_000, 20, 200
+READS, TRIGGERS, CLIENTS, EACH = 400, 200, 8, 300
+WATCHED_S, RUN_FOR_S = 20.0, 240.0
+PAGE = 50
+NOBODY = "bench-nobody"  # a pool without a worker: what is only triggered need not run
+
+
+def main() -> int:
+    """Measure and print one JSON line each; 0 when no trigger failed."""
+    exit_on_sigterm()
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
+        place = Path(folder)
+        with (
+            Stack(place / "stack", changes=ROOT / "changes", fresh=True, say=_tell) as stack,
+            _admin(stack, place) as (admin, relay),
+        ):
+            return Bench(stack, admin, relay).run()
+
+
+class Bench:
+    """One stack with history, and one admin process behind a counting relay."""
+
+    def __init__(self, stack: Stack, admin: str, relay: CountingRelay) -> None:
+        self.admin = Wire(admin)
+        self.prefect = Wire(stack.prefect_url)
+        self.relay = relay
+        self.url = admin
+        self.stack = stack
+        api = httpx.Client(base_url=f"{stack.prefect_url}/api", timeout=60, trust_env=False)
+        api.post("/work_pools/", json={"name": NOBODY, "type": "process"}).raise_for_status()
+        self.deployment = _deployment(api, "bench.flows.first_line", "bench-first-line", NOBODY, "bench-triggered")
+        self.patient = _deployment(api, "bench.flows.patient", "bench-patient", POOL, "bench-patient")
+        api.close()
+
+    def run(self) -> int:
+        """Everything, in turn."""
+        first = self._start(self.patient, {"seconds": 3})
+        self._until(lambda: self._state(first) == "COMPLETED", "the first run to end")
+        database = self.stack.environment["PREFECT_API_DATABASE_CONNECTION_URL"].replace("+asyncpg", "")
+        ids = make_history(database, first, HISTORY)
+        self.admin.get(f"/runs?limit={PAGE}")
+        self._until(lambda: self._listed() >= {ids[0], ids[PAGE // 2]}, "the history to be listed", 700)
+        cold = [self.admin.timed("GET", f"/runs/{run_id}") for run_id in ids[:40]]
+        list_idle, _ = self._lists("admin/list", history=HISTORY)
+        detail_idle, _ = self._details("admin/detail", ids[:20], first_look_p50_ms=round(statistics.median(cold), 2))
+        running = [self._start(self.patient, {"seconds": RUN_FOR_S}) for _ in range(RUNNING)]
+        self._until(lambda: all(self._state(run_id) == "RUNNING" for run_id in running), "20 runs to run")
+        list_busy, _ = self._lists("admin/list-while-20-run", history=HISTORY)
+        detail_busy, _ = self._details("admin/detail-while-20-run", running)
+        _compare("admin/list-idle-or-busy", list_busy, "idle", list_idle)
+        _compare("admin/detail-idle-or-busy", detail_busy, "idle", detail_idle)
+        self._viewers(running)
+        self._trigger()
+        return self._burst()
+
+    def _lists(self, name: str, **more: Any) -> tuple[list[float], list[float]]:
+        body = {"deployments": {"tags": {"all_": ["job"]}}, "limit": PAGE, "sort": "EXPECTED_START_TIME_DESC"}
+        return self._in_turn(
+            name,
+            lambda _: self.admin.timed("GET", f"/runs?limit={PAGE}"),
+            "prefect-filter",
+            lambda _: self.prefect.timed("POST", "/api/flow_runs/filter", body),
+            **more,
+        )
+
+    def _details(self, name: str, ids: list[str], **more: Any) -> tuple[list[float], list[float]]:
+        return self._in_turn(
+            name,
+            lambda number: self.admin.timed("GET", f"/runs/{ids[number % len(ids)]}"),
+            "prefect-read",
+            lambda number: self.prefect.timed("GET", f"/api/flow_runs/{ids[number % len(ids)]}"),
+            **more,
+        )
+
+    def _in_turn(
+        self, name: str, ours: Callable[[int], float], peer: str, theirs: Callable[[int], float], **more: Any
+    ) -> tuple[list[float], list[float]]:
+        for number in range(30):  # both warm
+            ours(number), theirs(number)
+        a, b = [], []
+        for number in range(READS):
+            a.append(ours(number))
+            b.append(theirs(number))
+        _compare(name, a, peer, b, **more)
+        return a, b
+
+    def _viewers(self, running: list[str]) -> None:
+        """What Prefect is asked by the admin process in a while, with nobody and with 200 who watch."""
+        alone = self._asked_in(WATCHED_S)
+        with watching(self.url, running, VIEWERS) as seen:
+            self._until(lambda: seen.open == VIEWERS, "200 viewers to watch")
+            watched = self._asked_in(WATCHED_S)
+            told = seen.events
+        line = {"name": "admin/requests-to-prefect", "unit": "1/s", "ours": watched, "peer": "nobody-watches"}
+        more = {"viewers": VIEWERS, "events_told": told, "lost_viewers": VIEWERS - seen.open}
+        _print(line | {"theirs": alone, "ratio": round(alone / watched, 2)} | more)
+
+    def _asked_in(self, seconds: float) -> float:
+        before = self.relay.requests
+        time.sleep(seconds)
+        return round((self.relay.requests - before) / seconds, 2)
+
+    def _trigger(self) -> None:
+        path = f"/api/deployments/{self.deployment}/create_flow_run"
+        ours, theirs = [], []
+        for _ in range(TRIGGERS):
+            ours.append(self.admin.timed("POST", "/jobs/bench-triggered/runs", {}))
+            theirs.append(self.prefect.timed("POST", path, {"parameters": {}}))
+        _compare("admin/trigger", ours, "bare-create", theirs, at=0.5)
+
+    def _burst(self) -> int:
+        """8 clients, each 300 triggers as fast as they are answered."""
+        ids: list[str] = []
+        errors: list[str] = []
+        lock = threading.Lock()
+
+        def client(number: int) -> None:
+            wire = Wire(self.url)
+            for one in range(EACH):
+                headers = {"Idempotency-Key": f"{number}-{one}"}
+                status, body = wire.ask("POST", "/jobs/bench-triggered/runs", {}, headers)
+                with lock:
+                    (ids if status == 202 else errors).append(body.get("id") or str(body)[:300])
+
+        began = time.perf_counter()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            list(pool.map(client, range(CLIENTS)))
+        seconds = time.perf_counter() - began
+        doubled = len(ids) - len(set(ids))
+        line = {"name": "admin/burst", "unit": "1/s", "ours": round(len(ids) / seconds, 1), "clients": CLIENTS}
+        _print(line | {"triggers": CLIENTS * EACH, "errors": len(errors), "doubled": doubled})
+        for error in errors[:3]:
+            _tell(error)
+        return 1 if errors or doubled else 0
+
+    def _listed(self) -> set[str]:
+        return {run["id"] for run in self.admin.get(f"/runs?limit={PAGE}")["runs"]}
+
+    def _start(self, deployment: str, parameters: dict[str, Any]) -> str:
+        path = f"/api/deployments/{deployment}/create_flow_run"
+        return str(self.prefect.ask("POST", path, {"parameters": parameters})[1]["id"])
+
+    def _state(self, run_id: str) -> str:
+        return str(self.admin.get(f"/runs/{run_id}")["state"]["type"])
+
+    def _until(self, look: Callable[[], object], what: str, seconds: float = 180) -> None:
+        deadline = time.monotonic() + seconds
+        while not look():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {seconds:.0f} s for {what}")
+            time.sleep(0.2)
+
+
+class Wire:
+    """One connection that stays open: little of its own beside what is measured."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+
+    def timed(self, method: str, path: str, body: Any = None) -> float:
+        """Milliseconds of one good answer."""
+        began = time.perf_counter()
+        status, _ = self._raw(method, path, body, {})
+        took = (time.perf_counter() - began) * 1_000
+        if status >= 300:
+            raise RuntimeError(f"{method} {path} was answered {status}")
+        return took
+
+    def ask(self, method: str, path: str, body: Any, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """Status and JSON."""
+        status, answer = self._raw(method, path, body, headers or {})
+        return status, json.loads(answer)
+
+    def get(self, path: str) -> Any:
+        """The JSON of a good answer."""
+        status, answer = self._raw("GET", path, None, {})
+        if status != 200:
+            raise RuntimeError(f"{path} was answered {status}: {answer[:500]!r}")
+        return json.loads(answer)
+
+    def _raw(self, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[int, bytes]:
+        content = None if body is None else json.dumps(body)
+        given = {"Content-Type": "application/json", **headers} if content else headers
+        self._connection.request(method, path, content, given)
+        answer = self._connection.getresponse()
+        return answer.status, answer.read()
+
+
+@contextmanager
+def _admin(stack: Stack, place: Path) -> Iterator[tuple[str, CountingRelay]]:
+    """An admin process of the bench's own, behind the relay; the triggers of one caller are not limited in it."""
+    [port] = free_ports([0])
+    with CountingRelay(stack.ports["prefect"]) as relay:
+        environment = {
+            **stack.environment,
+            "PREFECT_API_URL": f"http://{HOST}:{relay.port}/api",
+            "SLIPWAY_TRIGGERS_PER_MINUTE": "1000000",
+        }
+        url = f"http://{HOST}:{port}"
+        argv = [sys.executable, "-m", "uvicorn", "--factory", "admin.app:create_app", "--host", HOST]
+        part = Part(
+            name="admin service",
+            argv=[*argv, "--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "1"],
+            environment=environment,
+            directory=ROOT,
+            log=place / "admin.log",
+            ready=lambda: answers(f"{url}/ready"),
+        )
+        part.start()
+        try:
+            part.wait_until_ready(threading.Event())
+            yield url, relay
+        finally:
+            part.stop()
+
+
+def _deployment(api: httpx.Client, entrypoint: str, flow: str, pool: str, name: str) -> str:
+    flow_id = api.post("/flows/", json={"name": flow}).raise_for_status().json()["id"]
+    body = {
+        "name": name,
+        "flow_id": flow_id,
+        "entrypoint": entrypoint,
+        "work_pool_name": pool,
+        "tags": ["job"],
+        "parameter_openapi_schema": {"type": "object", "properties": {"seconds": {"type": "number"}}},
+        "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
+    }
+    return str(api.post("/deployments/", json=body).raise_for_status().json()["id"])
+
+
+def _compare(name: str, ours: list[float], peer: str, theirs: list[float], *, at: float = 0.99, **more: Any) -> None:
+    a, b = _quantile(ours, at), _quantile(theirs, at)
+    line = {"name": name, "unit": "ms", "quantile": at, "ours": round(a, 2), "peer": peer, "theirs": round(b, 2)}
+    medians = {"p50": round(statistics.median(ours), 2), "their_p50": round(statistics.median(theirs), 2)}
+    _print(line | {"ratio": round(b / a, 2)} | medians | more)
+
+
+def _quantile(values: list[float], at: float) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[round(at * 100) - 1]
+
+
+def _print(line: dict[str, Any]) -> None:
+    print(json.dumps(line), flush=True)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

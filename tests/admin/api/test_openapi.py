@@ -1,0 +1,67 @@
+"""Requests made up from our own OpenAPI document: no server error, and no answer that the document does not name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import allow_header_conformance, not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from slipway.adapters.store import Store
+from tests.admin.api.served import Served
+from tests.played_prefect import PlayedPrefect
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    allow_header_conformance,
+]
+EXAMPLES = 6
+
+
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # schemathesis does, in its strategies
+def test_requests_made_up_from_the_document(
+    prefect: PlayedPrefect, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    """Whatever is asked, as the document allows and as it does not, of what is there and of what is not, is answered so."""
+    monkeypatch.setenv("SLIPWAY_TRIGGERS_PER_MINUTE", "100000")
+    run = prefect.run("look-around", "COMPLETED", ago_s=60, tags=["service:shop"])
+    prefect.step(run, "look", "COMPLETED")
+    prefect.log(run, "a line")
+    store.keep(run["id"], "look", "Decision", {"word": "keep", "reason": "it is good"})
+    admin = serve()
+    there = {"run_id": run["id"], "job": "look-around", "service": "shop"}
+    schema = schemathesis.openapi.from_url(f"{admin.url}/openapi.json")
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) >= 15
+    for operation in operations:
+        for mode in GenerationMode.POSITIVE, GenerationMode.NEGATIVE:
+            if mode is GenerationMode.POSITIVE or operation.body or list(operation.iter_parameters()):
+                with suppress(Unsatisfiable):  # any text is a job's name: some requests cannot be wrong
+                    _ask(operation, mode, there)
+
+
+def _ask(operation: schemathesis.APIOperation, mode: GenerationMode, there: dict[str, str]) -> None:
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode), of_what_is_there=st.booleans())
+    def ask(case: schemathesis.Case, of_what_is_there: bool) -> None:
+        if of_what_is_there:
+            case.path_parameters.update({name: there[name] for name in case.path_parameters if name in there})
+        case.call_and_validate(checks=CHECKS, timeout=20)
+
+    ask()

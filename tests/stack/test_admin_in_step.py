@@ -1,0 +1,116 @@
+"""The read model on the real Prefect: its events arrive, a run is told as it happens, and two processes agree."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.deploy import ROOT
+from deployments.ports import HOST, free_ports
+from deployments.processes import Part
+from deployments.shop import answers
+from deployments.stack import Stack
+from slipway.adapters.admin_client import AdminClient
+from tests.stack.runs import finished, wait_for
+
+SOON_S = 2.0  # the contract: so quickly several processes agree
+PURGE = {"service": "shop", "routes": ["/products"]}
+
+
+@pytest.fixture(scope="module")
+def other(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminClient]:
+    """A second admin process beside the stack's own."""
+    [port] = free_ports([0])
+    url = f"http://{HOST}:{port}"
+    argv = [sys.executable, "-m", "uvicorn", "--factory", "admin.app:create_app", "--host", HOST, "--port", str(port)]
+    part = Part(
+        name="second admin service",
+        argv=argv,
+        environment=stack.environment,
+        directory=ROOT,
+        log=Path(tmp_path_factory.mktemp("admin")) / "admin.log",
+        ready=lambda: answers(f"{url}/ready"),
+    )
+    part.start()
+    try:
+        part.wait_until_ready(threading.Event())
+        with AdminClient(url) as client:
+            yield client
+    finally:
+        part.stop()
+
+
+def test_two_processes_agree(client: AdminClient, other: AdminClient) -> None:
+    """A run that one process starts is in the other's list, and so is its end."""
+    run = client.start("purge-routes", PURGE)
+    wait_for(lambda: run["id"] in [found["id"] for found in other.runs(20)], "the run in the other process", SOON_S)
+    ended = finished(client, run)
+
+    def agreed() -> bool:
+        return next(found for found in other.runs(20) if found["id"] == run["id"])["state"] == ended["state"]
+
+    wait_for(agreed, "its end in the other process", SOON_S)
+    assert other.run(run["id"])["steps"] == client.run(run["id"])["steps"]
+
+
+def test_a_run_told_as_it_happens(stack: Stack, client: AdminClient) -> None:
+    """The stream has the whole run, each change, and its end; put together they are what GET answers."""
+    run = client.start("purge-routes", PURGE)
+    known: dict[str, Any] = {}
+    names = []
+    url = f"{stack.admin_url}/runs/{run['id']}/events"
+    with httpx.stream("GET", url, trust_env=False, timeout=60) as answer:
+        for line in answer.iter_lines():
+            field, _, value = line.partition(": ")
+            names += [value] if field == "event" else []
+            known |= json.loads(value) if field == "data" else {}
+    assert names[0] == "run" and names[-1] == "end" and "change" in names
+    told = client.run(run["id"])
+    assert {name: known[name] for name in ("state", "steps", "ended")} == {
+        name: told[name] for name in ("state", "steps", "ended")
+    }
+    assert told["steps"][-1]["seconds"] > 0
+
+
+def test_logs_as_prefect_has_them(stack: Stack, client: AdminClient) -> None:
+    """The lines of a run come page by page, each once."""
+    run = finished(client, client.start("purge-routes", PURGE))
+
+    def lines() -> list[str]:
+        found: list[str] = []
+        cursor = ""
+        while True:
+            query = {"limit": 2, "after": cursor}
+            page = httpx.get(
+                f"{stack.admin_url}/runs/{run['id']}/logs", params=query, trust_env=False, timeout=30
+            ).json()
+            found += [line["message"] for line in page["logs"]]
+            cursor = page["next"] or ""
+            if not page["more"]:
+                return found
+
+    told = wait_for(lines, "lines of the log")
+    assert len(told) == len(set(told))
+
+
+def test_schedules_are_switched(stack: Stack) -> None:
+    """A paused job plans nothing more, in Prefect itself; switched on again it does."""
+    url = f"{stack.admin_url}/jobs/measure-service"
+
+    def planned() -> list[Any]:
+        query = {"job": "measure-service", "state": "SCHEDULED"}
+        found: list[Any] = httpx.get(f"{stack.admin_url}/runs", params=query, trust_env=False).json()["runs"]
+        return found
+
+    wait_for(planned, "runs that the schedule plans")
+    assert httpx.patch(url, json={"paused": True}, trust_env=False, timeout=30).json()["paused"] is True
+    wait_for(lambda: not planned(), "the planned runs to go")
+    assert httpx.patch(url, json={"paused": False}, trust_env=False, timeout=30).json()["paused"] is False
+    wait_for(planned, "runs that the schedule plans again")
