@@ -45,7 +45,9 @@ async def one_job(request: Request, job: str, doors: TheDoors, caller: TheCaller
     """A job; the form may be filled in by the address, as `?p.service=shop`."""
     found = await doors.jobs.find(job)
     runs = await doors.runs(job=job, states=[*standing.NOW, *standing.ENDED], limit=LIMIT, readable=caller.readable)
-    region = live.region(request, "runs_live.html", moves=bool(standing.runs_now(runs)), runs=runs)
+    region = live.region(
+        request, "runs_live.html", stale=live.stale(doors), moves=bool(standing.runs_now(runs)), runs=runs
+    )
     if live.is_asked(request):
         return live.answer(request, region)
     asked = {name.removeprefix(PREFIX): value for name, value in request.query_params.items()}

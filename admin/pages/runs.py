@@ -33,6 +33,7 @@ async def one_run(request: Request, run_id: UUID, doors: TheDoors, caller: TheCa
     region = live.region(
         request,
         "run_live.html",
+        stale=live.stale(doors),
         moves=moves,
         run=run,
         outlook=await _outlook(doors, caller, run) if moves else Outlook(),

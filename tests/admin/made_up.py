@@ -199,6 +199,7 @@ class MadeUp:
     """What the pages ask of the doors."""
 
     prefect_ui = "http://127.0.0.1:4200"
+    age_s = 0.5
 
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(config=folder / "slipway.toml", changes=folder / "changes")
