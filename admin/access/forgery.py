@@ -10,17 +10,11 @@ from starlette.requests import Request
 from starlette.types import Message, Receive
 
 from admin.access.caller import Caller
-from admin.problems import Forbidden, Refusal
+from admin.problems import Forbidden, TooLarge
 
 FIELD, HEADER = "csrf", "x-csrf-token"
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 LONGEST = 65_536  # bytes of a form
-
-
-class TooLarge(Refusal):
-    """A body is larger than it may be."""
-
-    status = 413
 
 
 async def refuse_forged(request: Request, caller: Caller | None) -> Receive:
@@ -70,7 +64,7 @@ async def _body(request: Request) -> bytes:
 async def _field(request: Request, body: bytes) -> str:
     """The token in a form; empty where it has none, or more than one."""
     try:
-        async with Request(request.scope, _replayed(body, request.receive)).form(max_fields=200) as form:
+        async with Request(request.scope, _replayed(body, request.receive)).form(max_files=0, max_fields=1_000) as form:
             found = form.getlist(FIELD)
     except HTTPException:  # it is no form
         return ""

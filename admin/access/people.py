@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from admin import answers
 from admin.access.access import Access
 from admin.access.caller import TheCaller, about
 from admin.access.entry import access_of
@@ -29,7 +30,7 @@ Services = Annotated[list[str] | None, Form()]
 EVERY = "*"  # the choice "all services" in a form
 
 
-@router.get("/access/log")
+@router.get("/access/log", response_model=answers.AccessLogPage, responses=answers.READING, tags=["access"])
 async def log(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
