@@ -56,7 +56,7 @@ class Details:
         self._prefect = prefect
         self._store = store
         self._kept: OrderedDict[str, Detail] = OrderedDict()
-        self._building: Once[Detail] = Once(0.0)
+        self._building: Once[Detail] = Once(0.0, 0)
         self._steps: Once[list[Document]] = Once(1.0)
         self._elsewhere: Once[Document | None] = Once(2.0)  # runs that are not in the model
         self._begun: set[asyncio.Task[Detail]] = set()

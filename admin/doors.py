@@ -90,6 +90,7 @@ class Doors:
 
     def saw(self, run: Document) -> None:
         """Take what Prefect has just answered into the read model: who has acted sees it at once."""
+        self.model.rename(self.jobs.known_names() or self.model.names)
         if run.get("deployment_id") in self.model.names:
             self.model.put(run)
         self.details.expire(run["id"])

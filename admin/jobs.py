@@ -39,7 +39,7 @@ class Jobs:
         self._switches = switches
         self._asked: list[Document] | None = None
         self._asked_at = 0.0
-        self._asking: Once[list[Document]] = Once(0.0)
+        self._asking: Once[list[Document]] = Once(0.0, 0)
         self._disabled: Once[dict[str, Disabled]] = Once(1.0)
         self._known_disabled: dict[str, Disabled] = {}
         self._unanswered: dict[str, tuple[float, str]] = {}
@@ -62,6 +62,10 @@ class Jobs:
     async def names(self) -> dict[str, str]:
         """Job names by deployment id, as Prefect has them now."""
         return {job["id"]: job["name"] for job in await self._read()}
+
+    def known_names(self) -> dict[str, str]:
+        """Job names by deployment id, as far as they have been read."""
+        return {job["id"]: job["name"] for job in self._asked or []}
 
     async def find(self, name: str) -> Document:
         """The deployment of a job. Raises NotFound."""

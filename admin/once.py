@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Answers by their keys, each good for `fresh_s` seconds, at most `most` of them."""
+    """Answers by their keys, each good for `fresh_s` seconds, at most `most` of them; with none kept, only shared."""
 
     def __init__(self, fresh_s: float, most: int = 500) -> None:
         self._fresh_s = fresh_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -24,11 +25,15 @@ class Prefect:
     def __init__(self, api_url: str, auth: str = "") -> None:
         self.api_url = api_url
         self.auth = auth
-        self.requests = 0  # so many were sent; readers must not make them more
+        self._within_s: float | None = None
         user, _, password = auth.partition(":")
-        self._client = httpx.AsyncClient(
-            base_url=api_url, timeout=WITHIN_S, trust_env=False, auth=(user, password) if auth else None
-        )
+        self._client = httpx.AsyncClient(base_url=api_url, trust_env=False, auth=(user, password) if auth else None)
+
+    def patient(self, within_s: float) -> Prefect:
+        """The same server over the same connections, for who is not waited for by a person."""
+        other = copy(self)
+        other._within_s = within_s
+        return other
 
     async def close(self) -> None:
         """Close the connections."""
@@ -151,10 +156,10 @@ class Prefect:
         self, method: str, path: str, body: Document | None = None, *, missing_is_fine: bool = False
     ) -> Any:
         """What Prefect answers, as JSON; None for what is not there, where that is fine, and for an empty answer."""
-        self.requests += 1
+        within_s = self._within_s or WITHIN_S
         try:
-            async with asyncio.timeout(WITHIN_S):  # httpx counts each phase of a request by itself
-                answer = await self._client.request(method, path, json=body)
+            async with asyncio.timeout(within_s):  # httpx counts each phase of a request by itself
+                answer = await self._client.request(method, path, json=body, timeout=within_s)
         except (httpx.HTTPError, TimeoutError) as error:
             raise Unavailable(
                 f"Prefect does not answer: {type(error).__name__}.", expected="A Prefect server at PREFECT_API_URL."

@@ -30,6 +30,7 @@ from admin.subscription import LOST, subscribed
 from slipway.errors import Unavailable
 
 GATHER_S, BATCH_EVERY_S, TRIES = 0.05, 0.3, 5
+READ_WITHIN_S = 30.0  # a busy server is not away; readers have what is known meanwhile
 SAFETY_EVERY_S = 30.0  # events may be dropped on the way
 SOON_S = 2.0  # after a connection, as Prefect does not say when a subscription holds; and while there is none
 WHOLE_EVERY_S = 600.0  # everything anew, for what was deleted
@@ -46,7 +47,7 @@ class Synchroniser:
     def __init__(self, prefect: Prefect, model: ReadModel, read_jobs: Callable[[], Awaitable[dict[str, str]]]) -> None:
         self.connected = False
         self.tried = asyncio.Event()  # the newest runs are there, and readers can be answered, or Prefect is not
-        self._prefect = prefect
+        self._prefect = prefect.patient(READ_WITHIN_S)
         self._model = model
         self._read_jobs = read_jobs
         self._in_step = False

@@ -34,6 +34,7 @@ HISTORY, RUNNING, VIEWERS = 10_000, 20, 200
 READS, TRIGGERS, CLIENTS, EACH = 400, 200, 8, 300
 WATCHED_S, RUN_FOR_S = 20.0, 240.0
 PAGE = 50
+IDLE_S = 3.0
 NOBODY = "bench-nobody"  # a pool without a worker: what is only triggered need not run
 
 
@@ -42,41 +43,46 @@ def main() -> int:
     exit_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         place = Path(folder)
-        with (
-            Stack(place / "stack", changes=ROOT / "changes", fresh=True, say=_tell) as stack,
-            _admin(stack, place) as (admin, relay),
-        ):
-            return Bench(stack, admin, relay).run()
+        with Stack(place / "stack", changes=ROOT / "changes", fresh=True, say=_tell) as stack:
+            history = History(stack)
+            with _admin(stack, place) as (admin, relay):
+                return Bench(stack, admin, relay, history).run()
+
+
+class History:
+    """The jobs of the bench, and 10,000 runs of one of them: copies of one that really ran."""
+
+    def __init__(self, stack: Stack) -> None:
+        with httpx.Client(base_url=f"{stack.prefect_url}/api", timeout=60, trust_env=False) as api:
+            api.post("/work_pools/", json={"name": NOBODY, "type": "process"}).raise_for_status()
+            self.triggered = _deployment(api, "bench.flows.first_line", "bench-first-line", NOBODY, "bench-triggered")
+            self.patient = _deployment(api, "bench.flows.patient", "bench-patient", POOL, "bench-patient")
+            path = f"/deployments/{self.patient}/create_flow_run"
+            run = api.post(path, json={"parameters": {"seconds": 3}}).raise_for_status().json()["id"]
+            _until(lambda: api.get(f"/flow_runs/{run}").json()["state"]["type"] == "COMPLETED", "the first run to end")
+        database = stack.environment["PREFECT_API_DATABASE_CONNECTION_URL"].replace("+asyncpg", "")
+        self.ids = make_history(database, run, HISTORY)
 
 
 class Bench:
     """One stack with history, and one admin process behind a counting relay."""
 
-    def __init__(self, stack: Stack, admin: str, relay: CountingRelay) -> None:
+    def __init__(self, stack: Stack, admin: str, relay: CountingRelay, history: History) -> None:
         self.admin = Wire(admin)
         self.prefect = Wire(stack.prefect_url)
         self.relay = relay
         self.url = admin
-        self.stack = stack
-        api = httpx.Client(base_url=f"{stack.prefect_url}/api", timeout=60, trust_env=False)
-        api.post("/work_pools/", json={"name": NOBODY, "type": "process"}).raise_for_status()
-        self.deployment = _deployment(api, "bench.flows.first_line", "bench-first-line", NOBODY, "bench-triggered")
-        self.patient = _deployment(api, "bench.flows.patient", "bench-patient", POOL, "bench-patient")
-        api.close()
+        self.history = history
 
     def run(self) -> int:
         """Everything, in turn."""
-        first = self._start(self.patient, {"seconds": 3})
-        self._until(lambda: self._state(first) == "COMPLETED", "the first run to end")
-        database = self.stack.environment["PREFECT_API_DATABASE_CONNECTION_URL"].replace("+asyncpg", "")
-        ids = make_history(database, first, HISTORY)
-        self.admin.get(f"/runs?limit={PAGE}")
-        self._until(lambda: self._listed() >= {ids[0], ids[PAGE // 2]}, "the history to be listed", 700)
+        ids = self.history.ids
+        _until(lambda: ids[PAGE // 2] in self._listed(), "the history to be listed")
         cold = [self.admin.timed("GET", f"/runs/{run_id}") for run_id in ids[:40]]
         list_idle, _ = self._lists("admin/list", history=HISTORY)
         detail_idle, _ = self._details("admin/detail", ids[:20], first_look_p50_ms=round(statistics.median(cold), 2))
-        running = [self._start(self.patient, {"seconds": RUN_FOR_S}) for _ in range(RUNNING)]
-        self._until(lambda: all(self._state(run_id) == "RUNNING" for run_id in running), "20 runs to run")
+        running = [self._start({"seconds": RUN_FOR_S}) for _ in range(RUNNING)]
+        _until(lambda: all(self._state(run_id) == "RUNNING" for run_id in running), "20 runs to run")
         list_busy, _ = self._lists("admin/list-while-20-run", history=HISTORY)
         detail_busy, _ = self._details("admin/detail-while-20-run", running)
         _compare("admin/list-idle-or-busy", list_busy, "idle", list_idle)
@@ -120,7 +126,7 @@ class Bench:
         """What Prefect is asked by the admin process in a while, with nobody and with 200 who watch."""
         alone = self._asked_in(WATCHED_S)
         with watching(self.url, running, VIEWERS) as seen:
-            self._until(lambda: seen.open == VIEWERS, "200 viewers to watch")
+            _until(lambda: seen.open == VIEWERS, "200 viewers to watch")
             watched = self._asked_in(WATCHED_S)
             told = seen.events
         line = {"name": "admin/requests-to-prefect", "unit": "1/s", "ours": watched, "peer": "nobody-watches"}
@@ -133,7 +139,7 @@ class Bench:
         return round((self.relay.requests - before) / seconds, 2)
 
     def _trigger(self) -> None:
-        path = f"/api/deployments/{self.deployment}/create_flow_run"
+        path = f"/api/deployments/{self.history.triggered}/create_flow_run"
         ours, theirs = [], []
         for _ in range(TRIGGERS):
             ours.append(self.admin.timed("POST", "/jobs/bench-triggered/runs", {}))
@@ -168,19 +174,12 @@ class Bench:
     def _listed(self) -> set[str]:
         return {run["id"] for run in self.admin.get(f"/runs?limit={PAGE}")["runs"]}
 
-    def _start(self, deployment: str, parameters: dict[str, Any]) -> str:
-        path = f"/api/deployments/{deployment}/create_flow_run"
+    def _start(self, parameters: dict[str, Any]) -> str:
+        path = f"/api/deployments/{self.history.patient}/create_flow_run"
         return str(self.prefect.ask("POST", path, {"parameters": parameters})[1]["id"])
 
     def _state(self, run_id: str) -> str:
         return str(self.admin.get(f"/runs/{run_id}")["state"]["type"])
-
-    def _until(self, look: Callable[[], object], what: str, seconds: float = 180) -> None:
-        deadline = time.monotonic() + seconds
-        while not look():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-            time.sleep(0.2)
 
 
 class Wire:
@@ -188,6 +187,7 @@ class Wire:
 
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+        self._used = time.monotonic()
 
     def timed(self, method: str, path: str, body: Any = None) -> float:
         """Milliseconds of one good answer."""
@@ -213,6 +213,9 @@ class Wire:
     def _raw(self, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[int, bytes]:
         content = None if body is None else json.dumps(body)
         given = {"Content-Type": "application/json", **headers} if content else headers
+        if time.monotonic() - self._used > IDLE_S:  # the server hangs up after five seconds
+            self._connection.close()
+        self._used = time.monotonic()
         self._connection.request(method, path, content, given)
         answer = self._connection.getresponse()
         return answer.status, answer.read()
@@ -258,6 +261,14 @@ def _deployment(api: httpx.Client, entrypoint: str, flow: str, pool: str, name: 
         "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
     }
     return str(api.post("/deployments/", json=body).raise_for_status().json()["id"])
+
+
+def _until(look: Callable[[], object], what: str, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.2)
 
 
 def _compare(name: str, ours: list[float], peer: str, theirs: list[float], *, at: float = 0.99, **more: Any) -> None:

@@ -45,10 +45,10 @@ def test_a_job_is_disabled(admin: Served) -> None:
     assert admin.http.post(START, json={}).status_code == 202
 
 
-@pytest.mark.parametrize("body", [{}, {"paused": None}, {"enabled": True}, {"paused": "maybe"}, [], None])
-def test_a_switch_that_says_nothing(admin: Served, body: Any) -> None:
+def test_a_switch_that_says_nothing(admin: Served) -> None:
     """It is refused in words, and so is a job that is not there."""
-    problem(admin.http.patch("/jobs/look-around", json=body), 422)
+    for body in ({}, {"paused": None}, {"enabled": True}, {"paused": "maybe"}, [], None):
+        problem(admin.http.patch("/jobs/look-around", json=body), 422)
     problem(admin.http.patch("/jobs/nope", json={"paused": True}), 404)
 
 
