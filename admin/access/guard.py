@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -54,6 +54,8 @@ class Guard:
             receive = await self._let_in(request, told)
         except SlipwayError as error:
             await _refusal(request, error)(request.scope, request.receive, told.send)
+            return
+        except ClientDisconnect:  # in the middle of a form: nobody waits for an answer
             return
         known = CALLER.set(told.caller)
         try:
