@@ -38,6 +38,7 @@ bench: setup     ## measure against peers, side by side in one run: JSON lines w
 	@$(PYTHON) -m bench.probe
 	@$(PYTHON) -m bench.purge
 	@$(PYTHON) -m bench.admin
+	@$(PYTHON) -m bench.page
 
 deploy: setup    ## install the jobs on the Prefect server that PREFECT_API_URL names
 	@$(PYTHON) -m deployments.deploy

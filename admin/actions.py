@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
+from fastapi import Depends
 from pydantic import BaseModel, ConfigDict, Field
 
+from admin.access.caller import TheCaller
 from admin.jobs import BACKFILL
 from admin.prefect_api import Document, Prefect
 from admin.problems import Conflict
@@ -18,12 +21,28 @@ NOT_STARTED = ("SCHEDULED", "PAUSED")  # no process is there to stop by itself
 
 
 class Said(BaseModel):
-    """Who says it, and why; both stand in the record. (Until sign-in comes, who is what they say.)"""
+    """Who says it, and why; both stand in the record. Who is who is signed in, never what a request says."""
 
     model_config = ConfigDict(extra="forbid")
 
     by: str = Field(min_length=2, max_length=200)
     why: str = Field(min_length=2, max_length=2_000)
+
+
+class Reason(BaseModel):
+    """Why somebody does it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    why: str = Field(min_length=2, max_length=2_000)
+
+
+def said_by(caller: TheCaller, reason: Reason) -> Said:
+    """What a request says, in the name of who is signed in."""
+    return Said(by=caller.person, why=reason.why)
+
+
+WhatIsSaid = Annotated[Said, Depends(said_by)]
 
 
 async def cancel(prefect: Prefect, attempts: Attempts, run: Document, said: Said) -> None:

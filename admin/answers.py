@@ -39,7 +39,6 @@ class Ready(BaseModel):
 
     ready: bool
     missing: list[str]
-    notice: str
 
 
 class Schedule(BaseModel):
@@ -184,7 +183,29 @@ class History(BaseModel):
     points: list[Fields]
 
 
+class LogEntry(BaseModel):
+    """One line of the access log."""
+
+    id: int
+    at: datetime
+    who: str
+    how: str
+    address: str
+    what: str
+    on: str
+    outcome: str
+
+
+class AccessLogPage(BaseModel):
+    """Some entries, the newest first; `next` is the cursor of those before them, or null."""
+
+    entries: list[LogEntry]
+    next: int | None
+
+
 SAID = {
+    401: "It is not known who asks: no sign-in, or a token that is not good.",
+    403: "Who asks may not do this.",
     404: "There is no such thing.",
     409: "It cannot be done now, because of something else that is there.",
     413: "The body is too large; nothing was started.",
@@ -211,7 +232,7 @@ def problems(*statuses: int) -> Documented:
     }
 
 
-EVERYWHERE = problems(422, 500)
+EVERYWHERE = problems(401, 403, 422, 500)
 READING = problems(503)
 ACTING = problems(404, 409, 413, 503)
 STARTING = problems(404, 409, 413, 429, 503)

@@ -1,4 +1,4 @@
-"""The HTTP doors. Until sign-in comes the service answers on 127.0.0.1 only, and refuses other host names."""
+"""The HTTP doors, and the guard before them."""
 
 from __future__ import annotations
 
@@ -7,34 +7,40 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from admin import answers, pages, problems
+from admin.access import entry, people
+from admin.access.access import Access
+from admin.access.guard import Guard
 from admin.doors import Doors
 from admin.limits import BodyLimit, Rate
 from admin.routes import acting, health, jobs, runs, services
-from admin.routes.health import NOTICE
 from slipway.settings import Settings
+
+ABOUT = "Triggers jobs and reads their state. Every request needs a sign-in or a token, except /health and /ready."
 
 
 def create_app() -> FastAPI:
     """The service, with its settings from the environment; it connects when the first request needs it."""
+    settings = Settings.from_environment()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        settings = Settings.from_environment()
         auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
         app.state.doors = Doors(settings, os.environ["PREFECT_API_URL"], auth)
+        app.state.access = Access(app.state.doors.store, settings)
         app.state.rate = Rate(settings.triggers_per_minute)
         app.state.doors.start()
         yield
         await app.state.doors.close()
 
-    app = FastAPI(title="Slipway", description=NOTICE, lifespan=lifespan, responses=answers.EVERYWHERE)
+    app = FastAPI(title="Slipway", description=ABOUT, lifespan=lifespan, responses=answers.EVERYWHERE)
     app.add_middleware(BodyLimit)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     problems.install(app, pages.problem_page)
     for routes in (health, jobs, runs, services, acting):
         app.include_router(routes.router)
     pages.install(app)
+    for more in (entry, people):
+        app.include_router(more.router)
+    app.add_middleware(Guard, hosts=settings.hosts.split(","))  # the last one added stands before all others
     return app

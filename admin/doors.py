@@ -21,7 +21,9 @@ from admin.problems import NotFound
 from admin.read_model import NEWEST, ReadModel, Wanted
 from admin.streams import Streams
 from admin.synchronising import Synchroniser
+from slipway.adapters.access.asked import Asked
 from slipway.adapters.attempts import Attempts
+from slipway.adapters.audits import Audits, LastAudit
 from slipway.adapters.history import History
 from slipway.adapters.shipments import Shipments
 from slipway.adapters.store import Outcome, Store
@@ -33,7 +35,7 @@ from slipway.settings import Settings
 from slipway.steps.history import SHOWN_FOR, trend_of
 
 LOADED_WITHIN_S = 5.0
-Readable = Callable[[str | None], bool]
+Readable = Callable[[str | None], bool]  # whether who asks may see what belongs to a service
 
 
 class Doors:
@@ -46,7 +48,9 @@ class Doors:
         self.attempts = Attempts(self.store)
         self.history = History(self.store)
         self.shipments = Shipments(self.store)
-        self.jobs = Jobs(self.prefect, settings, Switches(self.store))
+        self.audits = Audits(self.store)
+        self.jobs = Jobs(self.prefect, settings, Asked(self.store), Switches(self.store))
+        self.prefect_ui = settings.prefect_ui_url or prefect_url.rstrip("/").removesuffix("/api")
         self.model = ReadModel()
         self.synchroniser = Synchroniser(self.prefect, self.model, self.jobs.names)
         self.details = Details(self.model, self.prefect, self.store)
@@ -105,7 +109,10 @@ class Doors:
         limit: int = 50,
         readable: Readable | None = None,
     ) -> list[Document]:
-        """Runs as a list shows them, the newest first; the last seven days unless `since` says otherwise."""
+        """Runs as a list shows them, the newest first; the last seven days unless `since` says otherwise.
+
+        Those of services that `readable` refuses are left out.
+        """
         wanted = Wanted(job, tuple(states), service, readable)
         return (await self.page(wanted, limit=limit, since=since)).runs
 
@@ -125,6 +132,11 @@ class Doors:
         """Lines of a run's log behind a cursor. Raises NotFound, InvalidInput for a cursor, Unavailable."""
         await self.details.run(str(run_id))
         return await self.lines.of(str(run_id), after=after, limit=limit)
+
+    async def last_logs(self, run_id: UUID, *, limit: int = 200) -> list[Document]:
+        """The last lines of a run's log, the oldest of them first. Raises NotFound, Unavailable."""
+        await self.details.run(str(run_id))
+        return await self.lines.last(str(run_id), limit=limit)
 
     async def seen_its_end(self, run_id: UUID, last_id: str) -> bool:
         """Whether a run is over, and this is the id of the last change of it. Raises NotFound, Unavailable."""
@@ -153,6 +165,10 @@ class Doors:
                 async with asyncio.timeout(LOADED_WITHIN_S):
                     await self.synchroniser.tried.wait()
             _ = self.age_s
+
+    async def audited(self, service: str) -> LastAudit | None:
+        """The last audit of a service, or None."""
+        return await asyncio.to_thread(self.audits.last, service)
 
     async def left_by(self, run_id: UUID) -> list[Outcome]:
         """What the steps of a run left behind."""

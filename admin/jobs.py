@@ -11,9 +11,11 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from admin.access.caller import demand
 from admin.once import Once
 from admin.prefect_api import Document, Prefect
 from admin.problems import Conflict, NotFound
+from slipway.adapters.access.asked import Asked
 from slipway.adapters.switches import Disabled, Switches
 from slipway.backfill import load_backfill
 from slipway.change import load_change
@@ -30,8 +32,9 @@ IN_FLIGHT = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 class Jobs:
     """The jobs of one Prefect server."""
 
-    def __init__(self, prefect: Prefect, settings: Settings, switches: Switches) -> None:
+    def __init__(self, prefect: Prefect, settings: Settings, asked: Asked, switches: Switches) -> None:
         self._prefect = prefect
+        self._asked_for = asked
         self._settings = settings
         self._switches = switches
         self._asked: list[Document] | None = None
@@ -88,13 +91,15 @@ class Jobs:
     async def start(self, name: str, parameters: Document, key: str | None) -> Document:
         """A run of a job: a new one, or the one that the same key and parameters made before.
 
-        Raises NotFound for an unknown job, InvalidInput for parameters that do not fit, and Conflict for a key that
-        was used with other parameters, a service that a change is in flight for, or a job that is disabled.
+        Raises NotFound for an unknown job, InvalidInput for parameters that do not fit, Forbidden for who may not
+        operate the service, and Conflict for a key that was used with other parameters, a service that a change is in
+        flight for, or a job that is disabled.
         """
         job = await self.find(name)
         check_parameters(job, parameters)
         await self._refuse_disabled(name)
         tags = self._tags(name, parameters)
+        caller = demand("operate", tags[0].removeprefix("service:") if tags else None)
         asked = json.dumps([name, parameters], sort_keys=True)
         full_key = f"{name}:{key or self._key_of_unanswered(asked)}"
         if "change" in parameters:
@@ -105,6 +110,7 @@ class Jobs:
                 run = known[0] if known else await self._create(job, parameters, tags, full_key, asked)
         else:
             run = await self._create(job, parameters, tags, full_key, asked)
+        await asyncio.to_thread(self._asked_for.note, str(run["id"]), caller.person)
         if key and _explicit(run["parameters"], parameters) != parameters:
             raise Conflict(
                 f"The key {key!r} was used for run {run['id']} with other parameters.",

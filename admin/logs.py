@@ -36,6 +36,11 @@ class Logs:
             after = cursors.write((last - EPOCH) // MICROSECOND, ",".join(sorted(marks)[:SAME_MOMENT]))
         return {"logs": [_shown(line) for line in some], "next": after or None, "more": len(new) > limit}
 
+    async def last(self, run_id: str, *, limit: int) -> list[Document]:
+        """The last lines, the oldest of them first. Raises Unavailable."""
+        found = await self._asked.get((run_id, limit), lambda: self._prefect.last_logs(run_id, limit))
+        return [_shown(line) for line in found]
+
 
 def _shown(line: Document) -> Document:
     return {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
@@ -13,7 +16,8 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 def _table_open(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
-    return '<div class="wide" role="region" aria-label="Table" tabindex="0"><table>'
+    label = escapeHtml(str(tokens[at].meta["label"]))
+    return f'<div class="wide" role="region" aria-label="{label}" tabindex="0"><table>'
 
 
 def _table_close(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
@@ -26,7 +30,7 @@ _MARKDOWN.add_render_rule("table_close", _table_close)
 
 def to_html(markdown: str, *, images: str = "") -> str:
     """HTML whose headings stand below the page's own; its images are read from `images`, its files are not linked."""
-    tokens = _without_empty_heads(_MARKDOWN.parse(markdown))
+    tokens = _without_empty_heads(_with_labels(_MARKDOWN.parse(markdown)))
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1:]) + 1)}"
@@ -34,6 +38,18 @@ def to_html(markdown: str, *, images: str = "") -> str:
             token.children = [_shown(child, images) for child in token.children if not _leads_nowhere(child)]
             token.children = _balanced(token.children)
     return str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
+
+
+def _with_labels(tokens: list[Token]) -> list[Token]:
+    """Each table called by the heading that it stands under, so that who hears the page can tell them apart."""
+    heading, seen = "Table", Counter[str]()
+    for before, token in pairwise([*tokens[:1], *tokens]):
+        if before.type == "heading_open":
+            heading = token.content
+        if token.type == "table_open":
+            seen[heading] += 1
+            token.meta["label"] = heading if seen[heading] == 1 else f"{heading}, {seen[heading]}"
+    return tokens
 
 
 def _leads_nowhere(token: Token) -> bool:

@@ -152,6 +152,12 @@ class Prefect:
             raise _nonsense(f"a list of {path.split('/')[1].replace('_', ' ')}")
         return found
 
+    async def last_logs(self, run_id: str, limit: int) -> list[Document]:
+        """The last lines that a flow run has logged, the oldest of them first."""
+        body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_DESC", "limit": limit}
+        found: list[Document] = (await self._send("POST", "/logs/filter", body)).json()
+        return found[::-1]
+
     async def _send(
         self, method: str, path: str, body: Document | None = None, *, missing_is_fine: bool = False
     ) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -28,30 +28,48 @@ class Conflict(SlipwayError):
         super().__init__(failed, expected=expected, retry_is_safe=True)
 
 
-class TooLarge(SlipwayError):
+class Refusal(SlipwayError):
+    """A request that is refused before anything is done, with its status and what the answer's headers add."""
+
+    status = 400
+
+    def __init__(self, failed: str, *, expected: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(failed, expected=expected, retry_is_safe=True)
+        self.headers = dict(headers or {})
+
+
+class NotSignedIn(Refusal):
+    """It is not known who asks."""
+
+    status = 401
+
+
+class Forbidden(Refusal):
+    """Who asks may not do this."""
+
+    status = 403
+
+
+class TooLarge(Refusal):
     """A body has more bytes than are taken; nothing was started."""
 
-    def __init__(self, failed: str, *, expected: str) -> None:
-        super().__init__(failed, expected=expected, retry_is_safe=True)
+    status = 413
 
 
-class TooMany(SlipwayError):
+class TooMany(Refusal):
     """Somebody asks more often than they may; `after_s` seconds later they may again."""
 
+    status = 429
+
     def __init__(self, failed: str, *, expected: str, after_s: float) -> None:
-        super().__init__(failed, expected=expected, retry_is_safe=True)
-        self.after_s = after_s
+        super().__init__(failed, expected=expected, headers={"Retry-After": str(math.ceil(after_s))})
 
 
-STATUS: dict[type[SlipwayError], int] = {
-    NotFound: 404,
-    Conflict: 409,
-    TooLarge: 413,
-    InvalidInput: 422,
-    TooMany: 429,
-    Unavailable: 503,
-}
+STATUS: dict[type[SlipwayError], int] = {NotFound: 404, Conflict: 409, InvalidInput: 422, Unavailable: 503}
 TITLE = {
+    400: "Bad request",
+    401: "Not signed in",
+    403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
@@ -62,6 +80,11 @@ TITLE = {
     503: "Unavailable",
 }
 AGAIN_AFTER_S = 5
+
+
+def status_of(error: SlipwayError) -> int:
+    """The status of the answer to an error."""
+    return error.status if isinstance(error, Refusal) else STATUS.get(type(error), 500)
 
 
 Shown = Callable[[Request, int, str, SlipwayError], Response]
@@ -84,7 +107,9 @@ def install(app: FastAPI, page: Shown) -> None:
 
 def problem(request: Request, status: int, error: SlipwayError) -> Response:
     """One problem, as a document or as a page; an answer that may pass by itself says when to ask again."""
-    title, headers = TITLE.get(status, "Error"), _again_after(error)
+    title = TITLE.get(status, "Error")
+    headers = {"Retry-After": str(AGAIN_AFTER_S)} if isinstance(error, Unavailable) else {}
+    headers |= error.headers if isinstance(error, Refusal) else {}
     if is_page(request.scope):
         page: Response = request.app.state.problem_page(request, status, title, error)
         page.headers.update(headers)
@@ -101,15 +126,9 @@ def problem(request: Request, status: int, error: SlipwayError) -> Response:
     return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
 
 
-def _again_after(error: SlipwayError) -> dict[str, str]:
-    if isinstance(error, Unavailable):
-        return {"Retry-After": str(AGAIN_AFTER_S)}
-    return {"Retry-After": str(math.ceil(error.after_s))} if isinstance(error, TooMany) else {}
-
-
 async def _of_slipway(request: Request, error: Exception) -> Response:
     assert isinstance(error, SlipwayError)
-    return problem(request, STATUS.get(type(error), 500), error)
+    return problem(request, status_of(error), error)
 
 
 async def _of_validation(request: Request, error: Exception) -> Response:

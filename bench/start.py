@@ -20,7 +20,6 @@ import httpx
 from deployments.deploy import POOL, ROOT
 from deployments.processes import Part, exit_on_sigterm
 from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
 
 PEER_POOL = "bench-process"
 ROUNDS = 7
@@ -85,7 +84,7 @@ def _print_triggers(stack: Stack, api: httpx.Client, deployment: str) -> int:
             theirs.append((time.perf_counter() - between) * 1_000)
             ids.append(run["id"])
 
-    with AdminClient(stack.admin_url) as client, ThreadPoolExecutor(CLIENTS) as pool:
+    with stack.client() as client, ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(trigger, range(TRIGGERS)))
     lost, doubled = TRIGGERS - len(ids), len(ids) - len(set(ids))
     counts = {"triggers": TRIGGERS, "clients": CLIENTS, "errors": len(errors), "lost": lost, "doubled": doubled}

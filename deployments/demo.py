@@ -26,7 +26,7 @@ def main() -> int:
     try:
         with Stack(ROOT / HOME, changes=Settings.from_environment().changes, fresh=True, say=say) as stack:
             say(f"follow along: admin {stack.admin_url}/runs, Prefect UI {stack.prefect_url}, shop {stack.shop_url}")
-            with AdminClient(stack.admin_url) as client:
+            with stack.client() as client:
                 good = [_ship(client, name, expected, say) for name, expected in STORY]
             return 0 if all(good) else 1
     except KeyboardInterrupt:

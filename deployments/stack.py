@@ -27,6 +27,8 @@ from deployments.environment import PREFECT, STORE, read_secrets, slipway_enviro
 from deployments.ports import HOST, free_ports
 from deployments.postgres import create_database, database_names, server_part, server_url
 from deployments.processes import Part, end_marked, mark
+from deployments.tokens import own_token, write_private
+from slipway.adapters.admin_client import STORE_FILE, TOKEN_FILE, AdminClient
 from slipway.adapters.store import Store
 from slipway.errors import InvalidInput
 
@@ -83,6 +85,8 @@ class Stack:
         self._together(lambda: self._start_prefect(server), lambda: self._start_shop(server))
         with closing(Store(self.environment["SLIPWAY_DATABASE_URL"])) as store:
             store.create_tables()
+            self.token = own_token(store, self.home / TOKEN_FILE)
+        write_private(self.home / STORE_FILE, self.environment["SLIPWAY_DATABASE_URL"])
         self._together(lambda: self._run(self._admin_part()), self._start_worker)
         self._write_addresses()
         threading.Thread(target=self._supervise, name="supervisor", daemon=True).start()
@@ -104,6 +108,10 @@ class Stack:
     def admin_url(self) -> str:
         """Where the admin service answers."""
         return f"http://{HOST}:{self.ports['admin']}"
+
+    def client(self) -> AdminClient:
+        """A client of the admin service with this stack's own token."""
+        return AdminClient(self.admin_url, self.token)
 
     @property
     def prefect_url(self) -> str:
@@ -227,9 +235,10 @@ class Stack:
     def _admin_part(self) -> Part:
         argv = [sys.executable, "-m", "uvicorn", "--factory", "admin.app:create_app", "--host", HOST]
         argv += ["--timeout-graceful-shutdown", "2"]  # streams of events end only with the service
+        # Behind no proxy: what a header says of the peer's address is not believed.
         return Part(
             name="admin service",
-            argv=[*argv, "--port", str(self.ports["admin"]), "--no-access-log"],
+            argv=[*argv, "--port", str(self.ports["admin"]), "--no-access-log", "--no-proxy-headers"],
             environment=self.environment,
             directory=ROOT,
             log=self._log("admin"),

@@ -6,11 +6,14 @@ import signal
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
 from deployments.deploy import ROOT
 from deployments.stack import Stack, say_with_time
+from slipway.adapters.store import Store
+from slipway.cli_access import first_link
 from slipway.errors import SlipwayError
 from slipway.settings import Settings
 
@@ -32,9 +35,13 @@ def main() -> int:
     signal.signal(signal.SIGINT, end)
     try:
         with Stack(ROOT / HOME, changes=Settings.from_environment().changes, fresh=False, say=say) as stack:
-            say(f"admin service  {stack.admin_url}   (no sign-in yet: 127.0.0.1 only)")
+            say(f"admin service  {stack.admin_url}")
             say(f"Prefect UI     {stack.prefect_url}")
             say(f"shop           {stack.shop_url}")
+            with closing(Store(stack.environment["SLIPWAY_DATABASE_URL"])) as store:
+                invitation = first_link(store, stack.admin_url)
+            if invitation:
+                say(f"nobody can sign in yet; choose the password of admin, once, within a day: {invitation}")
             say("running; Ctrl-C ends everything")
             over.wait()
     except KeyboardInterrupt:

@@ -23,7 +23,11 @@ CARD = card(
 
 @flow(name="audit-service", flow_run_name="audit-service {service}", description=CARD)
 def audit_service(service: ServiceName) -> State[str]:
-    """Read the service's entry, go through the checklist; the run fails when an item does."""
+    """Read the service's entry, go through the checklist; the run fails when an item does.
+
+    Args:
+        service: an entry of slipway.toml
+    """
 
     def work() -> State[str]:
         found = audit(read_service(service))

@@ -28,7 +28,11 @@ CARD = card(
 
 @flow(name="backfill", flow_run_name="backfill {change}", description=CARD)
 def backfill(change: ChangeName) -> State[str]:
-    """Hold the service, change the rows."""
+    """Hold the service, change the rows.
+
+    Args:
+        change: the folder below changes/ that holds a backfill.toml
+    """
     return while_held(partial(read_backfill, change), fill, partial(give_up, change))
 
 

@@ -12,13 +12,14 @@ from slipway.outcomes import OnService, roll_back_command
 from tasks.attempts import Cancelled, attempt
 from tasks.hold import held
 from tasks.look import look_where_it_stands, out_of_resumes
+from tasks.showing import linked
 
 Planned = TypeVar("Planned", bound=OnService)
 
 
 def while_wanted(work: Callable[[], State[str]], left: str) -> State[str]:
     """Work that holds nothing, until it is cancelled; `left` says what that may leave behind."""
-    with attempt():
+    with attempt() as current, linked(current):
         try:
             return work()
         except Cancelled as cancelled:
@@ -35,7 +36,7 @@ def while_held(
     read: Callable[[], Planned], work: Callable[[Planned], State[str]], give_up: Callable[[int], State[str]]
 ) -> State[str]:
     """Read the plan, do the work while its service is held; a run that has crashed too often only looks and ends."""
-    with attempt() as current:
+    with attempt() as current, linked(current):
         if out_of_resumes(current):
             return give_up(current.resumes)
         try:

@@ -23,7 +23,11 @@ CARD = card(
 
 @flow(name="measure-service", flow_run_name="measure-service {service}", description=CARD)
 def measure_service(service: ServiceName) -> State[str]:
-    """Read the service's entry, measure its watched routes, add them to its history."""
+    """Read the service's entry, measure its watched routes, add them to its history.
+
+    Args:
+        service: an entry of slipway.toml
+    """
 
     def work() -> State[str]:
         entry = read_service(service)

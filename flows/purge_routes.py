@@ -29,7 +29,13 @@ def purge_routes(
     routes: Annotated[list[Route], Field(max_length=1_000)] = [],  # noqa: B006 - a schema's default, never changed
     tags: Annotated[list[Tag], Field(max_length=256)] = [],  # noqa: B006
 ) -> State[str]:
-    """Hold routes and tags against the service's entry, purge, read."""
+    """Hold routes and tags against the service's entry, purge, read.
+
+    Args:
+        service: an entry of slipway.toml
+        routes: paths on the service, as /products
+        tags: every page that carries one of them
+    """
 
     def work() -> State[str]:
         purged = purge(read_service_to_purge(service, routes, tags), routes, tags)

@@ -27,7 +27,11 @@ CARD = card(
 
 @flow(name="rehearse-change", flow_run_name="rehearse-change {change}", description=CARD)
 def rehearse_change(change: ChangeName) -> State[str]:
-    """Validate, rehearse, report. The service is held, so that nothing moves the live database meanwhile."""
+    """Validate, rehearse, report. The service is held, so that nothing moves the live database meanwhile.
+
+    Args:
+        change: the folder below changes/
+    """
     return while_held(partial(validate, change), report, partial(give_up_on, change, False))
 
 

@@ -29,7 +29,12 @@ CARD = card(
 
 @flow(name="roll-back-change", flow_run_name="roll-back-change {change}", description=CARD)
 def roll_back_change(change: ChangeName, staging: OnStaging = False) -> State[str]:
-    """Look where the database stands, move it back, purge, record."""
+    """Look where the database stands, move it back, purge, record.
+
+    Args:
+        change: the folder below changes/
+        staging: on the staging service of the change's service
+    """
     return while_held(partial(read_plan, change, staging), go_back, partial(give_up_on, change, staging))
 
 

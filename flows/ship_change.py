@@ -44,7 +44,12 @@ CARD = card(
 
 @flow(name="ship-change", flow_run_name="ship-change {change}", description=CARD)
 def ship_change(change: ChangeName, staging: OnStaging = False) -> State[str]:
-    """Validate, inspect, measure, rehearse, migrate, purge, measure again, judge, decide, record."""
+    """Validate, inspect, measure, rehearse, migrate, purge, measure again, judge, decide, record.
+
+    Args:
+        change: the folder below changes/
+        staging: on the staging service of the change's service
+    """
     return while_held(partial(validate, change, staging), ship, partial(give_up_on, change, staging))
 
 

@@ -8,16 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from slipway.adapters.admin_client import AdminClient, admin_url
+from slipway import cli_access
+from slipway.adapters.admin_client import AdminClient, admin_url, token_for
 from slipway.errors import SlipwayError
 from slipway.progress import Progress, ending, run_line, succeeded, trend_lines
 from slipway.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(cli_access.app, name="access")
 Name = Annotated[str, typer.Argument(help="the change's folder below changes/")]
 OnStaging = Annotated[bool, typer.Option("--staging", help="on the staging service that the service names")]
 RunArgument = Annotated[str, typer.Argument(help="a run's id, as `slipway status` lists them")]
-By = Annotated[str, typer.Option(help="who says so; it stands in the record")]
 Why = Annotated[str, typer.Option(help="the reason; it stands in the record")]
 ServiceArgument = Annotated[str, typer.Argument(help="a service of slipway.toml")]
 
@@ -87,15 +88,15 @@ def backfill(name: Annotated[str, typer.Argument(help="the backfill's folder bel
 
 
 @app.command()
-def pause(run: RunArgument, by: By, why: Why) -> None:
+def pause(run: RunArgument, why: Why) -> None:
     """Pause a backfill behind its batch."""
-    _say(run, "pause", by, why)
+    _say(run, "pause", why)
 
 
 @app.command()
-def resume(run: RunArgument, by: By, why: Why) -> None:
+def resume(run: RunArgument, why: Why) -> None:
     """Let a paused backfill go on."""
-    _say(run, "resume", by, why)
+    _say(run, "resume", why)
 
 
 @app.command()
@@ -112,21 +113,21 @@ def status(run: Annotated[str | None, typer.Argument(help="a run's id; without i
 
 
 @app.command()
-def approve(run: RunArgument, by: By, why: Why) -> None:
+def approve(run: RunArgument, why: Why) -> None:
     """Approve a change that waits after its rehearsal."""
-    _say(run, "approve", by, why)
+    _say(run, "approve", why)
 
 
 @app.command()
-def reject(run: RunArgument, by: By, why: Why) -> None:
+def reject(run: RunArgument, why: Why) -> None:
     """Reject a change that waits after its rehearsal; nothing is changed."""
-    _say(run, "reject", by, why)
+    _say(run, "reject", why)
 
 
 @app.command()
-def cancel(run: RunArgument, by: By, why: Why) -> None:
+def cancel(run: RunArgument, why: Why) -> None:
     """Cancel a run: before the migration it stops, after it it goes all the way back."""
-    _say(run, "cancel", by, why)
+    _say(run, "cancel", why)
 
 
 @app.command()
@@ -161,9 +162,9 @@ def doctor() -> None:
     raise typer.Exit(0 if all(line.ok for line in lines) else 1)
 
 
-def _say(run: str, action: str, by: str, why: str) -> None:
+def _say(run: str, action: str, why: str) -> None:
     with _client() as client:
-        told = client.say(run, action, by, why)
+        told = client.say(run, action, why)
     typer.echo(f"{told['name']}: {told['state']['name']}")
 
 
@@ -187,4 +188,6 @@ def _tell_end(run: dict[str, Any]) -> None:
 
 
 def _client() -> AdminClient:
-    return AdminClient(admin_url(Settings.from_environment()))
+    settings = Settings.from_environment()
+    url = admin_url(settings)
+    return AdminClient(url, token_for(settings, url))

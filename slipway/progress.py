@@ -108,7 +108,7 @@ def finding_lines(run: Document) -> list[str]:
 
 def asked_for(run_id: str) -> str:
     """How a person answers a run that waits for approval."""
-    return f"waits for a yes or a no: slipway approve {run_id} --by NAME --why REASON, or slipway reject"
+    return f"waits for a yes or a no: slipway approve {run_id} --why REASON, or slipway reject"
 
 
 def succeeded(run: Document) -> bool:

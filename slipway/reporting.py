@@ -61,7 +61,7 @@ def trend_report(trend: Trend) -> str:
     """A service's history: what has drifted, every series in a table, and the changes beside them."""
     lines = [f"# {trend.service}: history", ""]
     lines += [f"- {series.sentence}" for series in trend.series if series.drifted]
-    lines += ["", "| measured | windows | baseline | newest | |", "|---|---|---|---|---|"]
+    lines += ["", "| measured | windows | baseline | newest | how it is |", "|---|---|---|---|---|"]
     lines += [
         f"| {cell(series.name)} | {series.windows} | {_ms(series.baseline_ms)} | {_ms(series.newest_ms)} | "
         f"{series.drifted or ('as before' if series.baseline_ms is not None else 'no baseline yet')} |"

@@ -94,7 +94,14 @@ class Settings(BaseModel):
     changes: Path = Path("changes")
     database_url: str = ""  # Slipway's own store, SQLAlchemy form with the driver
     admin_url: str = ""
+    prefect_ui_url: str = ""  # where people open Prefect's pages; without it PREFECT_API_URL tells
     home: Path = Path(".slipway")
+    token: str = Field(default="", repr=False)  # what the command `slipway` shows at the admin service
+    hosts: str = "127.0.0.1,localhost"  # the names that the admin service answers to
+    trusted_proxy: str = ""  # addresses or networks of a proxy that signs people in; empty: there is none
+    proxy_user: str = "X-Forwarded-Email"  # the header in which it names the person
+    proxy_groups: str = ""  # the header in which it names their groups; empty: accounts decide
+    proxy_roles: str = ""  # what a group may: "sre=admin,shop-team=operator:shop+shop-live"
     triggers_per_minute: int = Field(default=600, ge=1)  # of one caller of the admin service, and so many at once
 
     @classmethod

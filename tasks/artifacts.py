@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from slipway.audit import Audit
 from slipway.history import Trend
 from slipway.measurement import MeasuredWindow, Verdict
-from slipway.outcomes import Inspection, Leaving, Plan, Purged, Record, Rehearsal
+from slipway.outcomes import Backfilled, Decision, Inspection, Leaving, Plan, Purged, Record, Rehearsal
 from slipway.record import PICTURES, verdict_table
 from slipway.reporting import report, trend_report
 from slipway.steps.measure import summarise
@@ -83,6 +83,20 @@ def _(outcome: Verdict, key: str) -> None:
     create_markdown_artifact(
         key=key, markdown="\n".join([f"# {outcome.verdict}", "", outcome.sentence, "", *verdict_table(outcome)])
     )
+
+
+@_publish.register
+def _(outcome: Decision, key: str) -> None:
+    create_markdown_artifact(
+        key=key, markdown=f"# {outcome.word}\n\n{outcome.reason}\n", description="What becomes of it"
+    )
+
+
+@_publish.register
+def _(outcome: Backfilled, key: str) -> None:
+    rows = [row.model_dump() for row in outcome.skipped]
+    told = f"{outcome.rows_passed:,} rows passed, {outcome.rows_changed:,} changed; these were skipped"
+    create_table_artifact(key=f"skipped-{key}", table=rows, description=told)
 
 
 @_publish.register

@@ -7,6 +7,7 @@ from slipway.settings import Settings
 from slipway.steps import backfill as steps
 from tasks.attempts import own_store, paused_by, run_id
 from tasks.durable import durable
+from tasks.showing import ProgressBar
 
 PROGRESS = "backfill progress"
 
@@ -20,7 +21,11 @@ def read_backfill(change: str) -> BackfillPlan:
 @durable("backfill", acts_on=lambda plan: plan.service.name, interruptible=True)
 def backfill(plan: BackfillPlan) -> Backfilled:
     """Change the rows batch by batch. Repeated, it goes on from the cursor that moved with the last batch."""
-    return steps.backfill(plan, Settings.from_environment().changes, Teller(), paused_by)
+    teller = Teller()
+    try:
+        return steps.backfill(plan, Settings.from_environment().changes, teller, paused_by)
+    finally:
+        teller.end()
 
 
 def how_far(plan: BackfillPlan) -> str:
@@ -42,10 +47,11 @@ def look_how_far(change: str) -> str:
 
 
 class Teller:
-    """Keeps the progress where the admin service reads it, and writes into the run's log when it holds or goes on."""
+    """Keeps the progress for the admin service, moves the bar in the Prefect UI, and logs when it holds or goes on."""
 
     def __init__(self) -> None:
         self._held_because = ""
+        self._bar = ProgressBar()
 
     def __call__(self, progress: BackfillProgress) -> None:
         """Tell one progress; that our own store is away is no reason to stop."""
@@ -53,7 +59,12 @@ class Teller:
         if progress.held_because != self._held_because:
             log.info("holding: %s", progress.held_because) if progress.held_because else log.info("going on")
             self._held_because = progress.held_because
+        self._bar.show(progress)
         try:
             own_store().keep(run_id(), PROGRESS, "BackfillProgress", to_jsonable_python(progress))
         except Unavailable as error:
             log.warning("the progress could not be kept: %s", error.failed)
+
+    def end(self) -> None:
+        """Let the bar come to where the work ended."""
+        self._bar.end()

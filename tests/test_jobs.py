@@ -48,7 +48,7 @@ def test_every_entry_point_is_a_flow_with_a_card(jobs: JobsFile) -> None:
     [
         ("work_pool:", "workpool:", "deployments.0.workpool: unknown key"),
         ("cron:", "corn:", "deployments.3.schedules.0.corn: unknown key"),
-        ("tags: [job]", "tags: [job]\n    job_variables: {command: id}", "deployments.0.job_variables: unknown key"),
+        ("tags: [job]", "tags: [job]\n    job_variables: {command: id}", "deployments.1.job_variables: unknown key"),
         (
             "flows.ship_change.ship_change",
             "flows/ship_change.py:ship_change",

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("slipway", "tasks", "flows", "admin", "deployments")
 NOUNS = {
     "noun",
+    "access",
     "audit",
     "backfill",
     "catalogue",

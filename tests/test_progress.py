@@ -80,7 +80,7 @@ def test_a_run_that_waits_for_a_person() -> None:
         progress.show(waits)
     assert said == [
         "warning index-unused: It is idle. It costs.",
-        "waits for a yes or a no: slipway approve 4711 --by NAME --why REASON, or slipway reject",
+        "waits for a yes or a no: slipway approve 4711 --why REASON, or slipway reject",
     ]
 
 

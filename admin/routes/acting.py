@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from admin import actions, answers
-from admin.actions import Said
+from admin.actions import WhatIsSaid
 from admin.doors import TheDoors
 from admin.limits import Limited
 from admin.problems import Conflict
@@ -53,28 +53,28 @@ async def retry(
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202, response_model=answers.RunLine)
-async def cancel(run_id: UUID, said: Said, doors: TheDoors) -> Any:
+async def cancel(run_id: UUID, said: WhatIsSaid, doors: TheDoors) -> Any:
     """Cancel a run: before the migration it stops, after it it goes all the way back."""
     await actions.cancel(doors.prefect, doors.attempts, await doors.run(run_id), said)
     return summary(await doors.run(run_id), await doors.names())
 
 
 @router.post("/runs/{run_id}/approve", status_code=202, response_model=answers.RunLine)
-async def approve(run_id: UUID, said: Said, doors: TheDoors) -> Any:
+async def approve(run_id: UUID, said: WhatIsSaid, doors: TheDoors) -> Any:
     """Say yes to a change that waits for approval after its rehearsal."""
     await actions.answer(doors.prefect, await doors.run(run_id), said, approved=True)
     return summary(await doors.run(run_id), await doors.names())
 
 
 @router.post("/runs/{run_id}/reject", status_code=202, response_model=answers.RunLine)
-async def reject(run_id: UUID, said: Said, doors: TheDoors) -> Any:
+async def reject(run_id: UUID, said: WhatIsSaid, doors: TheDoors) -> Any:
     """Say no to a change that waits for approval; nothing is changed."""
     await actions.answer(doors.prefect, await doors.run(run_id), said, approved=False)
     return summary(await doors.run(run_id), await doors.names())
 
 
 @router.post("/runs/{run_id}/pause", status_code=202, response_model=answers.RunLine)
-async def pause(run_id: UUID, said: Said, doors: TheDoors) -> Any:
+async def pause(run_id: UUID, said: WhatIsSaid, doors: TheDoors) -> Any:
     """Pause a backfill; what is done stays done, and its service stays held."""
     shown = summary(await doors.run(run_id), await doors.names())
     await actions.pause(doors.attempts, shown, shown["job"], said)
@@ -82,7 +82,7 @@ async def pause(run_id: UUID, said: Said, doors: TheDoors) -> Any:
 
 
 @router.post("/runs/{run_id}/resume", status_code=202, response_model=answers.RunLine)
-async def resume(run_id: UUID, said: Said, doors: TheDoors) -> Any:
+async def resume(run_id: UUID, said: WhatIsSaid, doors: TheDoors) -> Any:
     """Let a paused backfill go on."""
     run = await doors.run(run_id)
     await actions.resume(doors.attempts, run)

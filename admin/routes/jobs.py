@@ -8,11 +8,12 @@ from fastapi import APIRouter, Body, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from admin import answers
+from admin.access.caller import TheCaller
 from admin.doors import Doors, TheDoors
 from admin.limits import Limited
 from admin.prefect_api import Document
 from admin.runs import summary
-from admin.templating import link, signed_in
+from admin.templating import link
 
 IdempotencyKey = Annotated[str | None, Header(max_length=200, pattern=r"^[\x21-\x7e]+$")]
 STARTED: answers.Documented = {202: {"headers": answers.WHERE}}
@@ -26,7 +27,6 @@ class Switch(BaseModel):
 
     paused: bool | None = None
     disabled: bool | None = None
-    by: str = Field(default="", max_length=200, description="who; a caller who is signed in need not say")
     why: str = Field(default="", max_length=2_000)
 
     @model_validator(mode="after")
@@ -49,10 +49,10 @@ async def one_job(job: str, doors: TheDoors) -> Any:
 
 
 @router.patch("/jobs/{job}", response_model=answers.Job, responses=answers.problems(404, 413, 503))
-async def switch_job(job: str, switch: Switch, doors: TheDoors, request: Request) -> Any:
+async def switch_job(job: str, switch: Switch, doors: TheDoors, caller: TheCaller) -> Any:
     """Switch a job's schedules off or on (`paused`), or the job altogether (`disabled`: nobody can start it)."""
-    by = signed_in(request) or switch.by or "somebody"
-    shown = await doors.jobs.switch(job, paused=switch.paused, disabled=switch.disabled, by=by, why=switch.why)
+    who = caller.person
+    shown = await doors.jobs.switch(job, paused=switch.paused, disabled=switch.disabled, by=who, why=switch.why)
     doors.synchroniser.soon()  # with its schedules a job's planned runs come and go
     return shown
 

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from pydantic_core import to_json
 
 from admin import answers
-from admin.doors import Doors, Readable, TheDoors
+from admin.access.caller import TheCaller
+from admin.doors import Doors, TheDoors
 from admin.event_stream import EventStream
 from admin.read_model import Wanted
 from slipway.noun import ServiceName
@@ -30,8 +31,8 @@ router = APIRouter(tags=["runs"])
     "/runs", response_model=answers.Runs, responses={**answers.problems(404, 503), 200: {"headers": answers.AGE}}
 )
 async def runs(
-    request: Request,
     doors: TheDoors,
+    caller: TheCaller,
     job: Annotated[str | None, Query(max_length=200)] = None,
     state: answers.StateType | None = None,
     service: Annotated[ServiceName | None, Query()] = None,
@@ -43,7 +44,7 @@ async def runs(
 
     What a schedule has only planned is listed with state=SCHEDULED.
     """
-    wanted = Wanted(job, (state,) if state else (), service, readable_by(request))
+    wanted = Wanted(job, (state,) if state else (), service, caller.readable)
     page = await doors.page(wanted, limit=limit, since=since, cursor=cursor)
     return _aged(doors, b'{"runs":[%b],"next":%b' % (b",".join(page.encoded), to_json(page.next)))
 
@@ -76,12 +77,6 @@ async def events(run_id: UUID, doors: TheDoors, last_event_id: Annotated[str, He
     if await doors.seen_its_end(run_id, last_event_id):
         return Response(status_code=204)  # a browser does not come back then
     return EventStream(await doors.changes(run_id, last_event_id))
-
-
-def readable_by(request: Request) -> Readable | None:
-    """Which services the caller may see, as whoever guards the service has noted it; None for all."""
-    found: Readable | None = getattr(request.state, "readable", None)
-    return found
 
 
 def _aged(doors: Doors, head: bytes) -> Response:

@@ -4,7 +4,7 @@ const written = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSt
 function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
-    if (!Number.isNaN(at.getTime())) {
+    if (!time.title && !Number.isNaN(at.getTime())) {
       time.title = time.textContent;
       time.textContent = written.format(at);
     }

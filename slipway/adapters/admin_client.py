@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +18,8 @@ TIMEOUT_S = 30.0
 POLL_S = 0.5
 OVER = ("COMPLETED", "FAILED", "CANCELLED")
 AWAY_FOR_S = 60.0  # so long a run is followed while the admin service does not answer
+STORE_FILE = "store"  # in the home of an embedded stack: the URL of its store, for `slipway access`
+TOKEN_FILE = "token"  # noqa: S105 - its name: in the home of an embedded stack, readable only by its user
 RESUMED_WITHIN_S = 60.0  # a crash that no worker has resumed by then is an end, too
 Document = dict[str, Any]
 
@@ -25,21 +28,38 @@ def admin_url(settings: Settings) -> str:
     """Where the admin service is: SLIPWAY_ADMIN_URL, or what a running `make up` wrote down. Raises InvalidInput."""
     if settings.admin_url:
         return settings.admin_url
-    for place in (settings.home, settings.home / "up", settings.home / "demo"):
-        file = place / "stack.json"
-        if file.is_file():
-            return str(json.loads(file.read_text(encoding="utf-8"))["admin"])
+    if homes := running_stacks(settings):
+        return _address(homes[0])
     raise InvalidInput(
         "No admin service is known.", expected="`make up` running in this folder, or SLIPWAY_ADMIN_URL set."
     )
 
 
-class AdminClient:
-    """One admin service at a URL."""
+def token_for(settings: Settings, url: str) -> str:
+    """What to show at an admin service: SLIPWAY_TOKEN, or what the embedded stack at this very address wrote down."""
+    if settings.token:
+        return settings.token
+    found = [home / TOKEN_FILE for home in running_stacks(settings) if _address(home) == url]
+    return found[0].read_text(encoding="utf-8").strip() if found and found[0].is_file() else ""
 
-    def __init__(self, url: str) -> None:
+
+def running_stacks(settings: Settings) -> list[Path]:
+    """The homes of embedded stacks that have written down where they are."""
+    places = (settings.home, settings.home / "up", settings.home / "demo")
+    return [home for home in places if (home / "stack.json").is_file()]
+
+
+def _address(home: Path) -> str:
+    return str(json.loads((home / "stack.json").read_text(encoding="utf-8"))["admin"])
+
+
+class AdminClient:
+    """One admin service at a URL; without a token it is a stranger there."""
+
+    def __init__(self, url: str, token: str = "") -> None:
         self._url = url
-        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -58,9 +78,9 @@ class AdminClient:
         """Roll back what a run shipped."""
         return self._one("POST", f"/runs/{run_id}/rollback")
 
-    def say(self, run_id: str, action: str, by: str, why: str) -> Document:
-        """`approve`, `reject`, `cancel`, `pause` or `resume` a run, with who and why."""
-        return self._one("POST", f"/runs/{run_id}/{action}", json={"by": by, "why": why})
+    def say(self, run_id: str, action: str, why: str) -> Document:
+        """`approve`, `reject`, `cancel`, `pause` or `resume` a run, and why; who is whose token it is."""
+        return self._one("POST", f"/runs/{run_id}/{action}", json={"why": why})
 
     def run(self, run_id: str) -> Document:
         """Everything about a run."""

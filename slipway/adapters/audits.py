@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from pydantic import AwareDatetime
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from slipway.adapters.store import Store
 from slipway.adapters.tables import audits
 from slipway.audit import Audit
+from slipway.noun import Noun
+
+
+class LastAudit(Noun):
+    """An audit with the run that made it, and when."""
+
+    run_id: str
+    at: AwareDatetime
+    audit: Audit
 
 
 class Audits:
@@ -29,3 +39,10 @@ class Audits:
         with self._store.transaction() as connection:
             body = connection.execute(wanted.order_by(audits.c.at.desc()).limit(1)).scalar_one_or_none()
         return None if body is None else Audit.model_validate(body)
+
+    def last(self, service: str) -> LastAudit | None:
+        """The newest audit of a service, or None."""
+        wanted = select(audits.c.run_id, audits.c.at, audits.c.body.label("audit")).where(audits.c.service == service)
+        with self._store.transaction() as connection:
+            row = connection.execute(wanted.order_by(audits.c.at.desc()).limit(1)).mappings().one_or_none()
+        return None if row is None else LastAudit.model_validate(dict(row))

@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
 
+from slipway.adapters.access import tables as _access_tables  # noqa: F401 - so that create_tables makes them
 from slipway.adapters.sending import receive, send
 from slipway.adapters.tables import holds, metadata, outcomes
 from slipway.errors import InvalidInput, Unavailable

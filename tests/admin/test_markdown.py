@@ -24,8 +24,10 @@ def test_what_a_text_becomes(markdown: str, html: str) -> None:
 
 
 def test_tables() -> None:
-    """A wide table scrolls by itself and can be reached by keyboard; a head without words is left out."""
+    """A wide table scrolls, is reached by keyboard, and is called by its heading; a head without words is left out."""
     table = to_html("| | |\n|---|---|\n| service | shop |\n")
     assert table.startswith('<div class="wide" role="region" aria-label="Table" tabindex="0"><table><tbody>')
     assert "<thead>" not in table and "<td>service</td>" in table
+    several = to_html("# A <b>\n\n| a |\n|---|\n| b |\n\n| c |\n|---|\n| d |\n")
+    assert 'aria-label="A &lt;b&gt;"' in several and 'aria-label="A &lt;b&gt;, 2"' in several
     assert "<th>name</th>" in to_html("| name |\n|---|\n| a |\n")

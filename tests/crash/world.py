@@ -133,7 +133,7 @@ def world(home: Path, say: Callable[[str], None]) -> Iterator[World]:
     config.write_text(quick_config(), encoding="utf-8")
     with (
         Stack(home / "stack", changes=changes, config=config, fresh=True, say=say, durable=True) as stack,
-        AdminClient(stack.admin_url) as client,
+        stack.client() as client,
         cache_log(stack) as cache,
     ):
         shop = PostgreSQL(stack.environment["SHOP_DATABASE_URL"])

@@ -1,17 +1,24 @@
 """The whole embedded stack once a session, and the three example changes shipped through it in their order."""
 
+import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
 from deployments.stack import Stack
+from slipway.access import Grant, Role
+from slipway.adapters.access.accounts import Accounts
+from slipway.adapters.access.tokens import Tokens
 from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.adapters.store import Store
 from tests.crash.world import portable_config, quick_config
 from tests.stack.runs import Run, finished
 
@@ -52,18 +59,52 @@ def said() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, changes: Path, config: Path, said: list[str]) -> Iterator[Stack]:
+def own_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder from which the worker can import flows that a test adds."""
+    return tmp_path_factory.mktemp("own_code")
+
+
+@pytest.fixture(scope="session")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, changes: Path, config: Path, own_code: Path, said: list[str]
+) -> Iterator[Stack]:
     """PostgreSQL, Prefect, worker, admin service, shop and cache, as `make demo` starts them."""
     home = tmp_path_factory.mktemp("stack")
-    with Stack(home, changes=changes, fresh=True, say=said.append, durable=False, config=config) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join([str(own_code), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+        )
+        with Stack(home, changes=changes, fresh=True, say=said.append, durable=False, config=config) as running:
+            yield running
 
 
 @pytest.fixture(scope="session")
 def client(stack: Stack) -> Iterator[AdminClient]:
-    """A client of the running admin service."""
-    with AdminClient(stack.admin_url) as made:
+    """A client of the running admin service: the person `ada`, an admin, by a token of hers."""
+    with AdminClient(stack.admin_url, token_of(stack, "ada", "admin")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def approver(stack: Stack) -> Iterator[AdminClient]:
+    """Another person, `grace`, who may approve what `ada` asks for."""
+    with AdminClient(stack.admin_url, token_of(stack, "grace", "approver")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    """A plain HTTP client of the admin service, with the stack's own token."""
+    headers = {"Authorization": f"Bearer {stack.token}"}
+    with httpx.Client(base_url=stack.admin_url, headers=headers, trust_env=False, timeout=30) as made:
+        yield made
+
+
+def token_of(stack: Stack, name: str, role: Role) -> str:
+    """A token that a new person has made."""
+    with closing(Store(stack.environment["SLIPWAY_DATABASE_URL"])) as store:
+        Accounts(store).add(name, Grant(role=role), by="a test")
+        return Tokens(store).make(f"{name}.test", Grant(role=role), timedelta(days=1), account=name)[0]
 
 
 @pytest.fixture(scope="session")
@@ -119,10 +160,9 @@ def refused() -> list[httpx.Response]:
 
 
 @pytest.fixture(scope="session")
-def refreshed(rolled_back: Run, stack: Stack, client: AdminClient, refused: list[httpx.Response]) -> Run:
+def refreshed(rolled_back: Run, http: httpx.Client, client: AdminClient, refused: list[httpx.Response]) -> Run:
     """The run that refreshed a page without a migration; meanwhile two more changes were asked for."""
     run = client.start("ship-change", {"change": "refresh-catalogue"})
     for name in ("refresh-catalogue", "order-history-index"):
-        url = f"{stack.admin_url}/jobs/ship-change/runs"
-        refused.append(httpx.post(url, json={"change": name}, trust_env=False))
+        refused.append(http.post("/jobs/ship-change/runs", json={"change": name}))
     return finished(client, run)

@@ -28,9 +28,16 @@ def change(changes: Path) -> str:
 
 
 def test_approved_and_then_cancelled(
-    rolled_back: Run, change: str, stack: Stack, client: AdminClient, shop_database: PostgreSQL, changes: Path
+    rolled_back: Run,
+    change: str,
+    stack: Stack,
+    client: AdminClient,
+    approver: AdminClient,
+    http: httpx.Client,
+    shop_database: PostgreSQL,
+    changes: Path,
 ) -> None:
-    """The run waits without a process; once approved it migrates; cancelled then, it brings everything back and says who."""
+    """The run waits without a process; approved by another person it migrates; cancelled, it brings everything back."""
     before = shop_database.schema()
     run = client.start("ship-change", {"change": change})
     wait_for(lambda: client.run(run["id"])["state"]["name"] == "Suspended", "the run to ask for approval")
@@ -39,22 +46,24 @@ def test_approved_and_then_cancelled(
     with pytest.raises(SlipwayError, match="is in flight for shop"):
         client.start("ship-change", {"change": "refresh-catalogue"})
 
-    url = f"{stack.admin_url}/runs/{run['id']}/approve"
-    assert httpx.post(url, json={"by": "Grace"}, trust_env=False).status_code == 422
-    client.say(run["id"], "approve", "Grace", "the copy came back whole")
+    assert http.post(f"/runs/{run['id']}/approve", json={"by": "grace", "why": "it is me"}).status_code == 422
+    with pytest.raises(SlipwayError, match=f"ada asked for run {run['id']}, and cannot approve it"):
+        client.say(run["id"], "approve", "my own work")
+    assert client.run(run["id"])["asked_by"] == "ada"
+    approver.say(run["id"], "approve", "the copy came back whole")
     wait_for(lambda: begun(client.run(run["id"]), "measure after"), "the change to be live")
     with pytest.raises(SlipwayError, match="does not wait for approval"):
-        client.say(run["id"], "approve", "Grace", "twice")
+        approver.say(run["id"], "approve", "twice")
     assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0009"
 
-    client.say(run["id"], "cancel", "Ada", "the wrong day")
+    client.say(run["id"], "cancel", "the wrong day")
     ended = finished(client, run)
     assert (ended["state"]["type"], ended["state"]["name"]) == ("CANCELLED", "RolledBack"), ended["state"]
-    assert "Cancelled by Ada: the wrong day." in ended["decision"]["reason"]
+    assert "Cancelled by ada: the wrong day." in ended["decision"]["reason"]
     assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
     assert shop_database.schema() == before
     record = (changes / NAME / "record.md").read_text(encoding="utf-8")
-    assert "| approval | approved by Grace: the copy came back whole |" in record
+    assert "| approval | approved by grace: the copy came back whole |" in record
     assert "It was taken; nothing is left to do." in record
     assert scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold") == 0
 

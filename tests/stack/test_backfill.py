@@ -55,7 +55,12 @@ def run(database: PostgreSQL, statement: str) -> None:
 
 
 def test_paused_killed_cancelled_and_begun_again(
-    counted: str, stack: Stack, client: AdminClient, shop_database: PostgreSQL
+    counted: str,
+    stack: Stack,
+    client: AdminClient,
+    approver: AdminClient,
+    http: httpx.Client,
+    shop_database: PostgreSQL,
 ) -> None:
     """Whatever happens to the run, its progress can be read, the service is held, and the sums are right at the end."""
     found = client.start("backfill", {"change": counted})
@@ -67,28 +72,26 @@ def test_paused_killed_cancelled_and_begun_again(
     with pytest.raises(SlipwayError, match=r"\(backfill add-one\) is in flight for shop"):
         client.start("ship-change", {"change": "refresh-catalogue"})
 
-    client.say(found["id"], "pause", "Ada", "rush hour")
-    wait_for(lambda: progress(found)["held_because"] == "paused by Ada: rush hour", "the pause")
+    client.say(found["id"], "pause", "rush hour")
+    wait_for(lambda: progress(found)["held_because"] == "paused by ada: rush hour", "the pause")
     done = scalar(shop_database, "SELECT sum(n) FROM counted")
     kill_flow(stack, found)
     wait_for(lambda: client.run(found["id"])["state"]["type"] == "CRASHED", "the crash to be seen")
     wait_for(lambda: client.run(found["id"])["state"]["type"] == "RUNNING", "the run to be resumed")
-    client.say(found["id"], "resume", "Ada", "it is quiet again")
-    refused = httpx.post(
-        f"{stack.admin_url}/runs/{found['id']}/resume", json={"by": "Ada", "why": "twice"}, trust_env=False
-    )
+    client.say(found["id"], "resume", "it is quiet again")
+    refused = http.post(f"/runs/{found['id']}/resume", json={"why": "twice"})
     assert refused.status_code == 409
     assert refused.json()["failed"] == f"Run {found['id']} is not paused."
     wait_for(lambda: progress(found)["rows_passed"] > done, "more rows than before the kill")
 
-    client.say(found["id"], "cancel", "Grace", "enough for today")
+    approver.say(found["id"], "cancel", "enough for today")
     ended = finished(client, found)
     done = scalar(shop_database, "SELECT sum(n) FROM counted")
     assert 0 < done < ROWS
     assert ended["state"] == {
         "type": "CANCELLED",
         "name": "Cancelled",
-        "message": f"Cancelled by Grace: enough for today. {done:,} of {ROWS:,} rows are done and stay so; "
+        "message": f"Cancelled by grace: enough for today. {done:,} of {ROWS:,} rows are done and stay so; "
         f"slipway backfill {counted} goes on from there.",
     }
     assert ended["failures"] == []
@@ -98,5 +101,5 @@ def test_paused_killed_cancelled_and_begun_again(
     assert again["state"]["message"] == "20,000 rows passed, 20,000 changed, 0 skipped", again
     assert again["backfill"]["rows_passed"] == ROWS
     assert scalar(shop_database, "SELECT ARRAY[sum(n), min(n), max(n)] FROM counted") == [ROWS, 1, 1]
-    over = httpx.post(f"{stack.admin_url}/runs/{again['id']}/pause", json={"by": "Ada", "why": "late"}, trust_env=False)
+    over = http.post(f"/runs/{again['id']}/pause", json={"why": "late"})
     assert over.json()["failed"] == f"Run {again['id']} is over: Backfilled."

@@ -121,7 +121,13 @@ def test_a_hold_whose_run_is_gone(derive: Derive, stack: Stack, client: AdminCli
 
 @pytest.mark.parametrize("answer", ["nobody", "no"])
 def test_an_approval_that_is_not_given(
-    answer: str, derive: Derive, stack: Stack, client: AdminClient, changes: Path, shop_database: PostgreSQL
+    answer: str,
+    derive: Derive,
+    stack: Stack,
+    client: AdminClient,
+    approver: AdminClient,
+    changes: Path,
+    shop_database: PostgreSQL,
 ) -> None:
     """Nobody's answer in time is a no: the run ends as rejected, changes nothing, and the record says who and why."""
     hours = 0.0001 if answer == "nobody" else 1
@@ -132,8 +138,8 @@ def test_an_approval_that_is_not_given(
         for current in client.follow(run["id"]):
             if current["state"]["name"] == "Suspended":
                 break
-        client.say(run["id"], "reject", "Grace", "not on a Friday.")
-        expected = "Grace: not on a Friday."
+        approver.say(run["id"], "reject", "not on a Friday.")
+        expected = "grace: not on a Friday."
     ended = finished(client, run)
     assert (ended["state"]["type"], ended["state"]["name"]) == ("CANCELLED", "Rejected")
     assert ended["state"]["message"] == f"Rejected by {expected} Nothing was changed."
@@ -159,7 +165,7 @@ def test_cancelling_a_measurement(rolled_back: Run, client: AdminClient, until: 
     """A job that holds nothing hears a cancel, too."""
     run = client.start("measure-service", {"service": "shop"})
     until(run, "measure service")
-    client.say(run["id"], "cancel", "Ada", "too loud")
+    client.say(run["id"], "cancel", "too loud")
     ended = finished(client, run)
     assert ended["state"]["name"] == "Cancelled"
-    assert ended["state"]["message"] == "Cancelled by Ada: too loud. Nothing had been changed."
+    assert ended["state"]["message"] == "Cancelled by ada: too loud. Nothing had been changed."

@@ -59,12 +59,11 @@ def test_what_the_run_says(drifted: Run) -> None:
     assert [step["name"] for step in drifted["steps"]] == ["read service", "measure service", "keep history"]
 
 
-def test_the_door(stack: Stack, drifted: Run) -> None:
+def test_the_door(http: httpx.Client, drifted: Run) -> None:
     """Every series, and the points behind it since a time; an unknown service is a clear 404."""
-    with httpx.Client(base_url=stack.admin_url, trust_env=False, timeout=30) as client:
-        found = client.get(f"/services/{SERVICE}/history").json()
-        later = client.get(f"/services/{SERVICE}/history", params={"since": "2999-01-01T00:00:00"}).json()
-        unknown = client.get("/services/nope/history")
+    found = http.get(f"/services/{SERVICE}/history").json()
+    later = http.get(f"/services/{SERVICE}/history", params={"since": "2999-01-01T00:00:00"}).json()
+    unknown = http.get("/services/nope/history")
     [series] = [one for one in found["series"] if (one["route"], one["identity"], one["cache"]) == WATCHED]
     assert (series["drifted"], series["baseline_ms"]) == ("faster", 100.0)
     points = [one for one in found["points"] if one["run_id"] == drifted["id"]]
@@ -84,11 +83,10 @@ def test_the_command(stack: Stack, drifted: Run) -> None:
     assert "███████████████" in lines[at + 1]
 
 
-def test_the_page(stack: Stack, drifted: Run) -> None:
+def test_the_page(http: httpx.Client, drifted: Run) -> None:
     """The same table, and the picture that the run has drawn."""
-    with httpx.Client(base_url=stack.admin_url, trust_env=False, timeout=30) as client:
-        page = client.get(f"/pages/services/{SERVICE}").text
-        picture = client.get(f"/pages/runs/{drifted['id']}/picture.svg")
+    page = http.get(f"/pages/services/{SERVICE}").text
+    picture = http.get(f"/pages/runs/{drifted['id']}/picture.svg")
     assert "faster than its baseline of 15 windows" in page
     assert f'src="/pages/runs/{drifted["id"]}/picture.svg"' in page
     assert "<title>The history of shop-watched</title>" in picture.text

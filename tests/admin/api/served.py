@@ -16,6 +16,7 @@ import uvicorn
 from admin.app import create_app
 from admin.doors import Doors
 from deployments.ports import free_ports
+from tests.admin.signed_in import ADMIN, OnlyOne
 
 WITHIN_S = 20.0
 
@@ -37,6 +38,7 @@ class Served:
     def __enter__(self) -> Self:
         self._thread.start()
         wait_for(lambda: self._server.started, "the admin service to answer")
+        self.app.state.access = OnlyOne(ADMIN)
         return self
 
     def __exit__(self, *_: object) -> None:

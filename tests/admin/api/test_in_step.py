@@ -69,7 +69,7 @@ def test_two_processes_agree(prefect: PlayedPrefect, serve: Callable[[], Served]
     run_id = started.json()["id"]
     assert state_of(one, run_id) == "Scheduled"  # who has acted sees it at once
     wait_for(lambda: state_of(other, run_id) == "Scheduled", "the run in the other process", SOON_S)
-    one.http.patch("/jobs/look-around", json={"disabled": True, "by": "ada", "why": "broken"})
+    one.http.patch("/jobs/look-around", json={"disabled": True, "why": "broken"})
     wait_for(lambda: other.get("/jobs/look-around")["disabled"], "the switch in the other process", SOON_S)
     one.http.patch("/jobs/look-around", json={"disabled": False})
 
@@ -139,7 +139,7 @@ def test_prefect_does_not_answer(
     assert int(listed.headers["age"]) <= listed.json()["age_s"]
     assert admin.get("/jobs")[0]["name"] == "look-around"
     for request in (f"/runs/{run['id']}/cancel", "/jobs/look-around/runs"):
-        body = {"service": "shop"} if "jobs" in request else {"by": "ada", "why": "it must"}
+        body = {"service": "shop"} if "jobs" in request else {"why": "it must"}
         answer = admin.http.post(request, json=body)
         assert problem(answer, 503)["retry_is_safe"] is True and int(answer.headers["retry-after"]) > 0
     assert admin.http.get("/ready").status_code == 503

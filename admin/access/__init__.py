@@ -1,0 +1,1 @@
+"""Who asks, and what they may: looked at before any door is reached."""

@@ -1,0 +1,1 @@
+"""Who may what, as it is kept in Slipway's own store."""

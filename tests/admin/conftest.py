@@ -1,0 +1,50 @@
+"""The app over made-up doors, asked in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from admin.access.caller import Caller
+from admin.app import create_app
+from tests.admin.made_up import MadeUp
+from tests.admin.signed_in import ADMIN, let_in
+
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def made_up(tmp_path: Path) -> MadeUp:
+    """The doors, with one run."""
+    return MadeUp(tmp_path)
+
+
+@pytest.fixture
+def ask(made_up: MadeUp) -> Ask:
+    """Ask the app for something as an admin: method, path, and what httpx takes besides."""
+    return asking(made_up, ADMIN)
+
+
+def asking(made_up: MadeUp, caller: Caller) -> Ask:
+    """A way to ask the app, in somebody's name."""
+    app = create_app()
+    let_in(app, made_up, caller)
+
+    async def asked(method: str, path: str, **more: Any) -> httpx.Response:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://127.0.0.1"
+        ) as client:
+            return await client.request(method, path, **more)
+
+    return lambda method, path, **more: asyncio.run(asked(method, path, **more))
+
+
+@pytest.fixture
+def get(ask: Ask) -> Callable[[str], httpx.Response]:
+    """Ask the app for a page."""
+    return lambda path: ask("GET", path)

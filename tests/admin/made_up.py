@@ -1,0 +1,269 @@
+"""The doors of an admin service over runs that are made up, with HTML in every field that a person can fill."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from admin.problems import NotFound
+from slipway.adapters.audits import LastAudit
+from slipway.adapters.store import Outcome
+from slipway.audit import Audit
+from slipway.errors import Unavailable
+from slipway.history import Mark, Point, Trend
+from slipway.rules.drifting import series_of
+from slipway.settings import Settings
+
+ID = UUID("11111111-2222-3333-4444-555555555555")
+STARTED = UUID("99999999-2222-3333-4444-555555555555")
+EVIL = "<script>alert(1)</script>'\"&"
+NOW = datetime.now(UTC)
+AT = "2026-11-24T10:00:00.5Z"
+CHANGE = "order-history-index"
+RUN: dict[str, Any] = {
+    "id": str(ID),
+    "name": EVIL,
+    "job": "backfill",
+    "parameters": {"change": EVIL},
+    "service": EVIL,
+    "change": EVIL,
+    "asked_by": EVIL,
+    "state": {"type": "RUNNING", "name": EVIL, "message": EVIL},
+    "created": AT,
+    "planned": None,
+    "started": AT,
+    "ended": None,
+    "steps": [
+        {"name": EVIL, "state": {"type": "FAILED", "name": EVIL, "message": EVIL}, "started": AT, "seconds": 130.0}
+    ],
+    "leaving": {"routes": [EVIL], "tags": [EVIL], "tagged": [EVIL]},
+    "findings": [{"level": "info", "summary": EVIL, "explanation": EVIL}],
+    "measurements": [
+        {"step": EVIL, "routes": [{"target": {"route": EVIL, "identity": EVIL}, "median_ms": 1.234, "p90_ms": None}]}
+    ],
+    "rehearsal": {"reversibility": "fails", "losses": [EVIL]},
+    "backfill": {
+        "total": 1_000,
+        "total_is_exact": False,
+        "rows_passed": 400,
+        "rows_skipped": 2,
+        "eta_s": 30.0,
+        "held_because": EVIL,
+    },
+    "audit": {
+        "items": [
+            {"code": EVIL, "result": "fail", "new": True, "summary": EVIL, "evidence": [EVIL, "line 2"], "mend": EVIL}
+        ]
+    },
+    "verdict": {"verdict": "regressed", "sentence": EVIL},
+    "decision": {"word": "freeze", "reason": EVIL},
+    "failures": [{"step": EVIL, "failed": EVIL, "expected": EVIL, "retry_is_safe": True}],
+    "record": None,
+}
+RECORD = {"markdown": f"# {EVIL}\n\n![Latency](before-after.svg)\n", "picture_svg": "<svg/>", "path": "record.md"}
+AUDIT = Audit.model_validate(
+    {
+        "service": "shop",
+        "items": [
+            {"code": "leak-probe", "result": "fail", "new": True, "summary": EVIL, "evidence": [EVIL], "mend": EVIL},
+        ],
+    }
+)
+PLAN = f"""
+service = "shop"
+owner = "{EVIL.replace('"', "")}"
+reason = "{EVIL.replace('"', "")}"
+expected = "{EVIL.replace('"', "")}"
+rollback = "{EVIL.replace('"', "")}"
+approval = "required"
+[migrate]
+from = "0007"
+to = "0008"
+[purge]
+routes = ["/orders"]
+[measure]
+targets = [{{ route = "/orders", identity = "customer" }}]
+control = {{ route = "/products/1", identity = "customer" }}
+"""
+PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "service": {"type": "string", "pattern": "^[a-z][a-z0-9-]*$", "title": "Service"},
+        "mode": {"$ref": "#/definitions/Mode", "default": "quick", "description": EVIL},
+        "rows": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10, "description": "how many at once"},
+        "share": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}], "default": None},
+        "routes": {"type": "array", "items": {"type": "string", "pattern": "^/"}, "default": []},
+        "careful": {"type": "boolean", "default": True},
+        "note": {"type": "string", "maxLength": 2000, "default": EVIL},
+        "extra": {"type": "object", "default": {}},
+    },
+    "required": ["service"],
+    "definitions": {"Mode": {"enum": ["quick", "thorough"], "type": "string", "description": EVIL}},
+}
+
+
+def deployment(name: str, parameters: dict[str, Any], *tags: str) -> dict[str, Any]:
+    """A job as Prefect tells of it."""
+    return {
+        "id": str(UUID(int=len(name))),
+        "name": name,
+        "description": f"**Owner:** {EVIL}",
+        "parameter_openapi_schema": parameters,
+        "schedules": [
+            {"schedule": {"cron": "17 * * * *", "timezone": "UTC"}, "active": True, "parameters": {"service": EVIL}}
+        ],
+        "paused": False,
+        "tags": ["job", *tags],
+    }
+
+
+OF_A_CHANGE = {
+    "type": "object",
+    "properties": {
+        "change": {"type": "string", "pattern": "^[a-z0-9-]+$", "description": EVIL},
+        "staging": {"type": "boolean", "default": False},
+    },
+    "required": ["change"],
+}
+
+
+class Jobs:
+    """The jobs of the made-up Prefect, and what was started of them."""
+
+    def __init__(self) -> None:
+        self.known = {
+            "backfill": deployment("backfill", OF_A_CHANGE, "confirm"),
+            "ship-change": deployment("ship-change", OF_A_CHANGE, "confirm"),
+            "roll-back-change": deployment("roll-back-change", OF_A_CHANGE, "confirm"),
+            "warm-up": deployment("warm-up", PARAMETERS),
+        }
+        self.started: list[tuple[str, dict[str, Any], str]] = []
+        self.refuses: Exception | None = None
+
+    async def all(self) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "card": job["description"], "paused": False, "schedules": job["schedules"]}
+            for name, job in self.known.items()
+        ]
+
+    async def find(self, name: str) -> dict[str, Any]:
+        if name not in self.known:
+            raise NotFound(f"There is no job {name!r}.", expected=f"One of: {', '.join(self.known)}.")
+        return self.known[name]
+
+    async def start(self, name: str, parameters: dict[str, Any], key: str) -> dict[str, Any]:
+        if self.refuses:
+            raise self.refuses
+        self.started.append((name, parameters, key))
+        return {"id": str(STARTED)}
+
+
+class Answers:
+    """What the actions were told, in the places of Prefect and of the store's attempts."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    async def resume(self, run_id: str, run_input: dict[str, Any]) -> str:
+        self.told.append(("resume", run_id, run_input))
+        return "ACCEPT"
+
+    async def set_state(self, run_id: str, state: str, message: str) -> None:
+        self.told.append(("set_state", run_id, state))
+
+    def request_cancel(self, run_id: str, by: str) -> None:
+        self.told.append(("cancel", run_id, by))
+
+    def request_pause(self, run_id: str, by: str) -> None:
+        self.told.append(("pause", run_id, by))
+
+    def end_pause(self, run_id: str) -> bool:
+        self.told.append(("end pause", run_id))
+        return True
+
+
+class MadeUp:
+    """What the pages ask of the doors."""
+
+    prefect_ui = "http://127.0.0.1:4200"
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(config=folder / "slipway.toml", changes=folder / "changes")
+        self.settings.config.write_text('[[service]]\nname = "shop"\nurl = "http://127.0.0.1:9"\nroutes = ["/"]\n')
+        (self.settings.changes / CHANGE).mkdir(parents=True)
+        (self.settings.changes / CHANGE / "change.toml").write_text(PLAN)
+        (self.settings.changes / CHANGE / "record.md").write_text(RECORD["markdown"])
+        (self.settings.changes / CHANGE / "before-after.svg").write_text("<svg/>")
+        self.jobs, self.prefect = Jobs(), Answers()
+        self.attempts = self.prefect
+        self.found: dict[str, Any] = copy.deepcopy(RUN)
+        self.others: list[dict[str, Any]] = []
+        self.lines = [
+            {"at": AT, "level": level, "message": f"{EVIL} {level}"} for level in ("info", "warning", "error")
+        ]
+        self.asked: list[tuple[str | None, str | None, tuple[str, ...]]] = []
+        self.away = False
+        self.audit: LastAudit | None = LastAudit(run_id=str(ID), at=NOW, audit=AUDIT)
+
+    async def run(self, run_id: UUID) -> dict[str, Any]:
+        for run in (self.found, *self.others):
+            if run["id"] == str(run_id):
+                return run
+        raise NotFound(f"There is no run {run_id}.", expected="The id of a run.")
+
+    async def detail(self, run_id: UUID) -> dict[str, Any]:
+        return await self.run(run_id)
+
+    async def last_logs(self, run_id: UUID) -> list[dict[str, Any]]:
+        return self.lines
+
+    async def runs(
+        self,
+        *,
+        job: str | None = None,
+        service: str | None = None,
+        states: Any = (),
+        since: datetime | None = None,
+        limit: int = 0,
+        readable: Any = None,
+    ) -> list[dict[str, Any]]:
+        await asyncio.sleep(0)
+        if self.away:
+            raise Unavailable("Prefect does not answer: ConnectError.", expected="A Prefect server.")
+        self.asked.append((job, service, tuple(states)))
+        every = [{**self.found, "planned": AT, "state": {**self.found["state"], "type": "SCHEDULED"}}]
+        every += [self.found, *self.others]
+        found = [run for run in every if run["state"]["type"] in states and job in (None, run["job"])]
+        return [run for run in found if readable(run["service"])]
+
+    async def trend(self, service: str, points: list[Point]) -> Trend:
+        mark = Mark(at=NOW, change=EVIL, came_of_it="kept")
+        return Trend(service=service, series=series_of(points, []), marks=(mark,))
+
+    async def points(self, service: str, since: datetime | None) -> list[Point]:
+        if service != "shop":
+            raise NotFound(f"There is no service {service!r}.", expected="One of: shop.")
+        point = Point(
+            run_id=str(ID),
+            at=NOW,
+            route=f"/{EVIL}",
+            identity=EVIL,
+            cache="hit",
+            samples=9,
+            errors=0,
+            median_ms=1.5,
+            p90_ms=2.5,
+        )
+        return [point]
+
+    async def audited(self, service: str) -> LastAudit | None:
+        return self.audit
+
+    async def left_by(self, run_id: UUID) -> list[Outcome]:
+        return (
+            [Outcome(step="record", kind="Record", body=self.found["record"], at=NOW)] if self.found["record"] else []
+        )

@@ -1,0 +1,34 @@
+"""What is looked at on every page in a browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+from playwright.sync_api import Page
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+PHONE = {"width": 360, "height": 740}
+DESK = {"width": 1280, "height": 900}
+
+
+def violations(page: Page, *rules: str) -> list[str]:
+    """What axe finds wrong with a page, by all of its rules or by some: the rule and the elements."""
+    page.evaluate(AXE)
+    found: dict[str, Any] = page.evaluate("(rules) => axe.run(rules.length ? { runOnly: rules } : {})", list(rules))
+    return [f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}" for each in found["violations"]]
+
+
+def keep_picture(page: Page, name: str) -> None:
+    """A screenshot of the whole page in the folder that SLIPWAY_SCREENSHOTS names; without one nobody would look."""
+    if folder := os.environ.get("SLIPWAY_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def wider_than_the_window(page: Page) -> int:
+    """By how many pixels the page would have to be scrolled sideways."""
+    wider: int = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    return max(0, wider)
