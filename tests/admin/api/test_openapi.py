@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from slipway.adapters.access.log import AccessLog
 from slipway.adapters.store import Store
 from tests.admin.api.served import Served
 from tests.played_prefect import PlayedPrefect
@@ -45,6 +46,7 @@ def test_requests_made_up_from_the_document(
     prefect.log(run, "a line")
     store.keep(run["id"], "look", "Decision", {"word": "keep", "reason": "it is good"})
     admin = serve()
+    admin.app.state.access.log = AccessLog(store)
     there = {"run_id": run["id"], "job": "look-around", "service": "shop"}
     schema = schemathesis.openapi.from_url(f"{admin.url}/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations()]
