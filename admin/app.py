@@ -29,12 +29,12 @@ def create_app() -> FastAPI:
         auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
         app.state.doors = Doors(settings, os.environ["PREFECT_API_URL"], auth)
         app.state.access = Access(app.state.doors.store, settings)
-        app.state.rate = Rate(settings.triggers_per_minute)
         app.state.doors.start()
         yield
         await app.state.doors.close()
 
     app = FastAPI(title="Slipway", description=ABOUT, lifespan=lifespan, responses=answers.EVERYWHERE)
+    app.state.rate = Rate(settings.triggers_per_minute)
     app.add_middleware(BodyLimit)
     problems.install(app, pages.problem_page)
     for routes in (health, jobs, runs, services, acting):

@@ -85,9 +85,14 @@ class Rate:
             )
 
 
-async def _limited(request: Request) -> None:
+def take(request: Request) -> None:
+    """Take one of the triggers that who asks has left. Raises TooMany."""
     caller = signed_in(request) or (request.client.host if request.client else "somebody")
     request.app.state.rate.take(caller)
+
+
+async def _limited(request: Request) -> None:
+    take(request)
 
 
 Limited = Annotated[None, Depends(_limited)]

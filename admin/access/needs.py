@@ -95,6 +95,7 @@ NEEDS: tuple[Need, ...] = (
     _read("/pages/jobs", Scope.ANY, "page of all jobs"),
     _read("/pages/jobs/{job}", Scope.ANY, "page of a job"),
     _act("/pages/jobs/{job}", "operate", Scope.PARAMETERS, "start run"),
+    _act("/pages/jobs/{job}/switch", "administer", Scope.ALL, "switch job"),
     _read("/pages/services", Scope.ANY, "page of all services"),
     _read("/pages/services/{service}", Scope.SERVICE, "page of a service"),
     _read("/pages/runs/{run_id}", Scope.RUN, "page of a run"),

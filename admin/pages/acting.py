@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from admin import actions
 from admin.access.caller import Caller, TheCaller
 from admin.doors import Doors, TheDoors
+from admin.limits import take
 from admin.pages.buttons import ALL, ROLL_BACK, Action, named, to_type
 from admin.pages.posted import Posted, go_to, key_of, new_key, one, posted, said
 from admin.prefect_api import Document
@@ -36,7 +37,7 @@ def _doing(name: str) -> Handler:
         action = _possible(run, name)
         try:
             _see_name(run, action, fields)
-            after = await _act(caller, doors, run, name, fields)
+            after = await _act(request, caller, doors, run, name, fields)
         except Refusal:
             raise
         except SlipwayError as error:
@@ -68,11 +69,11 @@ def _see_name(run: Document, action: Action, fields: Posted) -> None:
         raise InvalidInput("The name that was typed is another one.", expected=f"{to_type(run)}, letter by letter.")
 
 
-async def _act(caller: Caller, doors: Doors, run: Document, name: str, fields: Posted) -> str:
+async def _act(request: Request, caller: Caller, doors: Doors, run: Document, name: str, fields: Posted) -> str:
     """Do it; the id of the run to look at then."""
     run_id = UUID(run["id"])
     if name in WITHOUT_A_REASON:
-        return await _start(doors, run, name, fields)
+        return await _start(request, doors, run, name, fields)
     says, fresh = said(caller, fields), await doors.run(run_id)
     if name in ("approve", "reject"):
         await actions.answer(doors.prefect, fresh, says, approved=name == "approve")
@@ -82,15 +83,20 @@ async def _act(caller: Caller, doors: Doors, run: Document, name: str, fields: P
         await actions.pause(doors.attempts, fresh, run["job"], says)
     else:
         await actions.resume(doors.attempts, fresh)
+    await doors.run(run_id)  # so that the page shows it at once
     return str(run_id)
 
 
-async def _start(doors: Doors, run: Document, name: str, fields: Posted) -> str:
+async def _start(request: Request, doors: Doors, run: Document, name: str, fields: Posted) -> str:
     """A new run: of the same job, or of the job that rolls back."""
+    take(request)
     job, parameters = run["job"], run["parameters"]
+    if name == "retry":
+        actions.check_retry(run)
     if name == "rollback":
         job, parameters = ROLL_BACK, {"change": parameters["change"], "staging": bool(parameters.get("staging"))}
     started = await doors.jobs.start(job, parameters, key_of(fields, {**parameters, "of": run["id"]}))
+    doors.saw(started)
     return str(started["id"])
 
 

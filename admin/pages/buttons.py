@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from admin.actions import FOR_A_PERSON, OVER
+from admin.jobs import BACKFILL
 from admin.prefect_api import Document
 
-OVER = ("COMPLETED", "FAILED", "CANCELLED")
 IS_LIVE = ("Kept", "Frozen", "RollBackFailed", "GaveUp", "NotRecorded")  # ends behind which the change may be live
-SHIP, REHEARSE, ROLL_BACK, BACKFILL = "ship-change", "rehearse-change", "roll-back-change", "backfill"
-HOLDING = (SHIP, REHEARSE, ROLL_BACK, BACKFILL)  # one run at a time holds its service
+SHIP, REHEARSE, ROLL_BACK = "ship-change", "rehearse-change", "roll-back-change"
 SETTLED = ("decide", "roll back")  # from these steps on a run goes to its end, whoever wants it cancelled
 
 
@@ -73,7 +73,10 @@ ALL = ("approve", "reject", "pause", "resume", "cancel", "retry", "rollback")
 
 
 def possible(run: Document) -> tuple[Action, ...]:
-    """The buttons that make sense now, the one that a person looks for first."""
+    """The buttons that make sense now, the one that a person looks for first.
+
+    A crashed run is resumed by a worker of its pool, so it is on its way.
+    """
     state = run["state"]
     if state["type"] in OVER:
         return _afterwards(run)
@@ -81,8 +84,6 @@ def possible(run: Document) -> tuple[Action, ...]:
         return ()
     if state["name"] == "Suspended":
         return APPROVE, REJECT, *_cancel(run)
-    if state["type"] == "CRASHED":  # a worker of the pool resumes it; what holds no service may as well begin anew
-        return (*_cancel(run), *(() if run["job"] in HOLDING else (RETRY,)))
     return (*_pauses(run), *_cancel(run))
 
 
@@ -100,9 +101,9 @@ def _afterwards(run: Document) -> tuple[Action, ...]:
     name, is_ship = run["state"]["name"], run["job"] == SHIP
     if is_ship and name in IS_LIVE:
         return (UNDO,)
-    if run["state"]["type"] == "COMPLETED" or run["job"] is None:
+    if run["state"]["type"] == "COMPLETED" or run["job"] is None or name in FOR_A_PERSON:
         return ()
-    return (RETRY,)
+    return (RETRY,) if all(failure["retry_is_safe"] for failure in run.get("failures") or ()) else ()
 
 
 def _pauses(run: Document) -> tuple[Action, ...]:

@@ -9,9 +9,10 @@ from markupsafe import Markup
 
 from admin.access.caller import Caller, TheCaller
 from admin.doors import Doors, TheDoors
+from admin.jobs import BACKFILL
 from admin.markdown import to_html
 from admin.pages import live, plans, standing
-from admin.pages.buttons import BACKFILL, REHEARSE, ROLL_BACK, SHIP
+from admin.pages.buttons import REHEARSE, ROLL_BACK, SHIP
 from admin.pages.posted import new_key
 from admin.prefect_api import Document
 from admin.templating import HEADERS, link, page
@@ -34,7 +35,7 @@ async def one_change(request: Request, change: str, doors: TheDoors, caller: The
     folder = await asyncio.to_thread(plans.read, doors.settings.changes, change)
     runs = await _runs(doors, caller, folder)
     moves = bool(standing.runs_now(runs))
-    region = live.region(request, "runs_live.html", moves=moves, runs=runs)
+    region = live.region(request, "runs_live.html", stale=live.stale(doors), moves=moves, runs=runs)
     if live.is_asked(request):
         return live.answer(request, region)
     written = await asyncio.to_thread(plans.record, doors.settings.changes, change)

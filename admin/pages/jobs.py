@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from admin.access.caller import TheCaller, caller_of, demand
 from admin.doors import Doors, TheDoors
-from admin.jobs import describe
+from admin.jobs import BACKFILL, describe
+from admin.limits import take
 from admin.markdown import to_html
 from admin.pages import forms, live, plans, standing
-from admin.pages.buttons import BACKFILL
 from admin.pages.forms import EMPTY, PREFIX, Filled
-from admin.pages.posted import OWN, Posted, go_to, key_of, new_key, one, posted
+from admin.pages.posted import OWN, Posted, go_to, key_of, new_key, one, posted, said
 from admin.pages.schemas import Field, fields
 from admin.prefect_api import Document
 from admin.problems import STATUS, Refusal
@@ -25,6 +25,12 @@ from slipway.service import load_services
 
 LIMIT = 50
 CONFIRM_TAG = "confirm"  # of a deployment: the name of what it acts on is asked for before it is started
+SWITCHES: dict[str, dict[str, bool | None]] = {
+    "pause": {"paused": True, "disabled": None},
+    "go on": {"paused": False, "disabled": None},
+    "disable": {"paused": None, "disabled": True},
+    "enable": {"paused": None, "disabled": False},
+}
 router = APIRouter(include_in_schema=False)
 
 
@@ -39,7 +45,9 @@ async def one_job(request: Request, job: str, doors: TheDoors, caller: TheCaller
     """A job; the form may be filled in by the address, as `?p.service=shop`."""
     found = await doors.jobs.find(job)
     runs = await doors.runs(job=job, states=[*standing.NOW, *standing.ENDED], limit=LIMIT, readable=caller.readable)
-    region = live.region(request, "runs_live.html", moves=bool(standing.runs_now(runs)), runs=runs)
+    region = live.region(
+        request, "runs_live.html", stale=live.stale(doors), moves=bool(standing.runs_now(runs)), runs=runs
+    )
     if live.is_asked(request):
         return live.answer(request, region)
     asked = {name.removeprefix(PREFIX): value for name, value in request.query_params.items()}
@@ -60,12 +68,26 @@ async def start(request: Request, job: str, doors: TheDoors) -> Response:
     try:
         if asked and one(sent, "confirm") != asked:
             return await _confirm(request, doors, found, filled, sent, asked)
+        take(request)
         run = await doors.jobs.start(job, filled.parameters, key_of(sent, filled.parameters))
     except Refusal:
         raise
     except SlipwayError as error:
         return await _drawn(request, doors, found, filled, status=STATUS.get(type(error), 500), fault=error)
+    doors.saw(run)
     return go_to(request, f"/pages/runs/{run['id']}")
+
+
+@router.post("/pages/jobs/{job}/switch")
+async def switch(request: Request, job: str, doors: TheDoors, caller: TheCaller) -> Response:
+    """Switch a job's schedules off or on, or the whole job, with a reason."""
+    sent = await posted(request)
+    what = SWITCHES.get(one(sent, "do"))
+    if what is None:
+        raise InvalidInput("The form does not say what to switch.", expected=f"One of: {', '.join(SWITCHES)}.")
+    says = said(caller, sent)
+    await doors.jobs.switch(job, by=says.by, why=says.why, **what)
+    return go_to(request, f"/pages/jobs/{job}")
 
 
 async def _drawn(
@@ -84,7 +106,7 @@ async def _drawn(
         request,
         "job.html",
         status=status,
-        job=describe(found),
+        job=await doors.jobs.one(found["name"]),
         card=_card(found),
         fields=known,
         filled=filled,

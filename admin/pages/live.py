@@ -10,9 +10,12 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
+from admin.doors import Doors
 from admin.templating import HEADERS, draw, link, own_path
+from admin.wording import roughly
 
 EVERY_S = 2
+STALE_S = 15  # what is known of Prefect is older than this only while it does not answer
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,12 @@ def region(request: Request, name: str, *, moves: bool, where: str = "live", **v
     every = EVERY_S if moves else 0
     address = f"{link(request, own_path(request))}?seen={digest}"
     return Region(draw(request, "live.html", inner=inner, every=every, address=address, where=where), digest)
+
+
+def stale(doors: Doors) -> str:
+    """How old what is shown is, in words; empty as long as it is as Prefect has it."""
+    age_s = doors.age_s
+    return f"Prefect does not answer. This is what was known {roughly(age_s)} ago." if age_s > STALE_S else ""
 
 
 def is_asked(request: Request) -> bool:

@@ -33,6 +33,7 @@ async def one_run(request: Request, run_id: UUID, doors: TheDoors, caller: TheCa
     region = live.region(
         request,
         "run_live.html",
+        stale=live.stale(doors),
         moves=moves,
         run=run,
         outlook=await _outlook(doors, caller, run) if moves else Outlook(),
@@ -50,7 +51,7 @@ async def one_run(request: Request, run_id: UUID, doors: TheDoors, caller: TheCa
 @router.get("/pages/runs/{run_id}/logs")
 async def logs(request: Request, run_id: UUID, doors: TheDoors) -> Response:
     """The end of a run's log."""
-    run = await doors.run(run_id)
+    run = await doors.detail(run_id)
     moves = run["state"]["type"] in IN_FLIGHT
     region = live.region(request, "logs_live.html", moves=moves, where="lines", lines=await doors.last_logs(run_id))
     if live.is_asked(request):

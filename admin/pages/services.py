@@ -77,7 +77,9 @@ async def one_service(request: Request, service: str, doors: TheDoors, caller: T
     runs = await doors.runs(
         service=service, states=[*standing.NOW, *standing.ENDED], limit=LIMIT, readable=caller.readable
     )
-    region = live.region(request, "runs_live.html", moves=bool(standing.runs_now(runs)), runs=runs)
+    region = live.region(
+        request, "runs_live.html", stale=live.stale(doors), moves=bool(standing.runs_now(runs)), runs=runs
+    )
     if live.is_asked(request):
         return live.answer(request, region)
     trend, audited, folders = await asyncio.gather(

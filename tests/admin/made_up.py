@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from admin.jobs import describe
 from admin.problems import NotFound
 from slipway.adapters.audits import LastAudit
 from slipway.adapters.store import Outcome
@@ -63,6 +64,8 @@ RUN: dict[str, Any] = {
     "decision": {"word": "freeze", "reason": EVIL},
     "failures": [{"step": EVIL, "failed": EVIL, "expected": EVIL, "retry_is_safe": True}],
     "record": None,
+    "missing": [],
+    "progress": None,
 }
 RECORD = {"markdown": f"# {EVIL}\n\n![Latency](before-after.svg)\n", "picture_svg": "<svg/>", "path": "record.md"}
 AUDIT = Audit.model_validate(
@@ -142,13 +145,19 @@ class Jobs:
             "warm-up": deployment("warm-up", PARAMETERS),
         }
         self.started: list[tuple[str, dict[str, Any], str]] = []
+        self.switched: list[tuple[str, dict[str, Any]]] = []
+        self.disabled: dict[str, dict[str, str]] = {}
         self.refuses: Exception | None = None
 
     async def all(self) -> list[dict[str, Any]]:
-        return [
-            {"name": name, "card": job["description"], "paused": False, "schedules": job["schedules"]}
-            for name, job in self.known.items()
-        ]
+        return [describe(job) | {"disabled": self.disabled.get(name)} for name, job in self.known.items()]
+
+    async def one(self, name: str) -> dict[str, Any]:
+        return next(job for job in await self.all() if job["name"] == name)
+
+    async def switch(self, name: str, **what: Any) -> None:
+        await self.find(name)
+        self.switched.append((name, what))
 
     async def find(self, name: str) -> dict[str, Any]:
         if name not in self.known:
@@ -190,6 +199,7 @@ class MadeUp:
     """What the pages ask of the doors."""
 
     prefect_ui = "http://127.0.0.1:4200"
+    age_s = 0.5
 
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(config=folder / "slipway.toml", changes=folder / "changes")
@@ -206,6 +216,7 @@ class MadeUp:
             {"at": AT, "level": level, "message": f"{EVIL} {level}"} for level in ("info", "warning", "error")
         ]
         self.asked: list[tuple[str | None, str | None, tuple[str, ...]]] = []
+        self.seen: list[str] = []
         self.away = False
         self.audit: LastAudit | None = LastAudit(run_id=str(ID), at=NOW, audit=AUDIT)
 
@@ -259,6 +270,9 @@ class MadeUp:
             p90_ms=2.5,
         )
         return [point]
+
+    def saw(self, run: dict[str, Any]) -> None:
+        self.seen.append(run["id"])
 
     async def audited(self, service: str) -> LastAudit | None:
         return self.audit

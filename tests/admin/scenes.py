@@ -97,6 +97,8 @@ def run(name: str, job: str, kind: str, state: str, message: str, done: int, **m
         "decision": None,
         "failures": [],
         "record": None,
+        "missing": [],
+        "progress": None,
     }
     return {**found, **more}
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import FastAPI
 
 from admin.app import create_app
 from deployments.ports import free_ports
@@ -17,9 +18,17 @@ from tests.admin.signed_in import let_in
 
 @contextmanager
 def served(made_up: MadeUp) -> Iterator[str]:
-    """The address of the app while the block runs."""
-    app, [port] = create_app(), free_ports([0])
+    """The address of the app over made-up doors while the block runs."""
+    app = create_app()
     let_in(app, made_up)
+    with serving(app) as address:
+        yield address
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The address of an app while the block runs."""
+    [port] = free_ports([0])
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, name="admin service", daemon=True)
     thread.start()

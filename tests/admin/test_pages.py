@@ -184,6 +184,14 @@ def test_prefect_is_away(get: Get, made_up: MadeUp) -> None:
     assert "Prefect does not answer" in answer.text and "A retry is safe." in answer.text
 
 
+@pytest.mark.parametrize("path", ["/", f"/pages/runs/{ID}", "/pages/jobs/warm-up", f"/pages/changes/{CHANGE}"])
+def test_what_was_last_known(get: Get, made_up: MadeUp, path: str) -> None:
+    """While Prefect is away the pages show what was known, and how old it is; otherwise nothing is said of it."""
+    assert "Prefect does not answer" not in get(path).text
+    made_up.age_s = 300.0
+    assert "Prefect does not answer. This is what was known 5 min ago." in get(path).text
+
+
 def test_what_pages_are_made_of(get: Get) -> None:
     """Everything a page names is there, and together it is small."""
     names = ["style.css", "htmx.min.js", "times.js", "live.js", "icon.svg"]

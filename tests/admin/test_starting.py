@@ -170,6 +170,27 @@ def test_a_failed_run_is_started_again(ask: Ask, made_up: MadeUp) -> None:
     assert (job, parameters) == ("measure-service", {"change": CHANGE}) and first == second
 
 
+@pytest.mark.parametrize(
+    ("do", "what"),
+    [("pause", {"paused": True, "disabled": None}), ("enable", {"paused": None, "disabled": False})],
+)
+def test_a_job_is_switched(ask: Ask, made_up: MadeUp, do: str, what: dict[str, Any]) -> None:
+    """Schedules or the whole job, with a reason, in the name of who is signed in."""
+    assert ask("POST", "/pages/jobs/warm-up/switch", data={"do": do, "why": ""}).status_code == 422
+    assert ask("POST", "/pages/jobs/warm-up/switch", data={"do": "what", "why": "so"}).status_code == 422
+    answer = ask("POST", "/pages/jobs/warm-up/switch", data={"do": do, "why": "rush hour"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/pages/jobs/warm-up")
+    assert made_up.jobs.switched == [("warm-up", {**what, "by": "ada", "why": "rush hour"})]
+
+
+def test_a_disabled_job_has_no_form(ask: Ask, made_up: MadeUp) -> None:
+    """Its page says since when, by whom and why, and offers to enable it."""
+    made_up.jobs.disabled["warm-up"] = {"since": AT, "by": "ada", "why": EVIL}
+    page = ask("GET", "/pages/jobs/warm-up").text
+    assert "It is disabled" in page and "by ada: &lt;script&gt;" in page and 'name="p.service"' not in page
+    assert 'value="enable"' in page and ">disabled</span>" in ask("GET", "/pages/jobs").text
+
+
 def in_the_name_of(made_up: MadeUp, role: Role, *services: str) -> Ask:
     """A way to ask as somebody with a role for some services, or for all."""
     return asking(made_up, Caller("grace", "token", (Grant(role=role, services=services or None),)))

@@ -41,7 +41,7 @@ def other(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ad
     part.start()
     try:
         part.wait_until_ready(threading.Event())
-        with AdminClient(url) as client:
+        with AdminClient(url, stack.token) as client:
             yield client
     finally:
         part.stop()
@@ -60,13 +60,12 @@ def test_two_processes_agree(client: AdminClient, other: AdminClient) -> None:
     assert other.run(run["id"])["steps"] == client.run(run["id"])["steps"]
 
 
-def test_a_run_told_as_it_happens(stack: Stack, client: AdminClient) -> None:
+def test_a_run_told_as_it_happens(http: httpx.Client, client: AdminClient) -> None:
     """The stream has the whole run, each change, and its end; put together they are what GET answers."""
     run = client.start("purge-routes", PURGE)
     known: dict[str, Any] = {}
     names = []
-    url = f"{stack.admin_url}/runs/{run['id']}/events"
-    with httpx.stream("GET", url, trust_env=False, timeout=60) as answer:
+    with http.stream("GET", f"/runs/{run['id']}/events", timeout=60) as answer:
         for line in answer.iter_lines():
             field, _, value = line.partition(": ")
             names += [value] if field == "event" else []
@@ -79,7 +78,7 @@ def test_a_run_told_as_it_happens(stack: Stack, client: AdminClient) -> None:
     assert told["steps"][-1]["seconds"] > 0
 
 
-def test_logs_as_prefect_has_them(stack: Stack, client: AdminClient) -> None:
+def test_logs_as_prefect_has_them(http: httpx.Client, client: AdminClient) -> None:
     """The lines of a run come page by page, each once."""
     run = finished(client, client.start("purge-routes", PURGE))
 
@@ -88,9 +87,7 @@ def test_logs_as_prefect_has_them(stack: Stack, client: AdminClient) -> None:
         cursor = ""
         while True:
             query = {"limit": 2, "after": cursor}
-            page = httpx.get(
-                f"{stack.admin_url}/runs/{run['id']}/logs", params=query, trust_env=False, timeout=30
-            ).json()
+            page = http.get(f"/runs/{run['id']}/logs", params=query).json()
             found += [(line["at"], line["message"]) for line in page["logs"]]
             cursor = page["next"] or ""
             if not page["more"]:
@@ -100,17 +97,17 @@ def test_logs_as_prefect_has_them(stack: Stack, client: AdminClient) -> None:
     assert len(told) == len(set(told)) and told == sorted(told, key=lambda line: line[0])
 
 
-def test_schedules_are_switched(stack: Stack) -> None:
+def test_schedules_are_switched(http: httpx.Client) -> None:
     """A paused job plans nothing more, in Prefect itself; switched on again it does."""
-    url = f"{stack.admin_url}/jobs/measure-service"
+    url = "/jobs/measure-service"
 
     def planned() -> list[Any]:
         query = {"job": "measure-service", "state": "SCHEDULED"}
-        found: list[Any] = httpx.get(f"{stack.admin_url}/runs", params=query, trust_env=False).json()["runs"]
+        found: list[Any] = http.get("/runs", params=query).json()["runs"]
         return found
 
     wait_for(planned, "runs that the schedule plans")
-    assert httpx.patch(url, json={"paused": True}, trust_env=False, timeout=30).json()["paused"] is True
+    assert http.patch(url, json={"paused": True}).json()["paused"] is True
     wait_for(lambda: not planned(), "the planned runs to go")
-    assert httpx.patch(url, json={"paused": False}, trust_env=False, timeout=30).json()["paused"] is False
+    assert http.patch(url, json={"paused": False}).json()["paused"] is False
     wait_for(planned, "runs that the schedule plans again")

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import URL
 
 from deployments.postgres import create_database, url_on
+from slipway.access import Grant
+from slipway.adapters.access.accounts import Accounts
 from slipway.adapters.store import Store
 from tests.admin.api.served import Served
 from tests.played_prefect import PlayedPrefect
@@ -23,6 +25,7 @@ def store_url(postgres: URL) -> str:
     url = url_on(postgres, "admin_api")
     made = Store(url)
     made.create_tables()
+    Accounts(made).add("ada", Grant(role="admin"), by="a test")
     made.close()
     return url
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Self
 
 import httpx
@@ -16,7 +18,8 @@ import uvicorn
 from admin.app import create_app
 from admin.doors import Doors
 from deployments.ports import free_ports
-from tests.admin.signed_in import ADMIN, OnlyOne
+from slipway.access import Grant
+from slipway.adapters.access.tokens import Tokens
 
 WITHIN_S = 20.0
 
@@ -38,7 +41,9 @@ class Served:
     def __enter__(self) -> Self:
         self._thread.start()
         wait_for(lambda: self._server.started, "the admin service to answer")
-        self.app.state.access = OnlyOne(ADMIN)
+        tokens = Tokens(self.doors.store)
+        self.token = tokens.make(f"served-{uuid.uuid4()}", Grant(role="admin"), timedelta(days=1), account="ada")[0]
+        self.http.headers["Authorization"] = f"Bearer {self.token}"
         return self
 
     def __exit__(self, *_: object) -> None:

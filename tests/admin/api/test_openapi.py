@@ -48,22 +48,22 @@ def test_requests_made_up_from_the_document(
     admin = serve()
     admin.app.state.access.log = AccessLog(store)
     there = {"run_id": run["id"], "job": "look-around", "service": "shop"}
-    schema = schemathesis.openapi.from_url(f"{admin.url}/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{admin.url}/openapi.json", headers=dict(admin.http.headers))
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) >= 15
     for operation in operations:
         for mode in GenerationMode.POSITIVE, GenerationMode.NEGATIVE:
             if mode is GenerationMode.POSITIVE or operation.body or list(operation.iter_parameters()):
                 with suppress(Unsatisfiable):  # any text is a job's name: some requests cannot be wrong
-                    _ask(operation, mode, there)
+                    _ask(operation, mode, there, admin.token)
 
 
-def _ask(operation: schemathesis.APIOperation, mode: GenerationMode, there: dict[str, str]) -> None:
+def _ask(operation: schemathesis.APIOperation, mode: GenerationMode, there: dict[str, str], token: str) -> None:
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode), of_what_is_there=st.booleans())
     def ask(case: schemathesis.Case, of_what_is_there: bool) -> None:
         if of_what_is_there:
             case.path_parameters.update({name: there[name] for name in case.path_parameters if name in there})
-        case.call_and_validate(checks=CHECKS, timeout=20)
+        case.call_and_validate(checks=CHECKS, timeout=20, headers={"Authorization": f"Bearer {token}"})
 
     ask()
