@@ -19,7 +19,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from slipway.adapters.access.log import AccessLog
 from slipway.adapters.store import Store
 from tests.admin.api.served import Served
 from tests.played_prefect import PlayedPrefect
@@ -46,7 +45,6 @@ def test_requests_made_up_from_the_document(
     prefect.log(run, "a line")
     store.keep(run["id"], "look", "Decision", {"word": "keep", "reason": "it is good"})
     admin = serve()
-    admin.app.state.access.log = AccessLog(store)
     there = {"run_id": run["id"], "job": "look-around", "service": "shop"}
     schema = schemathesis.openapi.from_url(f"{admin.url}/openapi.json", headers=dict(admin.http.headers))
     operations = [found.ok() for found in schema.get_all_operations()]
