@@ -129,7 +129,7 @@ class Details:
         missing = []
         try:
             steps = await self._steps_of(run_id, run)
-        except (Unavailable, TimeoutError):
+        except (Unavailable, TimeoutError, ValueError, TypeError):  # nonsense is no answer, either
             known = self._model.get(run_id)
             steps, missing = list(known.steps.values()) if known else [], ["steps"]
         marks, left = (old.marks, old.left) if old else ({}, {})

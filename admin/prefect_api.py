@@ -16,6 +16,12 @@ WITHIN_S = 5.0  # in all, for one request; a person waits for it
 JOB_TAG = "job"
 MOST = 200  # what Prefect answers at most at once
 IS_JOB = {"tags": {"all_": [JOB_TAG]}}
+RUN = (
+    *("id", "name", "deployment_id", "parameters", "tags", "created", "expected_start_time", "start_time", "end_time"),
+    *("auto_scheduled", "idempotency_key"),
+)
+STEP = ("id", "name", "flow_run_id", "expected_start_time", "start_time", "end_time", "total_run_time")
+STATE = ("type", "name", "message", "timestamp")  # many runs are kept, and what is not shown weighs
 Document = dict[str, Any]
 
 
@@ -126,7 +132,7 @@ class Prefect:
                 body | {"offset": len(found), "limit": MOST},
                 needed=("id", "name", "flow_run_id", "state"),
             )
-            found += page
+            found += [_step(step) for step in page]
             if len(page) < MOST:
                 return found
 
@@ -183,17 +189,28 @@ def _between(since: datetime | None, before: datetime | None) -> Document:
 
 
 def _run(found: Any) -> Document:
-    """A flow run, when it is one. Raises Unavailable: whoever reads it need not look again."""
+    """A flow run, as much of it as is used. Raises Unavailable for what is none: whoever reads it need not look again."""
     kinds = {"id": str, "name": str, "created": str, "parameters": dict}
     if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
         raise _nonsense("a flow run")
-    state = found["state"] = found.get("state") or {"type": None, "name": None}
+    run = {name: found.get(name) for name in RUN}
     try:
-        for moment in (found["created"], found.get("expected_start_time"), state.get("timestamp")):
+        state = run["state"] = _state(found.get("state"))
+        for moment in (run["created"], run["expected_start_time"], state["timestamp"]):
             _ = moment and datetime.fromisoformat(moment)
     except (ValueError, TypeError, AttributeError):
-        raise _nonsense("a flow run with times") from None
-    return found
+        raise _nonsense("a flow run with a state and times") from None
+    return run
+
+
+def _step(found: Document) -> Document:
+    """A task run, as much of it as is used."""
+    return {**{name: found.get(name) for name in STEP}, "state": _state(found["state"])}
+
+
+def _state(found: Any) -> Document:
+    known = found if isinstance(found, dict) else {}
+    return {name: known.get(name) for name in STATE}
 
 
 def _nonsense(expected: str) -> Unavailable:

@@ -278,6 +278,5 @@ class MadeUp:
         return self.audit
 
     async def left_by(self, run_id: UUID) -> list[Outcome]:
-        return (
-            [Outcome(step="record", kind="Record", body=self.found["record"], at=NOW)] if self.found["record"] else []
-        )
+        record = (await self.run(run_id))["record"]
+        return [Outcome(step="record", kind="Record", body=record, at=NOW)] if record else []

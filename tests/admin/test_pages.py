@@ -192,6 +192,12 @@ def test_what_was_last_known(get: Get, made_up: MadeUp, path: str) -> None:
     assert "Prefect does not answer. This is what was known 5 min ago." in get(path).text
 
 
+def test_what_could_not_be_read(get: Get, made_up: MadeUp) -> None:
+    """A run that is shown without its steps says so: nothing is no answer."""
+    made_up.found["missing"] = ["steps", "outcomes"]
+    assert "Its steps and outcomes cannot be read just now" in get(f"/pages/runs/{ID}").text
+
+
 def test_what_pages_are_made_of(get: Get) -> None:
     """Everything a page names is there, and together it is small."""
     names = ["style.css", "htmx.min.js", "times.js", "live.js", "icon.svg"]

@@ -82,19 +82,19 @@ def test_logs_as_prefect_has_them(http: httpx.Client, client: AdminClient) -> No
     """The lines of a run come page by page, each once."""
     run = finished(client, client.start("purge-routes", PURGE))
 
-    def lines() -> list[str]:
-        found: list[str] = []
+    def lines() -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
         cursor = ""
         while True:
             query = {"limit": 2, "after": cursor}
             page = http.get(f"/runs/{run['id']}/logs", params=query).json()
-            found += [line["message"] for line in page["logs"]]
+            found += [(line["at"], line["message"]) for line in page["logs"]]
             cursor = page["next"] or ""
             if not page["more"]:
                 return found
 
     told = wait_for(lines, "lines of the log")
-    assert len(told) == len(set(told))
+    assert len(told) == len(set(told)) and told == sorted(told, key=lambda line: line[0])
 
 
 def test_schedules_are_switched(http: httpx.Client) -> None:
