@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +18,7 @@ from tests.admin.made_up import AT, CHANGE, ID, PLAN, RECORD, MadeUp
 PAGES = [
     "/",
     "/pages/services/shop",
+    "/pages/runs",
     "/pages/jobs",
     "/pages/jobs/backfill",
     "/pages/jobs/warm-up",
@@ -140,6 +143,19 @@ def test_a_change_whose_file_is_wrong(get: Get, made_up: MadeUp) -> None:
     assert "migrat: unknown key" in get("/pages/changes").text
     page = get(f"/pages/changes/{CHANGE}").text
     assert "Its file cannot be read." in page and "/pages/jobs/ship-change" not in page
+
+
+def test_runs_a_page_at_a_time(get: Get, made_up: MadeUp) -> None:
+    """By job, service, state and time; the cursor goes on with the same choice, and a choice that is none is refused."""
+    page = get("/pages/runs?job=backfill&service=shop&state=on+the+way&since=a+month").text
+    assert made_up.wanted
+    wanted, since, _ = made_up.wanted
+    assert (wanted.job, wanted.service, wanted.states[0]) == ("backfill", "shop", "SCHEDULED")
+    assert timedelta(days=29) < datetime.now(UTC) - since < timedelta(days=31)
+    older = re.search(r'href="([^"]+)">Older</a>', page)
+    assert older and "Newest" in get(html.unescape(older[1])).text
+    assert made_up.wanted[0].job == "backfill" and made_up.wanted[2].startswith("older ")
+    assert get("/pages/runs?state=what").status_code == 422
 
 
 def test_nothing_yet(get: Get, made_up: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
