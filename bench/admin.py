@@ -128,9 +128,9 @@ class Bench:
         with watching(self.url, self.token, running, VIEWERS) as seen:
             _until(lambda: seen.open == VIEWERS, "200 viewers to watch")
             watched = self._asked_in(WATCHED_S)
-            told = seen.events
+            told, lost = seen.events, VIEWERS - seen.open
         line = {"name": "admin/requests-to-prefect", "unit": "1/s", "ours": watched, "peer": "nobody-watches"}
-        more = {"viewers": VIEWERS, "events_told": told, "lost_viewers": VIEWERS - seen.open}
+        more = {"viewers": VIEWERS, "events_told": told, "lost_viewers": lost}
         _print(line | {"theirs": alone, "ratio": round(alone / watched, 2)} | more)
 
     def _asked_in(self, seconds: float) -> float:
