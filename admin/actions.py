@@ -34,7 +34,7 @@ class Reason(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    why: str = Field(min_length=2, max_length=2_000)
+    why: str = Field(min_length=2, max_length=2_000, pattern=r"^[^\x00]*$")  # no database keeps a NUL
 
 
 def said_by(caller: TheCaller, reason: Reason) -> Said:

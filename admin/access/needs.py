@@ -98,6 +98,7 @@ NEEDS: tuple[Need, ...] = (
     _act("/pages/jobs/{job}/switch", "administer", Scope.ALL, "switch job"),
     _read("/pages/services", Scope.ANY, "page of all services"),
     _read("/pages/services/{service}", Scope.SERVICE, "page of a service"),
+    _read("/pages/runs", Scope.ANY, "page of runs"),
     _read("/pages/runs/{run_id}", Scope.RUN, "page of a run"),
     _read("/pages/runs/{run_id}/logs", Scope.RUN, "logs of a run"),
     _read("/pages/runs/{run_id}/picture.svg", Scope.RUN, "picture of a run"),

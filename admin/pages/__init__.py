@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from admin.pages import acting, changes, jobs, overview, runs, services
+from admin.pages import acting, changes, history, jobs, overview, runs, services
 from admin.templating import HERE, page
 from slipway.errors import SlipwayError
 
@@ -14,7 +14,7 @@ from slipway.errors import SlipwayError
 def install(app: FastAPI) -> None:
     """Add the pages and what they are made of."""
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    for routes in (overview, jobs, acting, runs, services, changes):
+    for routes in (overview, jobs, acting, history, runs, services, changes):
         app.include_router(routes.router)
 
 

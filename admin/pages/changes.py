@@ -35,7 +35,7 @@ async def one_change(request: Request, change: str, doors: TheDoors, caller: The
     folder = await asyncio.to_thread(plans.read, doors.settings.changes, change)
     runs = await _runs(doors, caller, folder)
     moves = bool(standing.runs_now(runs))
-    region = live.region(request, "runs_live.html", stale=live.stale(doors), moves=moves, runs=runs)
+    region = live.region(request, "runs_live.html", stale=live.stale(doors), moves=moves, runs=runs, older="")
     if live.is_asked(request):
         return live.answer(request, region)
     written = await asyncio.to_thread(plans.record, doors.settings.changes, change)

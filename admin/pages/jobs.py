@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
@@ -46,7 +47,12 @@ async def one_job(request: Request, job: str, doors: TheDoors, caller: TheCaller
     found = await doors.jobs.find(job)
     runs = await doors.runs(job=job, states=[*standing.NOW, *standing.ENDED], limit=LIMIT, readable=caller.readable)
     region = live.region(
-        request, "runs_live.html", stale=live.stale(doors), moves=bool(standing.runs_now(runs)), runs=runs
+        request,
+        "runs_live.html",
+        stale=live.stale(doors),
+        moves=bool(standing.runs_now(runs)),
+        runs=runs,
+        older=urlencode({"job": job, "since": "ever"}),
     )
     if live.is_asked(request):
         return live.answer(request, region)

@@ -31,9 +31,10 @@ def outlook(run: Document, earlier: Document | None, now: datetime) -> Outlook:
     step = at_work[-1] if at_work else ""
     if run["backfill"]:
         return _by_rows(run["backfill"], step)
-    if earlier is None or not run["steps"]:
-        return Outlook(step=step)
-    return _by_steps(run, earlier, step, now)
+    if earlier is not None and run["steps"]:
+        return _by_steps(run, earlier, step, now)
+    at = run["progress"]
+    return Outlook(step, "Of this step:", at["share"], at["eta_s"]) if at else Outlook(step)
 
 
 def likeness(run: Document, others: Sequence[Document]) -> str | None:

@@ -24,11 +24,13 @@ MOST_FIELDS = 500
 
 
 async def posted(request: Request) -> Posted:
-    """The fields of a form with their values. Raises InvalidInput for a file, or for more fields than a form has."""
+    """The fields of a form with their values. Raises InvalidInput for what is no text."""
     async with request.form(max_files=0, max_fields=MOST_FIELDS) as form:
         found: dict[str, list[str]] = {}
         for name, value in form.multi_items():
             found.setdefault(name, []).append(str(value))
+    if any("\0" in value for values in found.values() for value in values):  # which no database keeps
+        raise InvalidInput("The form carries a NUL.", expected="Text.")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
@@ -78,7 +79,12 @@ async def one_service(request: Request, service: str, doors: TheDoors, caller: T
         service=service, states=[*standing.NOW, *standing.ENDED], limit=LIMIT, readable=caller.readable
     )
     region = live.region(
-        request, "runs_live.html", stale=live.stale(doors), moves=bool(standing.runs_now(runs)), runs=runs
+        request,
+        "runs_live.html",
+        stale=live.stale(doors),
+        moves=bool(standing.runs_now(runs)),
+        runs=runs,
+        older=urlencode({"service": service, "since": "ever"}),
     )
     if live.is_asked(request):
         return live.answer(request, region)

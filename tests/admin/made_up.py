@@ -10,7 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from admin.jobs import describe
+from admin.listing import Page
+from admin.pages.standing import ENDED
+from admin.pages.standing import NOW as NOW_STATES
 from admin.problems import NotFound
+from admin.read_model import Wanted
 from slipway.adapters.audits import LastAudit
 from slipway.adapters.store import Outcome
 from slipway.audit import Audit
@@ -217,6 +221,7 @@ class MadeUp:
         ]
         self.asked: list[tuple[str | None, str | None, tuple[str, ...]]] = []
         self.seen: list[str] = []
+        self.wanted: tuple[Wanted, datetime, str] | None = None
         self.away = False
         self.audit: LastAudit | None = LastAudit(run_id=str(ID), at=NOW, audit=AUDIT)
 
@@ -271,6 +276,12 @@ class MadeUp:
         )
         return [point]
 
+    async def page(self, wanted: Wanted, *, limit: int, since: datetime, cursor: str) -> Page:
+        self.wanted = wanted, since, cursor
+        states = wanted.states or (*NOW_STATES, *ENDED)
+        runs = await self.runs(job=wanted.job, states=states, readable=wanted.readable)
+        return Page(runs, [], None if cursor else f"older {EVIL}")
+
     def saw(self, run: dict[str, Any]) -> None:
         self.seen.append(run["id"])
 
@@ -278,6 +289,5 @@ class MadeUp:
         return self.audit
 
     async def left_by(self, run_id: UUID) -> list[Outcome]:
-        return (
-            [Outcome(step="record", kind="Record", body=self.found["record"], at=NOW)] if self.found["record"] else []
-        )
+        record = (await self.run(run_id))["record"]
+        return [Outcome(step="record", kind="Record", body=record, at=NOW)] if record else []

@@ -30,6 +30,7 @@ def run(job: str | None, state: str, name: str = "", *steps: dict[str, Any], **m
         "service": "shop",
         "change": "faster",
         "backfill": None,
+        "progress": None,
         "planned": None,
         "ended": None,
         **more,
@@ -119,9 +120,11 @@ def test_how_far_by_rows() -> None:
 
 
 def test_nobody_knows_how_far() -> None:
-    """The first run of a job has nothing beside it, and an ended one needs nothing."""
+    """The first run of a job has nothing beside it but what its step itself tells, and an ended one needs nothing."""
     found = run("own", "RUNNING", "", step("a", "RUNNING"))
     assert outlook(found, None, NOW) == Outlook("a")
+    telling = {**found, "progress": {"step": "a", "share": 0.4, "eta_s": 6}}
+    assert outlook(telling, None, NOW) == Outlook("a", "Of this step:", 0.4, 6)
     assert outlook(run("own", "COMPLETED"), None, NOW) == Outlook()
     unmeasured = run("own", "COMPLETED", "", step("a", seconds=0))
     assert outlook(found, unmeasured, NOW).done is None

@@ -19,6 +19,7 @@ PAGES = {
     "overview": "/",
     "services": "/pages/services",
     "service": "/pages/services/shop",
+    "runs": "/pages/runs?since=ever",
     "jobs": "/pages/jobs",
     "job": "/pages/jobs/warm-up",
     "job-ship": "/pages/jobs/ship-change",

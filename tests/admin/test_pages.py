@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +18,7 @@ from tests.admin.made_up import AT, CHANGE, ID, PLAN, RECORD, MadeUp
 PAGES = [
     "/",
     "/pages/services/shop",
+    "/pages/runs",
     "/pages/jobs",
     "/pages/jobs/backfill",
     "/pages/jobs/warm-up",
@@ -142,6 +145,19 @@ def test_a_change_whose_file_is_wrong(get: Get, made_up: MadeUp) -> None:
     assert "Its file cannot be read." in page and "/pages/jobs/ship-change" not in page
 
 
+def test_runs_a_page_at_a_time(get: Get, made_up: MadeUp) -> None:
+    """By job, service, state and time; the cursor goes on with the same choice, and a choice that is none is refused."""
+    page = get("/pages/runs?job=backfill&service=shop&state=on+the+way&since=a+month").text
+    assert made_up.wanted
+    wanted, since, _ = made_up.wanted
+    assert (wanted.job, wanted.service, wanted.states[0]) == ("backfill", "shop", "SCHEDULED")
+    assert timedelta(days=29) < datetime.now(UTC) - since < timedelta(days=31)
+    older = re.search(r'href="([^"]+)">Older</a>', page)
+    assert older and "Newest" in get(html.unescape(older[1])).text
+    assert made_up.wanted[0].job == "backfill" and made_up.wanted[2].startswith("older ")
+    assert get("/pages/runs?state=what").status_code == 422
+
+
 def test_nothing_yet(get: Get, made_up: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty page says how to begin."""
 
@@ -190,6 +206,12 @@ def test_what_was_last_known(get: Get, made_up: MadeUp, path: str) -> None:
     assert "Prefect does not answer" not in get(path).text
     made_up.age_s = 300.0
     assert "Prefect does not answer. This is what was known 5 min ago." in get(path).text
+
+
+def test_what_could_not_be_read(get: Get, made_up: MadeUp) -> None:
+    """A run that is shown without its steps says so: nothing is no answer."""
+    made_up.found["missing"] = ["steps", "outcomes"]
+    assert "Its steps and outcomes cannot be read just now" in get(f"/pages/runs/{ID}").text
 
 
 def test_what_pages_are_made_of(get: Get) -> None:

@@ -60,6 +60,7 @@ def test_what_is_wrong_stands_beside_its_field(ask: Ask, made_up: MadeUp) -> Non
         ({"p.force": "true"}, "takes no p.force"),
         ({"job_variables": "{}"}, "takes no job_variables"),
         ({"key": "no key"}, "carries no key"),
+        ({"p.note": "a\0b"}, "carries a NUL"),
     ],
 )
 def test_what_no_form_of_ours_sends_is_refused(ask: Ask, made_up: MadeUp, more: dict[str, str], words: str) -> None:
