@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import httpx
+from pydantic_core import from_json
 
 from slipway.errors import Unavailable
 
@@ -199,7 +200,7 @@ def _read(answer: httpx.Response, asked: str, *, missing_is_fine: bool) -> Any:
     if not answer.is_success:
         raise Unavailable(f"Prefect answered {answer.status_code} to {asked}.", expected="An answer without an error.")
     try:
-        return answer.json() if answer.content else None
+        return from_json(answer.content) if answer.content else None
     except ValueError:
         raise _nonsense("JSON") from None
 
