@@ -53,7 +53,7 @@ async def _moving(doors: Doors, caller: Caller) -> dict[str, Any]:
         "now": list(zip(now, await asyncio.gather(*(_look(doors, run, ended) for run in now[:SHOWN])), strict=False)),
         "more": len(now[SHOWN:]),
         "waits": [(run, standing.asks(run)) for run in waits],
-        "failed": standing.failed(ended)[:SHOWN],
+        "failed": standing.failed(ended, waits)[:SHOWN],
         "done": standing.done(ended)[:SHOWN],
     }
 
