@@ -42,7 +42,11 @@ def said_by(caller: TheCaller, reason: Reason) -> Said:
     return Said(by=caller.person, why=reason.why)
 
 
-WhatIsSaid = Annotated[Said, Depends(said_by)]
+async def _said(caller: TheCaller, reason: Reason) -> Said:
+    return said_by(caller, reason)
+
+
+WhatIsSaid = Annotated[Said, Depends(_said)]
 
 
 async def cancel(prefect: Prefect, attempts: Attempts, run: Document, said: Said) -> None:

@@ -131,6 +131,7 @@ class Failure(BaseModel):
 class Run(RunLine):
     """Everything that is known of a run; what it has not come to is null or empty."""
 
+    asked_by: str | None = Field(description="the person who asked for it, or in whose name a token did")
     steps: list[Step]
     progress: Progress | None
     leaving: Fields | None

@@ -195,7 +195,7 @@ class Doors:
         return await self.details.of(str(run_id))
 
 
-def doors_of(request: Request) -> Doors:
+async def doors_of(request: Request) -> Doors:  # not async, it would be called in a thread, for each request
     """The doors of the running app."""
     found: Doors = request.app.state.doors
     return found

@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from admin.access.caller import demand
+from admin.access.caller import CALLER, demand
 from admin.once import Once
 from admin.prefect_api import Document, Prefect
 from admin.problems import Conflict, NotFound
@@ -205,7 +205,11 @@ class Jobs:
 
 
 def describe(job: Document, disabled: Disabled | None = None) -> Document:
-    """A deployment as a job: card, parameters as JSON Schema, schedules, paused or not, disabled by whom or null."""
+    """A deployment as a job: card, parameters as JSON Schema, schedules, paused or not, disabled by whom or null.
+
+    Schedules for services that who asks may not read are left out, as their runs are.
+    """
+    caller = CALLER.get()
     return {
         "name": job["name"],
         "card": job.get("description") or "",
@@ -213,6 +217,7 @@ def describe(job: Document, disabled: Disabled | None = None) -> Document:
         "schedules": [
             {"schedule": entry["schedule"], "active": entry["active"], "parameters": entry.get("parameters") or {}}
             for entry in job.get("schedules") or []
+            if caller is None or caller.readable((entry.get("parameters") or {}).get("service"))
         ],
         "paused": bool(job.get("paused")),
         "disabled": disabled and disabled.model_dump(mode="json", exclude={"job"}),

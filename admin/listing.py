@@ -12,6 +12,7 @@ from admin.once import Once
 from admin.prefect_api import MOST, Document, Prefect
 from admin.read_model import (
     EPOCH,
+    IN_FLIGHT,
     MICROSECOND,
     NEWEST,
     WINDOW,
@@ -53,7 +54,8 @@ class Listing:
         place = _place(cursor) if cursor else NEWEST
         runs: list[Document] = []
         encoded: list[bytes] = []
-        lowest = max((floor, ""), self._model.whole_from)
+        here = bool(wanted.states) and set(wanted.states) <= {*IN_FLIGHT, "SCHEDULED"}  # what is on its way is all here
+        lowest = (floor, "") if here else max((floor, ""), self._model.whole_from)
         for known in self._model.below(place):
             if known.key < lowest:
                 break

@@ -32,7 +32,7 @@ from deployments.stack import Stack
 
 HISTORY, RUNNING, VIEWERS = 10_000, 20, 200
 READS, TRIGGERS, CLIENTS, EACH = 400, 200, 8, 300
-WATCHED_S, RUN_FOR_S = 20.0, 240.0
+WATCHED_S, RUN_FOR_S = 20.0, 900.0
 PAGE = 50
 IDLE_S = 3.0
 NOBODY = "bench-nobody"  # a pool without a worker: what is only triggered need not run
@@ -68,10 +68,10 @@ class Bench:
     """One stack with history, and one admin process behind a counting relay."""
 
     def __init__(self, stack: Stack, admin: str, relay: CountingRelay, history: History) -> None:
-        self.admin = Wire(admin)
+        self.admin = Wire(admin, stack.token)
         self.prefect = Wire(stack.prefect_url)
         self.relay = relay
-        self.url = admin
+        self.url, self.token = admin, stack.token
         self.history = history
 
     def run(self) -> int:
@@ -82,7 +82,7 @@ class Bench:
         list_idle, _ = self._lists("admin/list", history=HISTORY)
         detail_idle, _ = self._details("admin/detail", ids[:20], first_look_p50_ms=round(statistics.median(cold), 2))
         running = [self._start({"seconds": RUN_FOR_S}) for _ in range(RUNNING)]
-        _until(lambda: all(self._state(run_id) == "RUNNING" for run_id in running), "20 runs to run")
+        _until(lambda: all(self._state(run_id) == "RUNNING" for run_id in running), "20 runs to run", 400)
         list_busy, _ = self._lists("admin/list-while-20-run", history=HISTORY)
         detail_busy, _ = self._details("admin/detail-while-20-run", running)
         _compare("admin/list-idle-or-busy", list_busy, "idle", list_idle)
@@ -125,7 +125,7 @@ class Bench:
     def _viewers(self, running: list[str]) -> None:
         """What Prefect is asked by the admin process in a while, with nobody and with 200 who watch."""
         alone = self._asked_in(WATCHED_S)
-        with watching(self.url, running, VIEWERS) as seen:
+        with watching(self.url, self.token, running, VIEWERS) as seen:
             _until(lambda: seen.open == VIEWERS, "200 viewers to watch")
             watched = self._asked_in(WATCHED_S)
             told = seen.events
@@ -153,7 +153,7 @@ class Bench:
         lock = threading.Lock()
 
         def client(number: int) -> None:
-            wire = Wire(self.url)
+            wire = Wire(self.url, self.token)
             for one in range(EACH):
                 headers = {"Idempotency-Key": f"{number}-{one}"}
                 status, body = wire.ask("POST", "/jobs/bench-triggered/runs", {}, headers)
@@ -185,7 +185,8 @@ class Bench:
 class Wire:
     """One connection that stays open: little of its own beside what is measured."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
         self._used = time.monotonic()
 
@@ -212,7 +213,7 @@ class Wire:
 
     def _raw(self, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[int, bytes]:
         content = None if body is None else json.dumps(body)
-        given = {"Content-Type": "application/json", **headers} if content else headers
+        given = self._headers | headers | ({"Content-Type": "application/json"} if content else {})
         if time.monotonic() - self._used > IDLE_S:  # the server hangs up after five seconds
             self._connection.close()
         self._used = time.monotonic()

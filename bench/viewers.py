@@ -7,9 +7,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 LIST_EVERY_S = 5.0
+
+
+class Place(NamedTuple):
+    """An admin service, and a token that it takes."""
+
+    url: str
+    token: str
 
 
 @dataclass
@@ -21,13 +29,13 @@ class Seen:
 
 
 @contextmanager
-def watching(url: str, runs: Sequence[str], viewers: int) -> Iterator[Seen]:
+def watching(url: str, token: str, runs: Sequence[str], viewers: int) -> Iterator[Seen]:
     """Have so many watch these runs, in a thread of their own."""
     seen, loop = Seen(), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     tasks = [
-        asyncio.run_coroutine_threadsafe(act(url, runs[number % len(runs)], seen), loop)
+        asyncio.run_coroutine_threadsafe(act(Place(url, token), runs[number % len(runs)], seen), loop)
         for number in range(viewers)
         for act in (_watch, _read_list)
     ]
@@ -40,8 +48,8 @@ def watching(url: str, runs: Sequence[str], viewers: int) -> Iterator[Seen]:
         thread.join(10)
 
 
-async def _watch(url: str, run_id: str, seen: Seen) -> None:
-    reader, writer = await _ask(url, f"/runs/{run_id}/events")
+async def _watch(place: Place, run_id: str, seen: Seen) -> None:
+    reader, writer = await _ask(place, f"/runs/{run_id}/events")
     seen.open += 1
     try:
         while line := await reader.readline():
@@ -51,19 +59,20 @@ async def _watch(url: str, run_id: str, seen: Seen) -> None:
         writer.close()
 
 
-async def _read_list(url: str, run_id: str, seen: Seen) -> None:
+async def _read_list(place: Place, run_id: str, seen: Seen) -> None:
     while True:
         await asyncio.sleep(LIST_EVERY_S)
-        reader, writer = await _ask(url, "/runs", close=True)
+        reader, writer = await _ask(place, "/runs", close=True)
         await reader.read()
         writer.close()
 
 
-async def _ask(url: str, path: str, *, close: bool = False) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    where = urlsplit(url)
+async def _ask(place: Place, path: str, *, close: bool = False) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    where = urlsplit(place.url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=2**22)
     connection = "close" if close else "keep-alive"
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\nConnection: {connection}\r\n\r\n".encode())
+    head = f"Host: {where.netloc}\r\nAuthorization: Bearer {place.token}\r\nConnection: {connection}"
+    writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n".encode())
     status = await reader.readline()
     if b" 200 " not in status:
         raise RuntimeError(f"{path} was answered {status!r}")

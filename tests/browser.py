@@ -9,6 +9,7 @@ from typing import Any
 import axe_playwright_python
 from playwright.sync_api import Page
 
+ROOT = Path(__file__).parents[1]
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
@@ -22,10 +23,10 @@ def violations(page: Page, *rules: str) -> list[str]:
 
 
 def keep_picture(page: Page, name: str) -> None:
-    """A screenshot of the whole page in the folder that SLIPWAY_SCREENSHOTS names; without one nobody would look."""
-    if folder := os.environ.get("SLIPWAY_SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+    """A screenshot of the whole page, kept below .slipway/ or where SLIPWAY_SCREENSHOTS says."""
+    folder = Path(os.environ.get("SLIPWAY_SCREENSHOTS") or ROOT / ".slipway" / "screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png", full_page=True)
 
 
 def wider_than_the_window(page: Page) -> int:

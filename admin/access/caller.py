@@ -81,4 +81,8 @@ def refused(caller: Caller | None, right: Right, service: str | None) -> Forbidd
     return Forbidden(f"{who} may not {right} {about}.", expected=f"The right to {right}, which an admin gives.")
 
 
-TheCaller = Annotated[Caller, Depends(caller_of)]
+async def _caller(request: Request) -> Caller:  # not async, it would be called in a thread, for each request
+    return caller_of(request)
+
+
+TheCaller = Annotated[Caller, Depends(_caller)]

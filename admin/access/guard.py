@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +23,7 @@ from admin.templating import link
 from slipway.errors import SlipwayError
 
 SAFE = ("GET", "HEAD", "OPTIONS")
+LOOKED_AGAIN_S = 15.0  # so long a stream may go on behind the end of its reader's rights
 _said = logging.getLogger("slipway.access")
 
 
@@ -53,6 +55,8 @@ class Guard:
         except SlipwayError as error:
             await _refusal(request, error)(request.scope, request.receive, told.send)
             return
+        except ClientDisconnect:  # in the middle of a form: nobody waits for an answer
+            return
         known = CALLER.set(told.caller)
         try:
             await self._app(request.scope, receive, told.send)
@@ -81,8 +85,9 @@ class Guard:
             raise _no_such(request, path)
         told.need = found[0]
         await _demand(request, caller, *found)
-        forgeable = request.method not in SAFE and caller.how != "token"
-        return await refuse_forged(request, caller) if forgeable else request.receive
+        if request.method in SAFE:
+            return _as_long_as_welcome(request, access)
+        return await refuse_forged(request, caller) if caller.how != "token" else request.receive
 
     def _refuse_host(self, request: Request) -> None:
         """A page of another site that points its own name at our address gets nothing (DNS rebinding)."""
@@ -90,6 +95,29 @@ class Guard:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         if name not in self._hosts:
             raise Refusal("This service does not answer to that host name.", expected="A name of SLIPWAY_HOSTS.")
+
+
+def _as_long_as_welcome(request: Request, access: Access) -> Receive:
+    """How a long answer hears that its reader is gone; one whose session or token has ended is, too."""
+
+    async def receive() -> Message:
+        heard = asyncio.ensure_future(request.receive())
+        try:
+            while not (await asyncio.wait([heard], timeout=LOOKED_AGAIN_S))[0]:
+                if not await _is_welcome(request, access):
+                    return {"type": "http.disconnect"}
+            return heard.result()
+        finally:
+            heard.cancel()
+
+    return receive
+
+
+async def _is_welcome(request: Request, access: Access) -> bool:
+    try:
+        return await access.caller(request, fresh=False) is not None
+    except SlipwayError:
+        return False  # whoever is still welcome comes back
 
 
 def path_of(request: Request) -> str:

@@ -19,6 +19,7 @@ from admin.templating import page
 
 LIMIT = 50  # ended runs that are looked at
 SHOWN = 10  # of a group; the rest stands on the pages of its job or service
+PLANNED = 2_000  # what the schedules have planned comes first in a list, and must not hide what runs
 LONGEST = timedelta(days=40)  # that a run is on its way: it may wait for an approval for 30
 router = APIRouter(include_in_schema=False)
 
@@ -33,7 +34,7 @@ async def overview(request: Request, doors: TheDoors, caller: TheCaller) -> Resp
         return live.answer(request, now)
     services = await readable_services(doors, caller)
     planned, jobs = await asyncio.gather(
-        doors.runs(states=["SCHEDULED"], limit=200, readable=caller.readable), doors.jobs.all()
+        doors.runs(states=["SCHEDULED"], limit=PLANNED, readable=caller.readable), doors.jobs.all()
     )
     told = await asyncio.gather(*(said_of(doors, name) for name in services))
     told_of = list(zip(services, told, strict=True))
@@ -44,7 +45,7 @@ async def _moving(doors: Doors, caller: Caller) -> dict[str, Any]:
     """What the live part shows."""
     since = datetime.now(UTC) - LONGEST
     on_the_way, ended = await asyncio.gather(
-        doors.runs(states=list(standing.NOW), since=since, limit=200, readable=caller.readable),
+        doors.runs(states=list(standing.NOW), since=since, limit=PLANNED, readable=caller.readable),
         doors.runs(states=list(standing.ENDED), limit=LIMIT, readable=caller.readable),
     )
     now, both = standing.runs_now(on_the_way), sorted([*on_the_way, *ended], key=_created, reverse=True)

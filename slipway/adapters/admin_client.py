@@ -67,7 +67,16 @@ class AdminClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
         self._client.close()
+
+    def jobs(self) -> list[Document]:
+        """The jobs: card, parameters, schedules."""
+        found: list[Document] = self._json("GET", "/jobs")
+        return found
 
     def start(self, job: str, parameters: Document, *, key: str | None = None) -> Document:
         """Start a run of a job. Raises SlipwayError with the words of the service's problem document."""
@@ -77,6 +86,10 @@ class AdminClient:
     def roll_back(self, run_id: str) -> Document:
         """Roll back what a run shipped."""
         return self._one("POST", f"/runs/{run_id}/rollback")
+
+    def retry(self, run_id: str) -> Document:
+        """Start the same job with the same parameters again."""
+        return self._one("POST", f"/runs/{run_id}/retry")
 
     def say(self, run_id: str, action: str, why: str) -> Document:
         """`approve`, `reject`, `cancel`, `pause` or `resume` a run, and why; who is whose token it is."""

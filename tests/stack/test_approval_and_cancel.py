@@ -1,5 +1,6 @@
 """A change that waits for a person, is approved, and is cancelled when it is live already: all the way back."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def change(changes: Path) -> str:
         changes / "drop-open-orders-index", changes / NAME, ignore=shutil.ignore_patterns("record.md", "*.svg")
     )
     file = changes / NAME / "change.toml"
-    file.write_text('approval = "required"\n' + file.read_text(encoding="utf-8"), encoding="utf-8")
+    written = re.sub(r'service\s*= "shop"', 'service = "shop-quick"', file.read_text(encoding="utf-8"))
+    file.write_text('approval = "required"\n' + written, encoding="utf-8")
     return NAME
 
 
@@ -43,8 +45,8 @@ def test_approved_and_then_cancelled(
     wait_for(lambda: client.run(run["id"])["state"]["name"] == "Suspended", "the run to ask for approval")
     wait_for(lambda: flow_process(stack) is None, "the process of the run to end")
     assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
-    with pytest.raises(SlipwayError, match="is in flight for shop"):
-        client.start("ship-change", {"change": "refresh-catalogue"})
+    with pytest.raises(SlipwayError, match="is in flight for shop-quick"):
+        client.start("ship-change", {"change": change})
 
     assert http.post(f"/runs/{run['id']}/approve", json={"by": "grace", "why": "it is me"}).status_code == 422
     with pytest.raises(SlipwayError, match=f"ada asked for run {run['id']}, and cannot approve it"):

@@ -96,6 +96,7 @@ class World:
     access: Access
     clock: Clock
     store: Store
+    url: str
     base: str = "http://127.0.0.1"
     browsers: list[httpx.Client] = field(default_factory=list)
 
@@ -198,7 +199,7 @@ def world(app: FastAPI, tmp_path: Path, database: str) -> Iterator[World]:
     app.state.doors = Doors(tmp_path, store)
     app.state.access = Access(store, Settings(), clock)
     app.state.rate = Rate(Settings().triggers_per_minute)
-    made = World(app, app.state.access, clock, store)
+    made = World(app, app.state.access, clock, store, database)
     yield made
     for browser in made.browsers:
         browser.close()

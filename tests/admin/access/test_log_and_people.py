@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from admin.access.caller import CALLER, Caller
-from admin.jobs import Jobs
+from admin.jobs import Jobs, describe
 from admin.problems import Forbidden
 from slipway.access import Grant
 from slipway.adapters.switches import Switches
@@ -234,6 +234,24 @@ def test_a_start_is_for_its_own_service(
         assert len(prefect.made) == may
     finally:
         CALLER.reset(known)
+
+
+def test_schedules_of_other_services(world: World) -> None:
+    """Who may read one service sees the schedules for that one, in a list of jobs that is the same for all."""
+    entries = [
+        {"schedule": {"cron": "1 * * * *"}, "active": True, "parameters": {"service": service}}
+        for service in ("shop", "bakery")
+    ]
+    job = {"name": "measure-service", "parameter_openapi_schema": {}, "schedules": entries}
+
+    def seen(services: Any) -> list[str]:
+        known = CALLER.set(Caller("ada", "session", (Grant(role="viewer", services=services),)))
+        try:
+            return [entry["parameters"]["service"] for entry in describe(job)["schedules"]]
+        finally:
+            CALLER.reset(known)
+
+    assert (seen(None), seen(("shop",))) == (["shop", "bakery"], ["shop"])
 
 
 def test_without_a_caller_nothing_starts(world: World) -> None:

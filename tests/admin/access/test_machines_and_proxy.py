@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import make_url
 
 from admin.access.access import Access
 from slipway.access import Grant
+from slipway.adapters.store import Store
 from slipway.errors import InvalidInput
 from slipway.settings import Settings
 from tests.admin.access.conftest import OTHERS_RUN, RUN, World
@@ -76,6 +78,18 @@ def test_rights_end_at_once_for_what_acts(world: World) -> None:
     assert machine.get("/runs").status_code == 200
     Access(world.store, Settings()).tokens.revoke("robot")  # as another process does
     assert machine.post(f"/runs/{RUN}/cancel", json={}).status_code == 401
+
+
+def test_without_the_store_nobody_gets_in(world: World) -> None:
+    """Who asks cannot be known then: that is said, with when to come back, and nothing is done. /health asks nobody."""
+    machine, browser = world.machine(world.token("robot", "admin")), world.signed_in("ada", "admin")
+    away = Store(make_url(world.url).set(port=9).render_as_string(hide_password=False))
+    world.app.state.access = Access(away, Settings())
+    for answer in (machine.get("/runs"), machine.post(f"/runs/{RUN}/cancel", json={"why": "no"}), browser.get("/runs")):
+        assert answer.status_code == 503 and answer.headers["retry-after"] == "5"
+        assert answer.json()["retry_is_safe"] is True
+    assert browser.get("/").status_code == 503
+    assert machine.get("/health").json() == {"ok": True}
 
 
 def test_names_and_times_of_tokens(world: World) -> None:

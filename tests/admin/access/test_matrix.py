@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as ASGIScope
 
+from admin.access import guard as guard_module
 from admin.access.guard import Guard
 from admin.access.needs import NEEDS, Need, Scope
 from admin.app import create_app
@@ -116,6 +117,33 @@ def test_another_host_name(world: World) -> None:
     assert browser.get("/health", headers={"Host": "localhost:8400"}).status_code == 200
     for host in ("evil.example", "127.0.0.1.evil.example", "", "127.0.0.1:x", "[::1]"):
         assert browser.get("/health", headers={"Host": host}).status_code == 400
+
+
+def test_a_stream_ends_with_its_readers_rights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is shown a run as it happens sees no more of it once their token is revoked."""
+    monkeypatch.setattr(guard_module, "LOOKED_AGAIN_S", 0.01)
+    heard: list[Any] = []
+
+    async def stream(scope: ASGIScope, receive: Receive, send: Send) -> None:
+        heard.append(await receive())
+        world.access.tokens.revoke("robot")
+        world.access.forget()
+        heard.append(await receive())
+
+    async def reader() -> Any:
+        return {"type": "http.request"} if not heard else await asyncio.Event().wait()
+
+    async def nothing(message: Any) -> None:
+        pass
+
+    async def look(key: str) -> None:
+        headers = [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {key}".encode())]
+        scope = {"type": "http", "method": "GET", "path": f"/runs/{RUN}/events", "headers": headers, "app": world.app}
+        async with asyncio.timeout(20):
+            await Guard(stream, ["127.0.0.1"])(scope, reader, nothing)
+
+    asyncio.run(look(world.token("robot")))
+    assert heard == [{"type": "http.request"}, {"type": "http.disconnect"}]
 
 
 def test_a_websocket_is_closed(world: World) -> None:

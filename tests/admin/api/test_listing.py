@@ -66,6 +66,16 @@ def test_below_what_is_in_memory(
     assert prefect.asked["/flow_runs/filter"] - before <= 2
 
 
+def test_what_is_on_its_way_is_in_memory(prefect: PlayedPrefect, serve: Callable[[], Served]) -> None:
+    """However old a run is that is not over: it is listed without asking Prefect, also while that is away."""
+    old = prefect.run("look-around", "PAUSED", name="Suspended", ago_s=20 * DAY)["id"]
+    admin = serve()
+    query = {"state": "PAUSED", "since": now(40 * DAY)}
+    wait_for(lambda: ids_of(admin.get("/runs", **query)) == [old], "the old run")
+    prefect.go()
+    assert ids_of(admin.get("/runs", **query)) == [old]
+
+
 def test_filters(prefect: PlayedPrefect, serve: Callable[[], Served]) -> None:
     """By job, state and service; what a schedule has planned is shown to who asks for it only."""
     prefect.job("other")
