@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -14,6 +15,11 @@ StateType = Literal[
     "SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING", "COMPLETED", "FAILED", "CRASHED", "CANCELLED"
 ]
 Fields = dict[str, JsonValue]
+
+
+OPEN: Fields = {"security": []}  # for a request that needs no sign-in
+TOKEN: Fields = {"type": "http", "scheme": "bearer", "description": "A token, as `slipway access token` makes one."}
+SESSION: Fields = {"type": "apiKey", "in": "cookie", "name": "slipway_session", "description": "The pages' sign-in."}
 
 
 class Problem(BaseModel):
@@ -237,3 +243,15 @@ EVERYWHERE = problems(401, 403, 422, 500)
 READING = problems(503)
 ACTING = problems(404, 409, 413, 503)
 STARTING = problems(404, 409, 413, 429, 503)
+
+
+def with_sign_in(describe: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """An OpenAPI document that also says how a caller is known."""
+
+    def described() -> dict[str, Any]:
+        found = describe()
+        found["components"]["securitySchemes"] = {"token": TOKEN, "session": SESSION}
+        found["security"] = [{"token": []}, {"session": []}]
+        return found
+
+    return described

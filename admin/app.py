@@ -42,5 +42,6 @@ def create_app() -> FastAPI:
     pages.install(app)
     for more in (entry, people):
         app.include_router(more.router)
+    app.openapi = answers.with_sign_in(app.openapi)  # type: ignore[method-assign]
     app.add_middleware(Guard, hosts=settings.hosts.split(","))  # the last one added stands before all others
     return app

@@ -11,13 +11,15 @@ from admin.doors import TheDoors
 router = APIRouter()
 
 
-@router.get("/health", response_model=answers.Health)
+@router.get("/health", response_model=answers.Health, openapi_extra=answers.OPEN)
 async def health() -> dict[str, bool]:
     """The process lives; asks nobody."""
     return {"ok": True}
 
 
-@router.get("/ready", response_model=answers.Ready, responses={503: {"model": answers.Ready}})
+@router.get(
+    "/ready", response_model=answers.Ready, responses={503: {"model": answers.Ready}}, openapi_extra=answers.OPEN
+)
 async def ready(doors: TheDoors) -> Response:
     """Whether Prefect and the store answer, and the newest runs are known; 503 names what does not."""
     missing = await doors.missing()
