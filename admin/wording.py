@@ -9,7 +9,7 @@ from typing import Any
 
 from admin.prefect_api import Document
 
-GOOD = {"Kept", "Passed", "Completed", "Backfilled", "Rehearsed", "RolledBack"}
+GOOD = {"Kept", "Passed", "Completed", "Backfilled", "Rehearsed"}
 BAD = {"FAILED", "CRASHED"}
 
 

@@ -17,7 +17,8 @@ from admin.pages.services import readable_services, said_of
 from admin.prefect_api import Document
 from admin.templating import page
 
-LIMIT = 50  # ended runs that are looked at
+LIMIT = 1_000  # ended runs that are looked at: what waits for a person must not vanish behind the hourly measurements
+WEEK = timedelta(days=7)
 SHOWN = 10  # of a group; the rest stands on the pages of its job or service
 PLANNED = 2_000  # what the schedules have planned comes first in a list, and must not hide what runs
 LONGEST = timedelta(days=40)  # that a run is on its way: it may wait for an approval for 30
@@ -43,19 +44,20 @@ async def overview(request: Request, doors: TheDoors, caller: TheCaller) -> Resp
 
 async def _moving(doors: Doors, caller: Caller) -> dict[str, Any]:
     """What the live part shows."""
-    since = datetime.now(UTC) - LONGEST
+    moment = datetime.now(UTC)
+    since, week = moment - LONGEST, (moment - WEEK).isoformat()
     on_the_way, ended = await asyncio.gather(
         doors.runs(states=list(standing.NOW), since=since, limit=PLANNED, readable=caller.readable),
-        doors.runs(states=list(standing.ENDED), limit=LIMIT, readable=caller.readable),
+        doors.runs(states=list(standing.ENDED), since=since, limit=LIMIT, readable=caller.readable),
     )
     now, both = standing.runs_now(on_the_way), sorted([*on_the_way, *ended], key=_created, reverse=True)
-    waits = standing.waiting(both)
+    waits, lately = standing.waiting(both), [run for run in ended if _created(run) >= week]
     return {
         "now": list(zip(now, await asyncio.gather(*(_look(doors, run, ended) for run in now[:SHOWN])), strict=False)),
         "more": len(now[SHOWN:]),
         "waits": [(run, standing.asks(run)) for run in waits],
-        "failed": standing.failed(ended)[:SHOWN],
-        "done": standing.done(ended)[:SHOWN],
+        "failed": standing.failed(lately, waits)[:SHOWN],
+        "done": standing.done(lately)[:SHOWN],
     }
 
 

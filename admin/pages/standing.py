@@ -36,9 +36,10 @@ def waiting(runs: Sequence[Document]) -> list[Document]:
     return found
 
 
-def failed(runs: Iterable[Document]) -> list[Document]:
-    """What ended without doing its work, apart from what waits for a person."""
-    return [run for run in runs if _type(run) in ("FAILED", "CRASHED") and run["state"]["name"] not in ASKS]
+def failed(runs: Sequence[Document], waits: Sequence[Document]) -> list[Document]:
+    """What ended without doing its work, apart from what waits for a person; what was settled since stands here."""
+    asked = {run["id"] for run in waits}
+    return [run for run in runs if _type(run) in ("FAILED", "CRASHED") and run["id"] not in asked]
 
 
 def done(runs: Iterable[Document]) -> list[Document]:

@@ -254,7 +254,8 @@ class MadeUp:
         every = [{**self.found, "planned": AT, "state": {**self.found["state"], "type": "SCHEDULED"}}]
         every += [self.found, *self.others]
         found = [run for run in every if run["state"]["type"] in states and job in (None, run["job"])]
-        return [run for run in found if readable(run["service"])]
+        newest = sorted(found, key=lambda run: str(run["created"]), reverse=True)
+        return [run for run in newest if readable(run["service"])][: limit or None]
 
     async def trend(self, service: str, points: list[Point]) -> Trend:
         mark = Mark(at=NOW, change=EVIL, came_of_it="kept")

@@ -156,10 +156,11 @@ def test_how_runs_stand() -> None:
         "kept": run("a", "COMPLETED", "Kept"),
         "rejected": run("a", "CANCELLED", "Rejected"),
     }
-    runs = list(kinds.values())
+    runs = [{**found, "id": name} for name, found in kinds.items()]
+    kinds = {found["id"]: found for found in runs}
     assert standing.runs_now(runs) == [kinds["now"]]
     assert standing.waiting(runs) == [kinds["waits"], kinds["frozen"]]
-    assert standing.failed(runs) == [kinds["failed"]]
+    assert standing.failed(runs, standing.waiting(runs)) == [kinds["failed"]]
     assert standing.done(runs) == [kinds["kept"], kinds["rejected"]]
 
 
@@ -167,5 +168,6 @@ def test_what_was_settled_waits_no_more() -> None:
     """A later roll back, or a later keep, of the same change on the same service is the answer; an earlier one is not."""
     frozen, back = run("ship-change", "FAILED", "Frozen"), run("roll-back-change", "COMPLETED", "RolledBack")
     assert standing.waiting([back, frozen]) == []
+    assert standing.failed([back, frozen], []) == [frozen]  # it has not vanished
     assert standing.waiting([frozen, back]) == [frozen]
     assert standing.waiting([{**back, "service": "other"}, frozen]) == [frozen]

@@ -108,6 +108,19 @@ def test_what_waits_for_a_person(get: Get, made_up: MadeUp) -> None:
     assert "is frozen" not in get("/").text
 
 
+def test_what_waits_is_not_hidden_by_what_came_later(get: Get, made_up: MadeUp) -> None:
+    """A frozen change of last week is asked about, however many measurements there were since."""
+    frozen = {**made_up.found, "state": {"type": "FAILED", "name": "Frozen", "message": "no clear answer"}}
+    old = (datetime.now(UTC) - timedelta(days=9)).isoformat()
+    made_up.found = {**frozen, "created": old}
+    done = {"type": "COMPLETED", "name": "Completed", "message": ""}
+    made_up.others = [
+        {**frozen, "id": str(UUID(int=n)), "job": "measure-service", "change": None, "state": done, "created": AT}
+        for n in range(200)
+    ]
+    assert "It is frozen: keep it, or roll it back." in get("/").text
+
+
 def test_a_service(get: Get, made_up: MadeUp) -> None:
     """Its history with the picture that the newest run has drawn, its last audit, its changes, its runs, and what it offers."""
     page = get("/pages/services/shop").text

@@ -100,6 +100,9 @@ def test_paused_killed_cancelled_and_begun_again(
     again = finished(client, client.start("backfill", {"change": counted}))
     assert again["state"]["message"] == "20,000 rows passed, 20,000 changed, 0 skipped", again
     assert again["backfill"]["rows_passed"] == ROWS
+    wanted = {"artifacts": {"flow_run_id": {"any_": [again["id"]]}, "type": {"any_": ["progress"]}}}
+    bars = httpx.post(f"{stack.prefect_url}/api/artifacts/filter", json=wanted, trust_env=False).json()
+    assert [bar["data"] for bar in bars] == [100.0]  # the Prefect UI tells the same
     assert scalar(shop_database, "SELECT ARRAY[sum(n), min(n), max(n)] FROM counted") == [ROWS, 1, 1]
     over = http.post(f"/runs/{again['id']}/pause", json={"why": "late"})
     assert over.json()["failed"] == f"Run {again['id']} is over: Backfilled."
