@@ -35,6 +35,7 @@ from slipway.settings import Settings
 from slipway.steps.history import SHOWN_FOR, trend_of
 
 LOADED_WITHIN_S = 5.0
+STORE_CONNECTIONS = 8  # requests side by side; one that is made for a single question costs more than the question
 Readable = Callable[[str | None], bool]  # whether who asks may see what belongs to a service
 
 
@@ -44,7 +45,7 @@ class Doors:
     def __init__(self, settings: Settings, prefect_url: str, prefect_auth: str = "") -> None:
         self.settings = settings
         self.prefect = Prefect(prefect_url, prefect_auth)
-        self.store = Store(settings.database_url)
+        self.store = Store(settings.database_url, connections=STORE_CONNECTIONS)
         self.attempts = Attempts(self.store)
         self.history = History(self.store)
         self.shipments = Shipments(self.store)

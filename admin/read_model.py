@@ -133,16 +133,19 @@ class ReadModel:
             self._tell(known)
         return newer
 
-    def take_state(self, run_id: str, state: Document, at: str) -> None:
-        """Take a run's new state from an event; for a run that is not here yet it waits until the run is read."""
+    def take_state(self, run_id: str, state: Document, at: str) -> bool:
+        """Take a run's new state from an event; for a run that is not here yet it waits until the run is read.
+
+        False when it is known already, as that of a run which this process has just started.
+        """
         known, moment = self._runs.get(run_id), micros(at)
         if known is None:
             self._heard[run_id] = state, at
             if len(self._heard) > MOST_HEARD:
                 self._heard.popitem(last=False)
-            return
+            return True
         if moment <= known.state_at:
-            return
+            return False
         run = {**known.run, "state": {**state, "timestamp": at}}
         run["end_time"] = at if state["type"] in ENDED else None
         known.steps_final = False
@@ -150,6 +153,7 @@ class ReadModel:
             run["start_time"] = at
         known.run, known.state_at = run, moment
         self._tell(known)
+        return True
 
     def take_steps(self, run_id: str, steps: Sequence[Document], *, whole: bool = False) -> None:
         """Take steps of a run, `whole` when these are all; of two states of a step the newer one stands."""

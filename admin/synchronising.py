@@ -185,8 +185,7 @@ class Synchroniser:
             self.soon()
         elif change.kind == "step":
             self._model.take_steps(change.run_id, [change.body])
-        else:
-            self._model.take_state(change.run_id, change.body, change.at)
+        elif self._model.take_state(change.run_id, change.body, change.at):
             self._changed[change.run_id] = 0
             self._some_changed.set()
 

@@ -22,6 +22,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from deployments.ports import free_ports
+from tests.played_filters import filter_logs, filter_runs, filter_steps
 
 Document = dict[str, Any]
 READY_WITHIN_S = 20.0
@@ -30,11 +31,6 @@ READY_WITHIN_S = 20.0
 def now(ago_s: float = 0) -> str:
     """A time as Prefect writes it."""
     return (datetime.now(UTC) - timedelta(seconds=ago_s)).isoformat().replace("+00:00", "Z")
-
-
-def at(moment: str) -> datetime:
-    """A time as it can be compared."""
-    return datetime.fromisoformat(moment)
 
 
 class PlayedPrefect:
@@ -197,9 +193,9 @@ class PlayedPrefect:
     def _app(self) -> Starlette:
         posts: dict[str, Callable[[Document, Request], Any]] = {
             "/deployments/filter": lambda *_: list(self.jobs.values()),
-            "/flow_runs/filter": lambda body, _: self._filter_runs(body),
-            "/task_runs/filter": lambda body, _: self._filter_steps(body),
-            "/logs/filter": lambda body, _: self._filter_logs(body),
+            "/flow_runs/filter": lambda body, _: filter_runs(body, self.runs, self.jobs),
+            "/task_runs/filter": lambda body, _: filter_steps(body, self.steps),
+            "/logs/filter": lambda body, _: filter_logs(body, self.logs),
             "/deployments/{id}/create_flow_run": lambda body, request: self._create(request.path_params["id"], body),
             "/deployments/{id}/pause_deployment": lambda _, request: self._pause(request.path_params["id"], True),
             "/deployments/{id}/resume_deployment": lambda _, request: self._pause(request.path_params["id"], False),
@@ -256,40 +252,6 @@ class PlayedPrefect:
         finally:
             gone.cancel()
             self._queues.discard(queue)
-
-    def _filter_runs(self, body: Document) -> list[Document]:
-        wanted, jobs = body.get("flow_runs", {}), body.get("deployments", {}).get("name", {}).get("any_")
-        span = wanted.get("expected_start_time", {})
-        since, before = (at(span[name]) if name in span else None for name in ("after_", "before_"))
-        ids = {job["id"] for job in self.jobs.values() if jobs is None or job["name"] in jobs}
-        found = [
-            run
-            for run in list(self.runs.values())
-            if run["deployment_id"] in ids
-            and ("id" not in wanted or run["id"] in wanted["id"]["any_"])
-            and ("state" not in wanted or run["state"]["type"] in wanted["state"]["type"]["any_"])
-            and set(wanted.get("tags", {}).get("all_", [])) <= set(run["tags"])
-            and ("idempotency_key" not in wanted or run["idempotency_key"] in wanted["idempotency_key"]["any_"])
-            and (since is None or at(run["expected_start_time"]) >= since)
-            and (before is None or at(run["expected_start_time"]) <= before)
-        ]
-        found.sort(key=lambda run: at(run["expected_start_time"]), reverse=body["sort"].endswith("DESC"))
-        return found[: body["limit"]]
-
-    def _filter_steps(self, body: Document) -> list[Document]:
-        found = [step for step in self.steps.values() if step["flow_run_id"] in body["flow_runs"]["id"]["any_"]]
-        return found[body["offset"] :][: body["limit"]]
-
-    def _filter_logs(self, body: Document) -> list[Document]:
-        wanted = body["logs"]
-        since = at(wanted["timestamp"]["after_"]) if "timestamp" in wanted else None
-        found = [
-            line
-            for line in self.logs
-            if line["flow_run_id"] in wanted["flow_run_id"]["any_"]
-            and (since is None or at(line["timestamp"]) >= since)
-        ]
-        return sorted(found, key=lambda line: at(line["timestamp"]))[: body["limit"]]
 
     def _create(self, deployment: str, body: Document) -> Document:
         known = [run for run in self.runs.values() if run["idempotency_key"] == body["idempotency_key"]]

@@ -58,12 +58,12 @@ class Store:
     Every method raises Unavailable when the database does not answer.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, connections: int = 2) -> None:
         if not url:
             raise InvalidInput(
                 "Slipway's own database is not known.", expected="SLIPWAY_DATABASE_URL set (`make up` sets it)."
             )
-        self._engine = create_engine(url, pool_size=2)
+        self._engine = create_engine(url, pool_size=connections)
         _try_idle_connections(self._engine)
         self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -125,7 +125,7 @@ class Store:
     def outcome_of(self, run_id: str, step: str) -> Outcome | None:
         """What one step of a run left behind, or None."""
         wanted = select(*_OUTCOME).where(outcomes.c.run_id == run_id, outcomes.c.step == step)
-        with self.transaction() as connection:
+        with self.statement() as connection:
             row = connection.execute(wanted).mappings().one_or_none()
         return None if row is None else Outcome.model_validate(dict(row))
 
@@ -138,13 +138,13 @@ class Store:
     def marks_of(self, run_id: str) -> dict[str, datetime]:
         """The steps of a run that left something behind, each with when it did, oldest first."""
         wanted = select(outcomes.c.step, outcomes.c.at).where(outcomes.c.run_id == run_id).order_by(outcomes.c.at)
-        with self.transaction() as connection:
+        with self.statement() as connection:
             return {row.step: row.at for row in connection.execute(wanted)}
 
     def outcomes_by(self, run_id: str, steps: Collection[str]) -> list[Outcome]:
         """What these steps of a run left behind, oldest first; a window's samples alone may be megabytes."""
         wanted = select(*_OUTCOME).where(outcomes.c.run_id == run_id, outcomes.c.step.in_(steps))
-        with self.transaction() as connection:
+        with self.statement() as connection:
             rows = connection.execute(wanted.order_by(outcomes.c.at)).mappings()
             return [Outcome.model_validate(dict(row)) for row in rows]
 
@@ -169,6 +169,12 @@ class Store:
                 f"The lock {name!r} of Slipway's own database was not to be had: {type(error).__name__}.",
                 expected=f"It within {within_s:g} s; an earlier attempt may still be at work.",
             ) from None
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """For one statement, which needs no transaction around it: one round trip instead of three. Raises as that."""
+        with _answering(), self._single.connect() as connection:
+            yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -31,7 +31,7 @@ class Switches:
 
     def disabled(self) -> dict[str, Disabled]:
         """All disabled jobs by their names."""
-        with self._store.transaction() as connection:
+        with self._store.statement() as connection:
             rows = connection.execute(select(*_DISABLED)).mappings()
             return {str(row["job"]): Disabled.model_validate(dict(row)) for row in rows}
 

@@ -19,7 +19,7 @@ class Asked:
     def note(self, run_id: str, by: str) -> None:
         """Remember who asked; the first one stands."""
         row = insert(outcomes).values(run_id=run_id, step=STEP, kind=KIND, body={"by": by})
-        with self._store.transaction() as connection:
+        with self._store.statement() as connection:
             connection.execute(row.on_conflict_do_nothing())
 
     def by(self, run_id: str) -> str | None:

@@ -21,7 +21,7 @@ class AccessLog:
         """Add an entry. Secrets never stand in one: only names, paths and words are passed here."""
         told = {"who": who, "how": how, "address": address, "what": what, "on": on, "outcome": outcome}
         kept = {name: _printable(value) for name, value in told.items()}
-        with self._store.transaction() as connection:
+        with self._store.statement() as connection:
             connection.execute(insert(log).values(**kept))
 
     def newest(self, limit: int, before: int | None = None) -> list[Entry]:

@@ -57,7 +57,7 @@ class Tokens:
         mine = tokens.c.digest == digest_of(key)
         alive = mine, tokens.c.revoked_at.is_(None), tokens.c.expires_at > now, accounts.c.disabled_at.is_(None)
         wanted = select(tokens).outerjoin(accounts, accounts.c.name == tokens.c.account).where(*alive)
-        with self._store.transaction() as connection:
+        with self._store.statement() as connection:
             row = connection.execute(wanted).mappings().one_or_none()
             if row is not None and (row["last_used_at"] is None or row["last_used_at"] < now - NOTED_AFTER):
                 connection.execute(update(tokens).where(mine).values(last_used_at=now))
