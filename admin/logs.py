@@ -34,7 +34,11 @@ class Logs:
             last = _at(some[-1])
             marks = {_mark(line) for line in some if _at(line) == last} | (seen if last == moment else set())
             after = cursors.write((last - EPOCH) // MICROSECOND, ",".join(sorted(marks)[:SAME_MOMENT]))
-        return {"logs": [_shown(line) for line in some], "next": after or None, "more": len(new) > limit}
+        return {
+            "logs": [_shown(line) for line in some],
+            "next": after or None,
+            "more": len(new) > limit or (len(found) == MOST and bool(some)),
+        }
 
     async def last(self, run_id: str, *, limit: int) -> list[Document]:
         """The last lines, the oldest of them first. Raises Unavailable."""

@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import httpx
+from pydantic_core import from_json
 
 from slipway.errors import Unavailable
 
 WITHIN_S = 5.0  # in all, for one request; a person waits for it
+IDLE_S = 2.0  # uvicorn hangs up after five, and must not do so just when a request comes
 JOB_TAG = "job"
 MOST = 200  # what Prefect answers at most at once
 IS_JOB = {"tags": {"all_": [JOB_TAG]}}
@@ -21,6 +23,7 @@ RUN = (
     *("auto_scheduled", "idempotency_key"),
 )
 STEP = ("id", "name", "flow_run_id", "expected_start_time", "start_time", "end_time", "total_run_time")
+LINE = ("id", "timestamp", "level", "message")
 STATE = ("type", "name", "message", "timestamp")  # many runs are kept, and what is not shown weighs
 Document = dict[str, Any]
 
@@ -33,7 +36,12 @@ class Prefect:
         self.auth = auth
         self._within_s: float | None = None
         user, _, password = auth.partition(":")
-        self._client = httpx.AsyncClient(base_url=api_url, trust_env=False, auth=(user, password) if auth else None)
+        self._client = httpx.AsyncClient(
+            base_url=api_url,
+            trust_env=False,
+            auth=(user, password) if auth else None,
+            limits=httpx.Limits(max_connections=100, keepalive_expiry=IDLE_S),
+        )
 
     def patient(self, within_s: float) -> Prefect:
         """The same server over the same connections, for who is not waited for by a person."""
@@ -112,11 +120,11 @@ class Prefect:
     async def set_state(self, run_id: str, state: str, message: str) -> None:
         """Propose a state for a run, by its type."""
         body = {"state": {"type": state, "message": message}}
-        await self._send("POST", f"/flow_runs/{run_id}/set_state", body)
+        await self._send("POST", f"/flow_runs/{run_id}/set_state", body, once=True)
 
     async def resume(self, run_id: str, run_input: Document) -> str:
         """Resume a suspended run with an input; the answer is ACCEPT, REJECT or ABORT with the reason."""
-        answer = await self._send("POST", f"/flow_runs/{run_id}/resume", {"run_input": run_input})
+        answer = await self._send("POST", f"/flow_runs/{run_id}/resume", {"run_input": run_input}, once=True)
         if not isinstance(answer, dict) or "status" not in answer:
             raise _nonsense("a status")
         reason = (answer.get("details") or {}).get("reason") or ""
@@ -142,7 +150,7 @@ class Prefect:
         if since is not None:
             wanted["timestamp"] = {"after_": since.isoformat()}
         body = {"logs": wanted, "limit": limit, "sort": "TIMESTAMP_ASC"}
-        return await self._list("/logs/filter", body, needed=("id", "timestamp", "level", "message"))
+        return await self._list("/logs/filter", body, needed=LINE)
 
     async def _list(self, path: str, body: Document, *, needed: Sequence[str] = ()) -> list[Document]:
         found = await self._send("POST", path, body)
@@ -155,32 +163,46 @@ class Prefect:
     async def last_logs(self, run_id: str, limit: int) -> list[Document]:
         """The last lines that a flow run has logged, the oldest of them first."""
         body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_DESC", "limit": limit}
-        found: list[Document] = (await self._send("POST", "/logs/filter", body)).json()
-        return found[::-1]
+        return (await self._list("/logs/filter", body, needed=LINE))[::-1]
 
     async def _send(
-        self, method: str, path: str, body: Document | None = None, *, missing_is_fine: bool = False
+        self,
+        method: str,
+        path: str,
+        body: Document | None = None,
+        *,
+        missing_is_fine: bool = False,
+        once: bool = False,
     ) -> Any:
-        """What Prefect answers, as JSON; None for what is not there, where that is fine, and for an empty answer."""
+        """What Prefect answers, as JSON; None for what is not there, where that is fine, and for an empty answer.
+
+        What may be done twice is sent again when the server hangs up before it has answered.
+        """
         within_s = self._within_s or WITHIN_S
         try:
             async with asyncio.timeout(within_s):  # httpx counts each phase of a request by itself
-                answer = await self._client.request(method, path, json=body, timeout=within_s)
+                try:
+                    answer = await self._client.request(method, path, json=body, timeout=within_s)
+                except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                    if once:
+                        raise
+                    answer = await self._client.request(method, path, json=body, timeout=within_s)
         except (httpx.HTTPError, TimeoutError) as error:
             raise Unavailable(
                 f"Prefect does not answer: {type(error).__name__}.", expected="A Prefect server at PREFECT_API_URL."
             ) from None
-        if missing_is_fine and answer.status_code == 404:
-            return None
-        if not answer.is_success:
-            raise Unavailable(
-                f"Prefect answered {answer.status_code} to {method} {path.rsplit('/', 1)[-1]}.",
-                expected="An answer without an error.",
-            )
-        try:
-            return answer.json() if answer.content else None
-        except ValueError:
-            raise _nonsense("JSON") from None
+        return _read(answer, f"{method} {path.rsplit('/', 1)[-1]}", missing_is_fine=missing_is_fine)
+
+
+def _read(answer: httpx.Response, asked: str, *, missing_is_fine: bool) -> Any:
+    if missing_is_fine and answer.status_code == 404:
+        return None
+    if not answer.is_success:
+        raise Unavailable(f"Prefect answered {answer.status_code} to {asked}.", expected="An answer without an error.")
+    try:
+        return from_json(answer.content) if answer.content else None
+    except ValueError:
+        raise _nonsense("JSON") from None
 
 
 def _between(since: datetime | None, before: datetime | None) -> Document:

@@ -35,6 +35,7 @@ SAFETY_EVERY_S = 30.0  # events may be dropped on the way
 SOON_S = 2.0  # after a connection, as Prefect does not say when a subscription holds; and while there is none
 WHOLE_EVERY_S = 600.0  # everything anew, for what was deleted
 MARGIN = timedelta(minutes=1)  # of clocks that differ
+AT_ONCE = 20
 STEPS_OF = 50  # runs in one request
 LATELY = 200  # runs that people look at first
 FAILED = (Unavailable, ValueError, KeyError, TypeError)
@@ -93,7 +94,7 @@ class Synchroniser:
         count = 0
         while True:
             page = await self._prefect.runs(before=before, since=since)
-            self._put(page)
+            await self._put(page)
             count += len(page)
             done = len(page) < MOST
             reached = (micros(since.isoformat()), "") if done else key_of(page[-1])
@@ -110,7 +111,7 @@ class Synchroniser:
         """Read what is on its way, however old, and what only we believe to be."""
         states = [*IN_FLIGHT, "SCHEDULED"]
         found = await self._prefect.runs(states=states, before=began + MARGIN)
-        self._put(found)
+        await self._put(found)
         seen, latest = {run["id"] for run in found}, micros((began + MARGIN).isoformat())
         believed = [known for known in self._model.having(*states) if known.key[0] <= latest]
         await self._read([known.key[1] for known in believed if known.key[1] not in seen])
@@ -118,7 +119,7 @@ class Synchroniser:
     async def _read_planned(self, began: datetime) -> None:
         """Read the next runs of the schedules; a schedule that is switched off takes them away."""
         found = await self._prefect.runs(states=["SCHEDULED"], since=began, planned_first=True)
-        self._put(found)
+        await self._put(found)
         seen = {run["id"] for run in found}
         last = key_of(found[-1]) if len(found) == MOST else (2**62, "")
         for known in self._model.having("SCHEDULED"):
@@ -141,14 +142,16 @@ class Synchroniser:
     async def _read(self, run_ids: list[str]) -> None:
         for some in _in_parts(run_ids, MOST):
             found = await self._prefect.runs(ids=some)
-            self._put(found)
+            await self._put(found)
             for run_id in set(some) - {run["id"] for run in found}:
                 self._model.forget(run_id)
 
-    def _put(self, runs: Iterable[Document]) -> None:
-        for run in runs:
+    async def _put(self, runs: Iterable[Document]) -> None:
+        for number, run in enumerate(runs):
             if not self._model.put(run):
                 self._read_again(run["id"])
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)  # readers come in between
 
     def _read_again(self, run_id: str) -> None:
         """An event was faster than the transaction that it tells of."""

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import Self
 
+from bench.viewers import end_all
 from deployments.ports import HOST
 
 REQUEST = b" HTTP/1.1\r\n"  # ends each request's first line; what is sent over a websocket is masked
@@ -27,6 +28,7 @@ class CountingRelay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(end_all(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 

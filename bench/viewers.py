@@ -34,18 +34,24 @@ def watching(url: str, token: str, runs: Sequence[str], viewers: int) -> Iterato
     seen, loop = Seen(), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    tasks = [
-        asyncio.run_coroutine_threadsafe(act(Place(url, token), runs[number % len(runs)], seen), loop)
-        for number in range(viewers)
-        for act in (_watch, _read_list)
-    ]
+    place = Place(url, token)
+    for number in range(viewers):
+        for act in (_watch, _read_list):
+            asyncio.run_coroutine_threadsafe(act(place, runs[number % len(runs)], seen), loop)
     try:
         yield seen
     finally:
-        for task in tasks:
-            task.cancel()
+        asyncio.run_coroutine_threadsafe(end_all(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+
+
+async def end_all() -> None:
+    """End whatever else runs in this loop."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _watch(place: Place, run_id: str, seen: Seen) -> None:

@@ -45,6 +45,8 @@ class Access:
         self.proxy = Proxy(settings)
         self.hashing = Hashing()
         self._known: dict[str, tuple[float, Caller | None]] = {}
+        self._renewing: dict[str, asyncio.Future[Caller | None]] = {}
+        self._changes = 0
 
     async def caller(self, request: Request, *, fresh: bool) -> Caller | None:
         """Who asks, or None for a stranger. Raises NotSignedIn for a token or a name that is not good."""
@@ -64,6 +66,7 @@ class Access:
     def forget(self) -> None:
         """What was known of callers is looked up anew; after every change of rights through this process."""
         self._known.clear()
+        self._changes += 1
 
     async def note(self, request: Request, what: str, on: str, outcome: str, *, who: str = "", how: str = "") -> None:
         """Write into the log."""
@@ -98,12 +101,25 @@ class Access:
         now = time.monotonic()
         at, found = self._known.get(slot, (0.0, None))
         if not fresh and found is not None and now - at < FRESH_S:
+            if now - at > FRESH_S / 2 and slot not in self._renewing:  # who reads all the time never waits
+                self._renewing[slot] = asyncio.ensure_future(self._look(slot, look))
+                self._renewing[slot].add_done_callback(lambda done: self._renewed(slot, done))
             return found
+        return await self._look(slot, look)
+
+    async def _look(self, slot: str, look: Callable[[], Caller | None]) -> Caller | None:
+        now, changes = time.monotonic(), self._changes
         found = await asyncio.to_thread(look)
         if len(self._known) >= KNOWN:
             self._known.clear()
-        self._known[slot] = now, found
+        if changes == self._changes:  # otherwise it may be from before the change
+            self._known[slot] = now, found
         return found
+
+    def _renewed(self, slot: str, done: asyncio.Future[Caller | None]) -> None:
+        del self._renewing[slot]
+        if not done.cancelled():
+            done.exception()  # who asks next meets it
 
     def _of_token(self, key: str) -> Caller | None:
         token = self.tokens.find(key)

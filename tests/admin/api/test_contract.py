@@ -108,6 +108,7 @@ def test_logs_page_by_page(prefect: PlayedPrefect, admin: Served) -> None:
         admin.get(f"/runs/{run['id']}/logs")
     assert prefect.asked["/logs/filter"] - asked <= 3
     problem(admin.http.get(f"/runs/{run['id']}/logs", params={"after": "x"}), 422)
+    assert "line 0" in admin.http.get(f"/pages/runs/{run['id']}/logs").text
 
 
 def test_a_body_that_is_too_large(prefect: PlayedPrefect, admin: Served) -> None:
