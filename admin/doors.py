@@ -58,6 +58,7 @@ class Doors:
         self.listing = Listing(self.model, self.prefect)
         self.streams = Streams(self.details)
         self.lines = Logs(self.prefect)
+        self.overview: Once[Document] = Once(1.0)  # by what who asks may see; many look at it, every other second
         self._missing: Once[list[str]] = Once(1.0)
 
     def start(self) -> None:

@@ -28,9 +28,8 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def overview(request: Request, doors: TheDoors, caller: TheCaller) -> Response:
     """What runs, what waits, what has ended in the last seven days; the services and the jobs."""
-    now = live.region(
-        request, "overview_live.html", stale=live.stale(doors), moves=True, **await _moving(doors, caller)
-    )
+    moving = await doors.overview.get(caller.grants, lambda: _moving(doors, caller))
+    now = live.region(request, "overview_live.html", stale=live.stale(doors), moves=True, **moving)
     if live.is_asked(request):
         return live.answer(request, now)
     services = await readable_services(doors, caller)

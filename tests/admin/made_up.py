@@ -11,6 +11,7 @@ from uuid import UUID
 
 from admin.jobs import describe
 from admin.listing import Page
+from admin.once import Once
 from admin.pages.standing import ENDED
 from admin.pages.standing import NOW as NOW_STATES
 from admin.problems import NotFound
@@ -220,6 +221,7 @@ class MadeUp:
             {"at": AT, "level": level, "message": f"{EVIL} {level}"} for level in ("info", "warning", "error")
         ]
         self.asked: list[tuple[str | None, str | None, tuple[str, ...]]] = []
+        self.overview: Once[dict[str, Any]] = Once(0.0)
         self.seen: list[str] = []
         self.wanted: tuple[Wanted, datetime, str] | None = None
         self.away = False
