@@ -19,8 +19,8 @@ ROWS = [Row(0.0, "/a", 4.886), Row(0.004, "/b", 6.164)]
     ("name", "content"),
     [
         ("plain.csv", GOOD.encode()),
-        ("packed.csv.gz", gzip.compress(GOOD.encode())),
-        ("packed-but-renamed.csv", gzip.compress(GOOD.encode())),
+        ("packed.csv.gz", gzip.compress(GOOD.encode(), mtime=0)),
+        ("packed-but-renamed.csv", gzip.compress(GOOD.encode(), mtime=0)),
         ("spreadsheet.csv", b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()),
         ("more-columns.csv", b"note,latency_ms,route,due_s\nx,4.886,/a,0\nx,6.164,/b,0.004\n"),
     ],
@@ -55,7 +55,7 @@ def test_error_names_file_and_row(tmp_path: Path, content: bytes, failed: str) -
     assert caught.value.retry_is_safe
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", gzip.compress(GOOD.encode())[:-9], b"\x1f\x8bnot gzip"])
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", gzip.compress(GOOD.encode(), mtime=0)[:-9], b"\x1f\x8bnot gzip"])
 def test_unreadable_file_is_told(tmp_path: Path, content: bytes) -> None:
     """Neither text nor gzip, or only half of it, is an error of the input and no crash."""
     path = tmp_path / "recording.csv.gz"
