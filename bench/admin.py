@@ -6,7 +6,6 @@ wire, by a relay between it and the admin process that is measured.
 
 from __future__ import annotations
 
-import http.client
 import json
 import statistics
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 import httpx
 
 from bench.history import make_history
+from bench.raw_http import Wire
 from bench.relay import CountingRelay
 from bench.viewers import watching
 from deployments.deploy import POOL, ROOT
@@ -34,7 +34,6 @@ HISTORY, RUNNING, VIEWERS = 10_000, 20, 200
 READS, TRIGGERS, CLIENTS, BURST = 400, 200, 8, 300
 WATCHED_S, RUN_FOR_S = 60.0, 900.0  # twice the time after which a process reads a little by itself
 PAGE = 50
-IDLE_S = 3.0
 NOBODY = "bench-nobody"  # a pool without a worker: what is only triggered need not run
 
 
@@ -181,46 +180,6 @@ class Bench:
 
     def _state(self, run_id: str) -> str:
         return str(self.admin.get(f"/runs/{run_id}")["state"]["type"])
-
-
-class Wire:
-    """One connection that stays open: little of its own beside what is measured."""
-
-    def __init__(self, url: str, token: str = "") -> None:
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
-        self._used = time.monotonic()
-
-    def timed(self, method: str, path: str, body: Any = None) -> float:
-        """Milliseconds of one good answer."""
-        began = time.perf_counter()
-        status, _ = self._raw(method, path, body, {})
-        took = (time.perf_counter() - began) * 1_000
-        if status >= 300:
-            raise RuntimeError(f"{method} {path} was answered {status}")
-        return took
-
-    def ask(self, method: str, path: str, body: Any, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        """Status and JSON."""
-        status, answer = self._raw(method, path, body, headers or {})
-        return status, json.loads(answer)
-
-    def get(self, path: str) -> Any:
-        """The JSON of a good answer."""
-        status, answer = self._raw("GET", path, None, {})
-        if status != 200:
-            raise RuntimeError(f"{path} was answered {status}: {answer[:500]!r}")
-        return json.loads(answer)
-
-    def _raw(self, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[int, bytes]:
-        content = None if body is None else json.dumps(body)
-        given = self._headers | headers | ({"Content-Type": "application/json"} if content else {})
-        if time.monotonic() - self._used > IDLE_S:  # the server hangs up after five seconds
-            self._connection.close()
-        self._used = time.monotonic()
-        self._connection.request(method, path, content, given)
-        answer = self._connection.getresponse()
-        return answer.status, answer.read()
 
 
 @contextmanager
