@@ -9,8 +9,8 @@ from tests.stack.runs import Run
 
 def test_the_run_that_kept_its_change(http: httpx.Client, kept: Run) -> None:
     """The page tells what the record tells: the rehearsal's report with its statements and plans, numbers, decision."""
-    overview = http.get("/").text
-    assert f'href="/pages/runs/{kept["id"]}"' in overview and ">Kept</span>" in overview
+    runs = http.get("/pages/changes/order-history-index").text
+    assert f'href="/pages/runs/{kept["id"]}"' in runs and ">Kept</span>" in runs
     page = http.get(f"/pages/runs/{kept['id']}").text
     picture = http.get(f"/pages/runs/{kept['id']}/picture.svg")
     for part in (
