@@ -38,7 +38,7 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's slipway.toml with shorter windows, and in it the shop as `shop-quick`, whose windows are shorter still.
+    """The project's slipway.toml, and in it the shop once more as `shop-quick`, which is measured for a shorter time.
 
     As `shop-watched`, whose history no other test adds to. And as `shop-live`, whose staging `shop-quick` is: they share the
     pages; its database is another one, as it must be, and no change here migrates it.
@@ -47,9 +47,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     quick = quick_config().replace('name = "shop"', 'name = "shop-quick"')
     live = quick_config().replace('name = "shop"', 'name = "shop-live"')
     live = live.replace("SHOP_DATABASE_URL", "SLIPWAY_DATABASE_URL") + '\n[service.staging]\nservice = "shop-quick"\n'
-    shop = portable_config().replace("seconds = 16", "seconds = 10")
-    watched = shop.replace('name = "shop"', 'name = "shop-watched"')
-    file.write_text(f"{shop}\n{quick}\n{live}\n{watched}", encoding="utf-8")
+    watched = portable_config().replace('name = "shop"', 'name = "shop-watched"')
+    file.write_text(f"{portable_config()}\n{quick}\n{live}\n{watched}", encoding="utf-8")
     return file
 
 
