@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue
 
 from admin.problems import TITLE
+from slipway.access import Entry
 
 StateType = Literal[
     "SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING", "COMPLETED", "FAILED", "CRASHED", "CANCELLED"
@@ -190,23 +191,10 @@ class History(BaseModel):
     points: list[Fields]
 
 
-class LogEntry(BaseModel):
-    """One line of the access log."""
-
-    id: int
-    at: datetime
-    who: str
-    how: str
-    address: str
-    what: str
-    on: str
-    outcome: str
-
-
 class AccessLogPage(BaseModel):
     """Some entries, the newest first; `next` is the cursor of those before them, or null."""
 
-    entries: list[LogEntry]
+    entries: list[Entry]
     next: int | None
 
 

@@ -7,10 +7,11 @@ from collections import OrderedDict
 from typing import Annotated
 
 from fastapi import Depends, Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from admin import problems
 from admin.problems import TooLarge, TooMany
+from admin.requests import replayed
 from admin.templating import signed_in
 
 LARGEST_BODY = 256 * 1024  # parameters name routes and changes; files do not come in here
@@ -35,7 +36,7 @@ class BodyLimit:
             error = TooLarge(f"The body has more than {self._most:,} bytes.", expected="A smaller one.")
             await problems.problem(Request(scope), 413, error)(scope, receive, send)
         else:
-            await self._app(scope, _replay(body, receive), send)
+            await self._app(scope, replayed(body, receive), send)
 
     async def _body(self, receive: Receive) -> bytes | None:
         """The whole body; None when it is too large. What comes after that is not read."""
@@ -47,19 +48,6 @@ class BodyLimit:
                 return None
             if message["type"] == "http.disconnect" or not message.get("more_body"):
                 return bytes(body)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    told = False
-
-    async def again() -> Message:
-        nonlocal told
-        if told:
-            return await receive()
-        told = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
 
 
 class Rate:

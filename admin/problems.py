@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from admin.requests import path_of
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 
 
@@ -92,7 +93,7 @@ Shown = Callable[[Request, int, str, SlipwayError], Response]
 
 def is_page(scope: Scope) -> bool:
     """Whether a request asks for one of the pages; everything else speaks JSON."""
-    path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
+    path = path_of(scope)
     return path == "/" or path.startswith("/pages/")
 
 

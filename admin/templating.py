@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from admin import wording
 from admin.access.caller import seen
+from admin.requests import path_of
 from slipway.access import Right
 
 HERE = Path(__file__).parent
@@ -40,7 +41,7 @@ def draw(request: Request, name: str, **values: Any) -> Markup:
     """A template as HTML, for a page or a part of one."""
     asked = {
         "url": partial(link, request),
-        "path": partial(own_path, request),
+        "path": partial(path_of, request.scope),
         "csrf_field": partial(csrf_field, request),
         "may": partial(may, request),
         "signed_in": partial(signed_in, request),
@@ -52,11 +53,6 @@ def draw(request: Request, name: str, **values: Any) -> Markup:
 def link(request: Request, path: str) -> str:
     """One of the service's own paths as a browser has to ask for it, also where the service is mounted below another."""
     return f"{request.scope.get('root_path', '')}{path}"
-
-
-def own_path(request: Request) -> str:
-    """The path that is asked for, wherever the service is mounted."""
-    return str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
 
 
 def csrf_field(request: Request) -> Markup:

@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import Message, Receive
+from starlette.types import Receive
 
 from admin.access.caller import Caller
 from admin.problems import Forbidden, TooLarge
+from admin.requests import replayed
 
 FIELD, HEADER = "csrf", "x-csrf-token"
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -29,13 +30,13 @@ async def refuse_forged(request: Request, caller: Caller | None) -> Receive:
     if caller is None or caller.how == "proxy":
         if proven is None:
             raise _refused("does not show that it comes from a page of this service")
-        return _replayed(await _body(request), request.receive) if caller is None else request.receive
+        return replayed(await _body(request), request.receive) if caller is None else request.receive
     given = request.headers.get(HEADER, "")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() in FORMS:
         body = await _body(request)
         if not _same(given or await _field(request, body), caller.csrf):
             raise _refused("carries no token of this session")
-        return _replayed(body, request.receive)
+        return replayed(body, request.receive)
     if proven is None and not _same(given, caller.csrf):
         raise _refused("does not show that it comes from a page of this service")
     return request.receive
@@ -64,25 +65,11 @@ async def _body(request: Request) -> bytes:
 async def _field(request: Request, body: bytes) -> str:
     """The token in a form; empty where it has none, or more than one."""
     try:
-        async with Request(request.scope, _replayed(body, request.receive)).form(max_files=0, max_fields=1_000) as form:
+        async with Request(request.scope, replayed(body, request.receive)).form(max_files=0, max_fields=1_000) as form:
             found = form.getlist(FIELD)
     except HTTPException:  # it is no form
         return ""
     return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
-
-
-def _replayed(body: bytes, rest: Receive) -> Receive:
-    """A body that was read already, to be read once more."""
-    told = False
-
-    async def receive() -> Message:
-        nonlocal told
-        if told:
-            return await rest()
-        told = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
 
 
 def _same(given: str, expected: str) -> bool:

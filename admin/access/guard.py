@@ -19,6 +19,7 @@ from admin.access.needs import Need, methods_of, need_of
 from admin.access.needs import Scope as For
 from admin.access.services import service_of_change, service_of_run
 from admin.problems import Forbidden, NotFound, NotSignedIn, Refusal, is_page, problem, status_of
+from admin.requests import path_of
 from admin.templating import link
 from slipway.errors import SlipwayError
 
@@ -69,7 +70,7 @@ class Guard:
     async def _let_in(self, request: Request, told: _Told) -> Receive:
         """How the body is read by whom the request is for. Raises SlipwayError when it must not get there."""
         self._refuse_host(request)
-        path = path_of(request)
+        path = path_of(request.scope)
         found = need_of(request.method, path)
         if found is not None and found[0].right is None:
             unsafe = request.method not in SAFE
@@ -118,12 +119,6 @@ async def _is_welcome(request: Request, access: Access) -> bool:
         return await access.caller(request, fresh=False) is not None
     except SlipwayError:
         return False  # whoever is still welcome comes back
-
-
-def path_of(request: Request) -> str:
-    """The path as our own routes know it, also where the service is mounted below another."""
-    path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
-    return path or "/"
 
 
 async def _demand(request: Request, caller: Caller, need: Need, found: dict[str, str]) -> None:
@@ -184,7 +179,7 @@ def _refusal(request: Request, error: SlipwayError) -> Response:
     status = status_of(error)
     if status != 401 or not is_page(request.scope):
         return problem(request, status, error)
-    path = path_of(request)
+    path = path_of(request.scope)
     query = f"?{request.url.query}" if request.url.query else ""
     where = link(request, "/pages/sign-in")
     if request.method in ("GET", "HEAD") and path != "/":
@@ -220,7 +215,7 @@ class _Told:
         self._done = True
         what = self.need.what if self.need else f"{self._request.method} of nothing"
         more = self._request.scope.get("slipway.about") or (led_to if "/runs/" in led_to else "")
-        on = f"{path_of(self._request)} → {more}" if more else path_of(self._request)
+        on = f"{path_of(self._request.scope)} → {more}" if more else path_of(self._request.scope)
         who: dict[str, Any] = {"who": self.caller.person, "how": self.caller.words}
         try:
             await self._request.app.state.access.note(self._request, what, on, outcome, **who)

@@ -14,7 +14,7 @@ from admin.limits import take
 from admin.pages.buttons import ALL, ROLL_BACK, Action, named, to_type
 from admin.pages.posted import Posted, go_to, key_of, new_key, one, posted, said
 from admin.prefect_api import Document
-from admin.problems import STATUS, Conflict, Refusal
+from admin.problems import Conflict, Refusal, status_of
 from admin.templating import page
 from slipway.errors import InvalidInput, SlipwayError
 
@@ -107,7 +107,7 @@ def _page(
     return page(
         request,
         "act.html",
-        status=STATUS.get(type(fault), 500) if fault else 200,
+        status=status_of(fault) if fault else 200,
         run=run,
         action=action,
         asked=to_type(run) if action.danger else "",

@@ -19,7 +19,7 @@ from admin.pages.forms import EMPTY, PREFIX, Filled
 from admin.pages.posted import OWN, Posted, go_to, key_of, new_key, one, posted, said
 from admin.pages.schemas import Field, fields
 from admin.prefect_api import Document
-from admin.problems import STATUS, Refusal
+from admin.problems import Refusal, status_of
 from admin.templating import page
 from slipway.errors import InvalidInput, SlipwayError
 from slipway.service import load_services
@@ -79,7 +79,7 @@ async def start(request: Request, job: str, doors: TheDoors) -> Response:
     except Refusal:
         raise
     except SlipwayError as error:
-        return await _drawn(request, doors, found, filled, status=STATUS.get(type(error), 500), fault=error)
+        return await _drawn(request, doors, found, filled, status=status_of(error), fault=error)
     doors.saw(run)
     return go_to(request, f"/pages/runs/{run['id']}")
 

@@ -11,7 +11,8 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from admin.doors import Doors
-from admin.templating import HEADERS, draw, link, own_path
+from admin.requests import path_of
+from admin.templating import HEADERS, draw, link
 from admin.wording import roughly
 
 EVERY_S = 2
@@ -31,7 +32,7 @@ def region(request: Request, name: str, *, moves: bool, where: str = "live", **v
     inner = draw(request, name, **values)
     digest = hashlib.blake2b(f"{moves}{inner}".encode(), digest_size=8).hexdigest()
     every = EVERY_S if moves else 0
-    address = f"{link(request, own_path(request))}?seen={digest}"
+    address = f"{link(request, path_of(request.scope))}?seen={digest}"
     return Region(draw(request, "live.html", inner=inner, every=every, address=address, where=where), digest)
 
 
