@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -9,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import NoReturn
-from uuid import UUID
 
 from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run
 
@@ -21,7 +23,8 @@ from slipway.errors import SlipwayError
 from slipway.rules.sentences import ended
 from slipway.settings import Settings
 
-LOOK_EVERY_S = 0.7
+LOOK_EVERY_S = 0.5
+PAGE = 200  # as many runs as Prefect gives at once
 logger = logging.getLogger("slipway.attempts")
 
 
@@ -74,7 +77,7 @@ def attempt() -> Iterator[Attempt]:
     """Begin an attempt at this run, which fences every earlier one, and watch for a cancel while it lasts."""
     current = own_attempts().begin(run_id())
     _Here.attempt, _Here.cancelled_by, _Here.shielded = current, current.cancelled_by, False
-    _Here.paused_by = own_attempts().paused_by(run_id())
+    _Here.paused_by = own_attempts().wanted(current).paused_by
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(current, over), name="cancel-watch", daemon=True)
     watch.start()
@@ -134,24 +137,38 @@ def _end_here(fenced: Fenced) -> NoReturn:
 
 
 def _watch(current: Attempt, over: threading.Event) -> None:
-    """Look for a cancel in Prefect, and remember it in our store, where it outlives a crash; look there for a pause.
+    """Look in our store for a cancel, which outlives a crash there, and for a pause; for cancels in Prefect in turn.
 
     A process that was taken for dead and is fenced ends here, too: it must not measure beside the later attempt, nor
     rehearse on the same copy. One that is just acting has the lock, for which the later one waits: it may finish that,
     or go on to where its step may be interrupted.
     """
-    run = current.run_id
     with get_client(sync_client=True) as client:
         while not over.wait(LOOK_EVERY_S):
             try:
-                state = client.read_flow_run(UUID(run)).state
-                if state is not None and state.type == StateType.CANCELLING and not _Here.cancelled_by:
-                    own_attempts().request_cancel(run, "somebody in Prefect")
-                _Here.cancelled_by = own_attempts().cancelled_by(current)
-                _Here.paused_by = own_attempts().paused_by(run)
+                _look(current, client)
             except Fenced as fenced:
                 _Here.fenced = fenced
                 if not _Here.acting:
                     _end_here(fenced)
             except Exception as error:  # the server or our store is away: the next look may succeed
                 logger.debug("could not look for a cancel: %s", error)
+
+
+def _look(current: Attempt, client: SyncPrefectClient) -> None:
+    wanted = own_attempts().wanted(current)
+    _Here.cancelled_by, _Here.paused_by = wanted.cancelled_by, wanted.paused_by
+    if wanted.to_ask and (cancelled := list(_cancelled_in_prefect(client))):
+        own_attempts().mark_cancelled(cancelled, "somebody in Prefect")
+        _Here.cancelled_by = own_attempts().wanted(current).cancelled_by
+
+
+def _cancelled_in_prefect(client: SyncPrefectClient) -> Iterator[str]:
+    """The ids of all runs that are to be cancelled, whoever's they are."""
+    cancelling = FlowRunFilterStateType(any_=[StateType.CANCELLING])
+    wanted = FlowRunFilter(state=FlowRunFilterState(type=cancelling))
+    for offset in itertools.count(0, PAGE):
+        runs = client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=offset)
+        yield from (str(run.id) for run in runs)
+        if len(runs) < PAGE:
+            return

@@ -8,18 +8,20 @@ is seen there that no later attempt has begun. A process that dies gives up the 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from slipway.adapters.store import Store
-from slipway.adapters.tables import attempts, pauses
+from slipway.adapters.tables import attempts, looks, pauses
 from slipway.noun import Noun
 
 MAX_RESUMES = 5  # after so many the run only looks where the service stands, and ends
 LOCK_WITHIN_S = 120.0
+CANCELS = "for cancels in Prefect"
+LOOK_EVERY_S = 0.4  # so often one of all runs asks Prefect which are to be cancelled, however many there are
 ANSWERED_FOR_S = 3_600  # so long a worker has to answer no for a person who did not, before Prefect fails the run
 
 
@@ -37,6 +39,14 @@ class Attempt(Noun):
     cancelled_by: str
 
 
+class Wanted(Noun):
+    """What is wanted of a run: by whom it is to be cancelled or paused (empty: nobody), and whether it is to ask Prefect."""
+
+    cancelled_by: str
+    paused_by: str
+    to_ask: bool
+
+
 class Attempts:
     """The attempts of all runs, in Slipway's store."""
 
@@ -49,7 +59,9 @@ class Attempts:
         change = {"number": attempts.c.number + 1, "token": row.excluded.token, "at": func.now()}
         columns = (attempts.c.run_id, attempts.c.number, attempts.c.token, attempts.c.resumes, attempts.c.cancelled_by)
         put = row.on_conflict_do_update(index_elements=["run_id"], set_=change).returning(*columns)
+        first_look = insert(looks).values(what=CANCELS, at=func.now()).on_conflict_do_nothing()
         with self._store.transaction() as connection:
+            connection.execute(first_look)
             return Attempt.model_validate(dict(connection.execute(put).mappings().one()))
 
     @contextmanager
@@ -81,14 +93,30 @@ class Attempts:
         with self._store.transaction() as connection:
             connection.execute(put)
 
-    def cancelled_by(self, attempt: Attempt) -> str:
-        """Who wants the attempt's run cancelled; empty when nobody does. Raises Fenced once a later attempt has begun."""
-        wanted = select(attempts.c.token, attempts.c.cancelled_by).where(attempts.c.run_id == attempt.run_id)
-        with self._store.transaction() as connection:
-            token, by = connection.execute(wanted).one()
+    def mark_cancelled(self, run_ids: Collection[str], by: str) -> None:
+        """As `request_cancel`, for those of these runs that have begun; the others are not ours, or not yet."""
+        change = update(attempts).where(attempts.c.run_id.in_(run_ids), attempts.c.cancelled_by == "")
+        with self._store.statement() as connection:
+            connection.execute(change.values(cancelled_by=by))
+
+    def wanted(self, attempt: Attempt) -> Wanted:
+        """What is wanted of the attempt's run. Raises Fenced once a later attempt has begun.
+
+        Of all runs that look, one every LOOK_EVERY_S is told to ask Prefect for all: a question of each would cost
+        Prefect's server more than all else that they do.
+        """
+        turn = (
+            update(looks).where(looks.c.what == CANCELS, _due()).values(at=func.now()).returning(looks.c.at).cte("turn")
+        )
+        to_ask = select(turn.c.at).exists()
+        columns = (attempts.c.token, attempts.c.cancelled_by, func.coalesce(pauses.c.by, ""), to_ask)
+        both = attempts.outerjoin(pauses, pauses.c.run_id == attempts.c.run_id)
+        query = select(*columns).select_from(both).where(attempts.c.run_id == attempt.run_id)
+        with self._store.statement() as connection:
+            token, cancelled_by, paused_by, ask = connection.execute(query).one()
         if token != attempt.token:
             raise _fenced(attempt)
-        return str(by)
+        return Wanted(cancelled_by=cancelled_by, paused_by=paused_by, to_ask=ask)
 
     def request_pause(self, run_id: str, by: str) -> None:
         """Remember, across crashes, that somebody wants the run paused; the first one stands."""
@@ -101,10 +129,10 @@ class Attempts:
         with self._store.transaction() as connection:
             return connection.execute(delete(pauses).where(pauses.c.run_id == run_id)).rowcount == 1
 
-    def paused_by(self, run_id: str) -> str:
-        """Who wants the run paused; empty when nobody does."""
-        with self._store.transaction() as connection:
-            return connection.execute(select(pauses.c.by).where(pauses.c.run_id == run_id)).scalar() or ""
+
+def _due() -> ColumnElement[bool]:
+    """The last look is long enough ago; or it is to come, as the database's clock was set back."""
+    return or_(looks.c.at < func.now() - text(f"interval '{LOOK_EVERY_S} s'"), looks.c.at > func.now())
 
 
 def _fenced(attempt: Attempt) -> Fenced:

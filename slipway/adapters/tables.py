@@ -72,6 +72,13 @@ attempts = Table(
     Col("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
+looks = Table(
+    "look",
+    metadata,
+    Col("what", String, primary_key=True),
+    Col("at", DateTime(timezone=True), nullable=False),
+)
+
 shipments = Table(
     "shipment",
     metadata,

@@ -1,8 +1,10 @@
 """Attempts at a run, on a real store: fencing, the lock around effects, resumes claimed once, cancels remembered."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 
 from slipway.adapters.attempts import Attempts, Fenced
 from slipway.adapters.store import Store
@@ -107,10 +109,48 @@ def test_a_crash_before_the_first_attempt_is_resumed_too(attempts: Attempts) -> 
 def test_a_cancel_outlives_a_crash(attempts: Attempts) -> None:
     """Who wanted it is remembered for every later attempt; the first one stands."""
     first = attempts.begin("run")
-    assert attempts.cancelled_by(first) == ""
+    assert attempts.wanted(first).cancelled_by == ""
     attempts.request_cancel("run", "Ada: wrong day")
     attempts.request_cancel("run", "Bob: me too")
-    assert attempts.cancelled_by(first) == "Ada: wrong day"
+    assert attempts.wanted(first).cancelled_by == "Ada: wrong day"
     assert attempts.begin("run").cancelled_by == "Ada: wrong day"
     with pytest.raises(Fenced):
-        attempts.cancelled_by(first)
+        attempts.wanted(first)
+
+
+def test_a_cancel_in_prefect_is_remembered_for_runs_that_have_begun(attempts: Attempts) -> None:
+    """Prefect's list may name runs that are not ours, or that somebody cancelled before: nothing is noted for them."""
+    mine, asked = attempts.begin("mine"), attempts.begin("asked")
+    attempts.request_cancel("asked", "Ada: wrong day")
+    attempts.mark_cancelled(["mine", "asked", "a stranger's"], "somebody in Prefect")
+    assert attempts.wanted(mine).cancelled_by == "somebody in Prefect"
+    assert attempts.wanted(asked).cancelled_by == "Ada: wrong day"
+    assert attempts.begin("a stranger's").cancelled_by == ""
+
+
+def test_a_pause_is_told_until_it_ends(attempts: Attempts) -> None:
+    """The first who wants it stands."""
+    run = attempts.begin("run")
+    assert attempts.wanted(run).paused_by == ""
+    attempts.request_pause("run", "Ada")
+    attempts.request_pause("run", "Bob")
+    assert attempts.wanted(run).paused_by == "Ada"
+    assert attempts.end_pause("run")
+    assert attempts.wanted(run).paused_by == ""
+
+
+def test_of_all_runs_one_asks_prefect(attempts: Attempts, store: Store) -> None:
+    """Twenty that look at the same moment: one is told to; when its time is over the next, also after the clock was set."""
+    runs = [attempts.begin(f"run {number}") for number in range(20)]
+    _last_look(store, "now() - interval '1 hour'")
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(wanted.to_ask for wanted in pool.map(attempts.wanted, runs)) == 1
+    assert not attempts.wanted(runs[0]).to_ask
+    _last_look(store, "now() + interval '1 hour'")
+    assert attempts.wanted(runs[1]).to_ask
+    assert not attempts.wanted(runs[1]).to_ask
+
+
+def _last_look(store: Store, at: str) -> None:
+    with store.transaction() as connection:
+        connection.execute(text(f"update look set at = {at}"))
