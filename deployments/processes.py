@@ -33,6 +33,7 @@ class Part:
     ready: Callable[[], bool]
     directory: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
+    begun: Callable[[int], object] | None = None  # is told the pid of each process
     restarts: int = 0  # in a row, each soon after the one before
     began: float = 0.0
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
@@ -52,6 +53,8 @@ class Part:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        if self.begun is not None:
+            self.begun(self.process.pid)
 
     def pause_before_restart(self) -> float:
         """Seconds to wait before the next start: none at first, then longer, so that what cannot run does not spin."""

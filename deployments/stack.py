@@ -27,6 +27,7 @@ from deployments.environment import PREFECT, STORE, read_secrets, slipway_enviro
 from deployments.ports import HOST, free_ports
 from deployments.postgres import create_database, database_names, server_part, server_url
 from deployments.processes import Part, end_marked, mark
+from deployments.serving import admin_part
 from deployments.tokens import own_token, write_private
 from slipway.adapters.admin_client import STORE_FILE, TOKEN_FILE, AdminClient
 from slipway.adapters.store import Store
@@ -87,7 +88,7 @@ class Stack:
             store.create_tables()
             self.token = own_token(store, self.home / TOKEN_FILE)
         write_private(self.home / STORE_FILE, self.environment["SLIPWAY_DATABASE_URL"])
-        self._together(lambda: self._run(self._admin_part()), self._start_worker)
+        self._together(self._start_admin, self._start_worker)
         self._write_addresses()
         threading.Thread(target=self._supervise, name="supervisor", daemon=True).start()
 
@@ -179,6 +180,9 @@ class Stack:
                 create_database(server, name)
         self._run(self._prefect_part())
 
+    def _start_admin(self) -> None:
+        self._run(admin_part(self.environment, self.ports["admin"], self._log("admin")))
+
     def _start_worker(self) -> None:
         api = self.environment["PREFECT_API_URL"]
         create_pool(api)
@@ -230,19 +234,6 @@ class Stack:
             directory=ROOT,
             log=log,
             ready=lambda: b"started" in log.read_bytes()[began:],
-        )
-
-    def _admin_part(self) -> Part:
-        argv = [sys.executable, "-m", "uvicorn", "--factory", "admin.app:create_app", "--host", HOST]
-        argv += ["--timeout-graceful-shutdown", "2"]  # streams of events end only with the service
-        # Behind no proxy: what a header says of the peer's address is not believed.
-        return Part(
-            name="admin service",
-            argv=[*argv, "--port", str(self.ports["admin"]), "--no-access-log", "--no-proxy-headers"],
-            environment=self.environment,
-            directory=ROOT,
-            log=self._log("admin"),
-            ready=lambda: shop.answers(f"{self.admin_url}/ready"),
         )
 
     def _log(self, name: str) -> Path:

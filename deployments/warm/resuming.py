@@ -32,10 +32,11 @@ from prefect.types import DateTime
 from deployments.warm.identity import is_alive, parse_infrastructure_id
 from slipway.adapters.attempts import ANSWERED_FOR_S, MAX_RESUMES, Attempts
 
-WITH_A_PROCESS = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+WITHOUT_AN_END = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
 NOT_STARTED_AFTER = timedelta(seconds=7)  # a pending run without a process, of a worker that died just then
 TOLD_AFTER = timedelta(seconds=3)  # so long a busy server may take to learn the process of a run that has begun
 RESUMED_WITHIN = timedelta(days=1)  # an older crash is history
+PAGE = 200  # as many runs as Prefect gives at once
 logger = logging.getLogger("slipway.resuming")
 
 
@@ -50,14 +51,13 @@ class Resumer:
 
     async def look(self) -> None:
         """One look at all runs of the pool."""
-        for run in await self._runs(WITH_A_PROCESS):
-            if run.id not in self._ours() and has_no_process(run):
+        for run in await self._runs(WITHOUT_AN_END):
+            if nobody_answered(run):
+                await self._answer_no(run)
+            elif not is_paused(run) and run.id not in self._ours() and has_no_process(run):
                 await self._mark_crashed(run)
         for run in await self._runs([StateType.CRASHED], since=DateTime.now(UTC) - RESUMED_WITHIN):
             await self._resume(run)
-        for run in await self._runs([StateType.PAUSED]):
-            if nobody_answered(run):
-                await self._answer_no(run)
 
     async def _runs(self, states: list[StateType], since: DateTime | None = None) -> list[FlowRun]:
         wanted = FlowRunFilter(
@@ -65,7 +65,14 @@ class Resumer:
             expected_start_time=FlowRunFilterExpectedStartTime(after_=since) if since else None,
         )
         pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool]))
-        return await self._client.read_flow_runs(flow_run_filter=wanted, work_pool_filter=pool)
+        runs: list[FlowRun] = []
+        while True:
+            page = await self._client.read_flow_runs(
+                flow_run_filter=wanted, work_pool_filter=pool, limit=PAGE, offset=len(runs)
+            )
+            runs += page
+            if len(page) < PAGE:
+                return runs
 
     async def _mark_crashed(self, run: FlowRun) -> None:
         logger.warning("run %s (%s) has no process any more", run.id, run.name)
@@ -95,6 +102,11 @@ class Resumer:
         logger.warning("nobody answered run %s (%s) in time", run.id, run.name)
         answer = {"approved": False, "by": "Slipway", "why": "Nobody answered in time."}
         await self._client.resume_flow_run(run.id, run_input=answer)
+
+
+def is_paused(run: FlowRun) -> bool:
+    """Whether a run waits for a person; then it has no process."""
+    return run.state is not None and run.state.type == StateType.PAUSED
 
 
 def nobody_answered(run: FlowRun) -> bool:

@@ -21,7 +21,7 @@ from slipway.noun import Noun
 MAX_RESUMES = 5  # after so many the run only looks where the service stands, and ends
 LOCK_WITHIN_S = 120.0
 CANCELS = "for cancels in Prefect"
-LOOK_EVERY_S = 0.4  # so often one of all runs asks Prefect which are to be cancelled, however many there are
+LOOK_EVERY_S = 0.6  # so often one of all runs asks Prefect which are to be cancelled, however many there are
 ANSWERED_FOR_S = 3_600  # so long a worker has to answer no for a person who did not, before Prefect fails the run
 
 

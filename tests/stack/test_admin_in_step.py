@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.deploy import ROOT
 from deployments.ports import HOST, free_ports
-from deployments.processes import Part
-from deployments.shop import answers
+from deployments.serving import admin_part
 from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
 from tests.stack.runs import finished, wait_for
@@ -28,20 +25,12 @@ PURGE = {"service": "shop", "routes": ["/products"]}
 def other(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminClient]:
     """A second admin process beside the stack's own."""
     [port] = free_ports([0])
-    url = f"http://{HOST}:{port}"
-    argv = [sys.executable, "-m", "uvicorn", "--factory", "admin.app:create_app", "--host", HOST, "--port", str(port)]
-    part = Part(
-        name="second admin service",
-        argv=argv,
-        environment=stack.environment,
-        directory=ROOT,
-        log=Path(tmp_path_factory.mktemp("admin")) / "admin.log",
-        ready=lambda: answers(f"{url}/ready"),
-    )
+    log = Path(tmp_path_factory.mktemp("admin")) / "admin.log"
+    part = admin_part(stack.environment, port, log, name="second admin service")
     part.start()
     try:
         part.wait_until_ready(threading.Event())
-        with AdminClient(url, stack.token) as client:
+        with AdminClient(f"http://{HOST}:{port}", stack.token) as client:
             yield client
     finally:
         part.stop()

@@ -1,0 +1,46 @@
+"""The admin service as a part of a stack, with the processor before everything that can wait."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from deployments.deploy import ROOT
+from deployments.ports import HOST
+from deployments.processes import Part
+from deployments.shop import answers
+
+NICE = -15  # it takes little, and a person waits for it; jobs, workers and Prefect's server can wait a moment
+
+
+def admin_part(environment: Mapping[str, str], port: int, log: Path, *, name: str = "admin service") -> Part:
+    """One process of the admin service. Behind no proxy: what a header says of the peer's address is not believed."""
+    argv = [sys.executable, "-m", "uvicorn", "--factory", "admin.app:create_app", "--host", HOST, "--port", str(port)]
+    argv += ["--timeout-graceful-shutdown", "2"]  # streams of events end only with the service
+    return Part(
+        name=name,
+        argv=[*argv, "--no-access-log", "--no-proxy-headers"],
+        environment=environment,
+        directory=ROOT,
+        log=log,
+        ready=lambda: answers(f"http://{HOST}:{port}/ready"),
+        begun=put_first,
+    )
+
+
+def put_first(pid: int) -> bool:
+    """Give a process precedence over others; false where the system does not allow it, which changes nothing else.
+
+    Linux weighs sessions against each other before it looks at the processes in them, so a session's own process tells
+    it both ways.
+    """
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, NICE)
+        group = Path(f"/proc/{pid}/autogroup")
+        if group.exists():
+            group.write_text(str(NICE), encoding="ascii")
+    except OSError:
+        return False
+    return True
