@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -43,6 +44,15 @@ class Detail:
     looked_at: float = 0.0
     final: bool = False
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether it is of a run on its way, with nothing missing: only an event, or our own store, has news of it."""
+        return self.built > 0.0 and not self.missing and self.doc["state"]["type"] not in OVER
+
+    def is_looked_at(self, now: float) -> bool:
+        """Whether somebody has looked at it lately."""
+        return now - self.looked_at < LOOKED_AT_S
+
 
 Listener = Callable[[str, Document | None, Detail], None]
 
@@ -59,7 +69,8 @@ class Details:
         self._building: Once[Detail] = Once(0.0, 0)
         self._steps: Once[list[Document]] = Once(1.0)
         self._elsewhere: Once[Document | None] = Once(2.0)  # runs that are not in the model
-        self._begun: set[asyncio.Task[Detail]] = set()
+        self._begun: set[asyncio.Task[Any]] = set()
+        self._looking = False
         self._changed_meanwhile: set[str] = set()
         model.listeners.append(self._changed)
 
@@ -73,15 +84,15 @@ class Details:
         if kept.final or age <= FRESH_S:
             return kept
         if age <= SERVED_S:
-            self._build_soon(run_id)
+            self._look_soon(run_id)
             return kept
         return await self._build_now(run_id)
 
     def renew(self, run_id: str) -> None:
-        """Make a detail anew, as somebody watches it."""
+        """Make a detail anew where something is new, as somebody watches it."""
         if (kept := self._kept.get(run_id)) is not None:
             kept.looked_at = time.monotonic()
-        self._build_soon(run_id)
+        self._look_soon(run_id)
 
     def expire(self, run_id: str) -> None:
         """The next who looks waits for a new one: somebody has done something to the run."""
@@ -104,17 +115,46 @@ class Details:
             return
         kept.final = False
         self._changed_meanwhile.add(run_id)
-        if time.monotonic() - kept.looked_at < LOOKED_AT_S:
+        if kept.is_looked_at(time.monotonic()):
             self._build_soon(run_id)
         else:
             kept.built = 0.0
 
+    def _look_soon(self, run_id: str) -> None:
+        """Look for what is new, at once for all runs that are looked at; a detail that lacks something is made anew."""
+        kept = self._kept.get(run_id)
+        if kept is None or not kept.is_steady:
+            self._build_soon(run_id)
+        elif not self._looking:
+            self._looking = True
+            self._keep_task(asyncio.ensure_future(self._look()))
+
+    async def _look(self) -> None:
+        """One question to our own store for all details that are looked at: many at once would hold up every reader."""
+        now = time.monotonic()
+        seen = {run_id: kept for run_id, kept in self._kept.items() if kept.is_steady and kept.is_looked_at(now)}
+        try:
+            marks = await asyncio.to_thread(self._store.marks_of, list(seen))
+        except Unavailable:
+            marks = {}  # each that is made anew says that it lacks them
+        finally:
+            self._looking = False
+        for run_id, kept in seen.items():
+            if self._kept.get(run_id) is not kept or kept.built == 0.0:
+                continue  # made anew meanwhile, or about to be
+            if marks.get(run_id) == kept.marks and self._has_all_steps(run_id):
+                kept.built = now
+            else:
+                self._build_soon(run_id)
+
     def _build_soon(self, run_id: str) -> None:
-        task = asyncio.ensure_future(self._build_now(run_id))
+        self._keep_task(asyncio.ensure_future(self._build_now(run_id)))
+
+    def _keep_task(self, task: asyncio.Task[Any]) -> None:
         self._begun.add(task)
         task.add_done_callback(self._built)
 
-    def _built(self, task: asyncio.Task[Detail]) -> None:
+    def _built(self, task: asyncio.Task[Any]) -> None:
         self._begun.discard(task)
         if not task.cancelled():
             task.exception()  # who looks next meets it, or what is known
@@ -166,11 +206,16 @@ class Details:
             asyncio.get_running_loop().call_soon(self._build_soon, run_id)
         return new
 
+    def _has_all_steps(self, run_id: str) -> bool:
+        """Whether the model has all steps of a run on its way: it may have missed some in a gap."""
+        known = self._model.get(run_id)
+        return known is not None and known.steps_of == self._model.round
+
     async def _steps_of(self, run_id: str, run: Document) -> list[Document]:
         """The steps, from the model where it has them all. Raises TimeoutError when Prefect takes its time."""
         known = self._model.get(run_id)
         over = run["state"]["type"] in OVER
-        if known is not None and (known.steps_final if over else known.steps_of == self._model.round):
+        if known is not None and (known.steps_final if over else self._has_all_steps(run_id)):
             return list(known.steps.values())
         async with asyncio.timeout(STEPS_WITHIN_S):
             found = await self._steps.get((run_id, over), lambda: self._prefect.steps([run_id]))
@@ -183,7 +228,7 @@ class Details:
         self, run_id: str, marks: dict[str, datetime], left: dict[str, Outcome]
     ) -> tuple[dict[str, datetime], dict[str, Outcome]]:
         """What the steps left behind; only what is new is read, as a window's samples are many."""
-        now = self._store.marks_of(run_id)
+        now = self._store.marks_of([run_id])[run_id]
         changed = [step for step, at in now.items() if marks.get(step) != at]
         if changed:
             left = left | {found.step: condensed(found) for found in self._store.outcomes_by(run_id, changed)}

@@ -135,11 +135,14 @@ class Store:
             rows = connection.execute(select(*_OUTCOME).where(outcomes.c.run_id == run_id).order_by(outcomes.c.at))
             return [Outcome.model_validate(dict(row)) for row in rows.mappings()]
 
-    def marks_of(self, run_id: str) -> dict[str, datetime]:
-        """The steps of a run that left something behind, each with when it did, oldest first."""
-        wanted = select(outcomes.c.step, outcomes.c.at).where(outcomes.c.run_id == run_id).order_by(outcomes.c.at)
+    def marks_of(self, run_ids: Collection[str]) -> dict[str, dict[str, datetime]]:
+        """The steps of each of these runs that left something behind, each with when it did, oldest first."""
+        wanted = select(outcomes.c.run_id, outcomes.c.step, outcomes.c.at).where(outcomes.c.run_id.in_(run_ids))
+        found: dict[str, dict[str, datetime]] = {run_id: {} for run_id in run_ids}
         with self.statement() as connection:
-            return {row.step: row.at for row in connection.execute(wanted)}
+            for row in connection.execute(wanted.order_by(outcomes.c.at)):
+                found[row.run_id][row.step] = row.at
+        return found
 
     def outcomes_by(self, run_id: str, steps: Collection[str]) -> list[Outcome]:
         """What these steps of a run left behind, oldest first; a window's samples alone may be megabytes."""
