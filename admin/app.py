@@ -14,6 +14,7 @@ from admin.access.access import Access
 from admin.access.guard import Guard
 from admin.doors import Doors
 from admin.limits import BodyLimit, Rate
+from admin.quickness import answering_quickly
 from admin.routes import acting, health, jobs, runs, services
 from slipway.settings import Settings
 
@@ -30,7 +31,8 @@ def create_app() -> FastAPI:
         app.state.doors = Doors(settings, os.environ["PREFECT_API_URL"], auth)
         app.state.access = Access(app.state.doors.store, settings)
         app.state.doors.start()
-        yield
+        with answering_quickly():
+            yield
         await app.state.doors.close()
 
     app = FastAPI(title="Slipway", description=ABOUT, lifespan=lifespan, responses=answers.EVERYWHERE)

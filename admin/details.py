@@ -1,7 +1,7 @@
 """The details of runs: Prefect's steps, and what they left in our own store, put together once for everybody who looks.
 
 A detail is whole: its state and what the steps left belong together, also while the run is on its way. It is at most a
-second old while the run is looked at, and read again at once when an event tells of the run.
+second old while the run is looked at, and made again a tenth of a second after an event tells of the run.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from slipway.errors import Unavailable
 MOST = 200
 FRESH_S, SERVED_S = 1.0, 3.0  # up to the second it is served while a newer one is made
 LOOKED_AT_S = 10.0  # so long after a look an event has the detail made anew at once
+GATHERED_S = 0.1  # the events of a step come one behind the other
 STEPS_WITHIN_S = 1.0
 SETTLED_US = 2_000_000  # after a run's end nothing more comes
 
@@ -71,6 +72,7 @@ class Details:
         self._elsewhere: Once[Document | None] = Once(2.0)  # runs that are not in the model
         self._begun: set[asyncio.Task[Any]] = set()
         self._looking = False
+        self._gathering: set[str] = set()
         self._changed_meanwhile: set[str] = set()
         model.listeners.append(self._changed)
 
@@ -115,10 +117,15 @@ class Details:
             return
         kept.final = False
         self._changed_meanwhile.add(run_id)
-        if kept.is_looked_at(time.monotonic()):
-            self._build_soon(run_id)
-        else:
+        if not kept.is_looked_at(time.monotonic()):
             kept.built = 0.0
+        elif run_id not in self._gathering:
+            self._gathering.add(run_id)
+            asyncio.get_running_loop().call_later(GATHERED_S, self._build_gathered, run_id)
+
+    def _build_gathered(self, run_id: str) -> None:
+        self._gathering.discard(run_id)
+        self._build_soon(run_id)
 
     def _look_soon(self, run_id: str) -> None:
         """Look for what is new, at once for all runs that are looked at; a detail that lacks something is made anew."""
