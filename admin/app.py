@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 
@@ -21,8 +21,11 @@ from slipway.settings import Settings
 ABOUT = "Triggers jobs and reads their state. Every request needs a sign-in or a token, except /health and /ready."
 
 
-def create_app() -> FastAPI:
-    """The service, with its settings from the environment; it connects when the first request needs it."""
+def create_app(*, own_process: bool = True) -> FastAPI:
+    """The service, with its settings from the environment; it connects when the first request needs it.
+
+    In a process that is not its own it leaves the interpreter's settings alone.
+    """
     settings = Settings.from_environment()
 
     @asynccontextmanager
@@ -31,7 +34,7 @@ def create_app() -> FastAPI:
         app.state.doors = Doors(settings, os.environ["PREFECT_API_URL"], auth)
         app.state.access = Access(app.state.doors.store, settings)
         app.state.doors.start()
-        with answering_quickly():
+        with answering_quickly() if own_process else nullcontext():
             yield
         await app.state.doors.close()
 

@@ -21,7 +21,6 @@ from admin.problems import NotFound
 from admin.read_model import NEWEST, ReadModel, Wanted
 from admin.streams import Streams
 from admin.synchronising import Synchroniser
-from slipway.adapters.access.asked import Asked
 from slipway.adapters.attempts import Attempts
 from slipway.adapters.audits import Audits, LastAudit
 from slipway.adapters.history import History
@@ -50,7 +49,7 @@ class Doors:
         self.history = History(self.store)
         self.shipments = Shipments(self.store)
         self.audits = Audits(self.store)
-        self.jobs = Jobs(self.prefect, settings, Asked(self.store), Switches(self.store))
+        self.jobs = Jobs(self.prefect, settings, Switches(self.store))
         self.prefect_ui = settings.prefect_ui_url or prefect_url.rstrip("/").removesuffix("/api")
         self.model = ReadModel()
         self.synchroniser = Synchroniser(self.prefect, self.model, self.jobs.names)

@@ -15,7 +15,6 @@ from admin.access.caller import CALLER, demand
 from admin.once import Once
 from admin.prefect_api import Document, Prefect
 from admin.problems import Conflict, NotFound
-from slipway.adapters.access.asked import Asked
 from slipway.adapters.switches import Disabled, Switches
 from slipway.backfill import load_backfill
 from slipway.change import load_change
@@ -32,9 +31,8 @@ IN_FLIGHT = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 class Jobs:
     """The jobs of one Prefect server."""
 
-    def __init__(self, prefect: Prefect, settings: Settings, asked: Asked, switches: Switches) -> None:
+    def __init__(self, prefect: Prefect, settings: Settings, switches: Switches) -> None:
         self._prefect = prefect
-        self._asked_for = asked
         self._settings = settings
         self._switches = switches
         self._asked: list[Document] | None = None
@@ -102,15 +100,15 @@ class Jobs:
         caller = demand("operate", tags[0].removeprefix("service:") if tags else None)
         asked = json.dumps([name, parameters], sort_keys=True)
         full_key = f"{name}:{key or self._key_of_unanswered(asked)}"
+        create = partial(self._create, job, parameters, tags, full_key, asked, caller.person)
         if "change" in parameters:
             async with self._starting:
                 known = await self._prefect.runs(limit=1, key=full_key) if key else []
                 if not known:
                     await self._refuse_second(tags[0], full_key)
-                run = known[0] if known else await self._create(job, parameters, tags, full_key, asked)
+                run = known[0] if known else await create()
         else:
-            run = await self._create(job, parameters, tags, full_key, asked)
-        await asyncio.to_thread(self._asked_for.note, str(run["id"]), caller.person)
+            run = await create()
         if key and _explicit(run["parameters"], parameters) != parameters:
             raise Conflict(
                 f"The key {key!r} was used for run {run['id']} with other parameters.",
@@ -144,15 +142,19 @@ class Jobs:
         return self._asked
 
     async def _read_disabled(self) -> dict[str, Disabled]:
-        """The disabled jobs as a reader is shown them; a start looks for itself."""
+        """The disabled jobs as a reader is shown them: with the store away, those that were known."""
         try:
-            self._known_disabled = await self._disabled.get(None, lambda: asyncio.to_thread(self._switches.disabled))
+            self._known_disabled = await self._disabled.get(None, self._ask_disabled)
         except Unavailable:
             return self._known_disabled
         return self._known_disabled
 
+    async def _ask_disabled(self) -> dict[str, Disabled]:
+        return await asyncio.to_thread(self._switches.disabled)
+
     async def _refuse_disabled(self, name: str) -> None:
-        found = (await asyncio.to_thread(self._switches.disabled)).get(name)
+        """What another process switched is heard of within a second, as lists hear of it; what this one did, at once."""
+        found = (await self._disabled.get(None, self._ask_disabled)).get(name)
         if found is not None:
             raise Conflict(
                 f"The job {name} is disabled since {found.since:%Y-%m-%d %H:%M} UTC by {found.by}: {found.why}",
@@ -165,12 +167,14 @@ class Jobs:
         self._unanswered = {name: kept for name, kept in self._unanswered.items() if now - kept[0] < UNANSWERED_FOR_S}
         return self._unanswered[asked][1] if asked in self._unanswered else str(uuid.uuid4())
 
-    async def _create(self, job: Document, parameters: Document, tags: list[str], key: str, asked: str) -> Document:
+    async def _create(
+        self, job: Document, parameters: Document, tags: list[str], key: str, asked: str, asked_by: str
+    ) -> Document:
         about = parameters.get("change") or parameters.get("service") or ""
         name = f"{job['name']} {about}".strip()  # as the flow itself will call it
         try:
             run = await self._prefect.create_run(
-                job["id"], name=name, parameters=parameters, tags=tags, idempotency_key=key
+                job["id"], name=name, parameters=parameters, tags=tags, idempotency_key=key, asked_by=asked_by
             )
         except Unavailable:
             self._unanswered[asked] = time.monotonic(), key.partition(":")[2]

@@ -16,7 +16,7 @@ def slipway_router() -> APIRouter:
     It comes with its own sign-in, errors and headers, and starts and stops with the app that includes it. Links, cookies
     and redirects stay below the prefix. It is set by the same environment variables as the service by itself.
     """
-    service = create_app()
+    service = create_app(own_process=False)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -22,6 +22,7 @@ RUN = (
     *("id", "name", "deployment_id", "parameters", "tags", "created", "expected_start_time", "start_time", "end_time"),
     *("auto_scheduled", "idempotency_key"),
 )
+ASKED_BY = "slipway.asked_by"  # a label of the run: made with it, and so never lost
 STEP = ("id", "name", "flow_run_id", "expected_start_time", "start_time", "end_time", "total_run_time")
 LINE = ("id", "timestamp", "level", "message")
 STATE = ("type", "name", "message", "timestamp")  # many runs are kept, and what is not shown weighs
@@ -68,7 +69,14 @@ class Prefect:
         await self._send("POST", f"/deployments/{deployment_id}/{'resume' if on else 'pause'}_deployment")
 
     async def create_run(
-        self, deployment_id: str, *, name: str, parameters: Document, tags: list[str], idempotency_key: str
+        self,
+        deployment_id: str,
+        *,
+        name: str,
+        parameters: Document,
+        tags: list[str],
+        idempotency_key: str,
+        asked_by: str,
     ) -> Document:
         """A new flow run; the same key answers with the run that it made first, whatever the parameters."""
         body = {
@@ -76,6 +84,7 @@ class Prefect:
             "parameters": parameters,
             "tags": tags,
             "idempotency_key": idempotency_key,
+            "labels": {ASKED_BY: asked_by},
             "enforce_parameter_schema": True,
         }
         return _run(await self._send("POST", f"/deployments/{deployment_id}/create_flow_run", body))
@@ -215,7 +224,10 @@ def _run(found: Any) -> Document:
     kinds = {"id": str, "name": str, "created": str, "parameters": dict}
     if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
         raise _nonsense("a flow run")
-    run = {name: found.get(name) for name in RUN}
+    labels = found.get("labels")
+    run = {name: found.get(name) for name in RUN} | {
+        "asked_by": labels.get(ASKED_BY) if isinstance(labels, dict) else None
+    }
     try:
         state = run["state"] = _state(found.get("state"))
         for moment in (run["created"], run["expected_start_time"], state["timestamp"]):

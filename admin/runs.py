@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from admin.prefect_api import Document
-from slipway.adapters.access.asked import KIND
 from slipway.adapters.probe import window_seconds
 from slipway.adapters.store import Outcome
 from slipway.measurement import MeasuredWindow
@@ -46,7 +45,7 @@ def detail(run: Document, steps: list[Document], left: list[Outcome], jobs: JOBS
     plan = _latest(left, "Plan", None) or {}
     return {
         **summary(run, jobs),
-        "asked_by": (_latest(left, KIND, None) or {}).get("by"),
+        "asked_by": run.get("asked_by"),
         "steps": shown,
         "progress": progress_of(shown, plan, _latest(left, "BackfillProgress", None)),
         "leaving": plan.get("leaving"),

@@ -32,7 +32,7 @@ from deployments.serving import admin_part, put_first
 from deployments.stack import Stack
 
 HISTORY, RUNNING, VIEWERS = 10_000, 20, 200
-READS, TRIGGERS, CLIENTS, BURST = 1_000, 200, 8, 300
+READS, TRIGGERS, CLIENTS, BURST = 1_000, 200, 8, 300  # each client so many
 WATCHED_S, RUN_FOR_S = 60.0, 900.0  # twice the time after which a process reads a little by itself
 PAGE = 50
 NOBODY = "bench-nobody"  # a pool without a worker: what is only triggered need not run
@@ -48,6 +48,7 @@ def main() -> int:
         place = Path(folder)
         with Stack(place / "stack", changes=ROOT / "changes", fresh=True, say=_tell) as stack:
             history = History(stack)
+            put_first(os.getpid())  # whoever measures must not wait, either: it would be counted as an answer's time
             with _admin(stack, place) as (admin, relay):
                 return Bench(stack, admin, relay, history).run()
 
@@ -153,14 +154,14 @@ class Bench:
         _compare("admin/trigger", ours, "bare-create", theirs, at=0.5)
 
     def _burst(self) -> int:
-        """300 triggers by 8 clients, as fast as they are answered."""
+        """8 clients with 300 triggers each, as fast as they are answered."""
         ids: list[str] = []
         errors: list[str] = []
         lock = threading.Lock()
 
         def client(number: int) -> None:
             wire = Wire(self.url, self.token)
-            for one in range(number, BURST, CLIENTS):
+            for one in range(BURST):
                 headers = {"Idempotency-Key": f"{number}-{one}"}
                 status, body = wire.ask("POST", "/jobs/bench-triggered/runs", {}, headers)
                 with lock:
@@ -172,10 +173,10 @@ class Bench:
         seconds = time.perf_counter() - began
         doubled = len(ids) - len(set(ids))
         line = {"name": "admin/burst", "unit": "1/s", "ours": round(len(ids) / seconds, 1), "clients": CLIENTS}
-        _print(line | {"triggers": BURST, "errors": len(errors), "doubled": doubled})
+        _print(line | {"triggers": CLIENTS * BURST, "errors": len(errors), "doubled": doubled})
         for error in errors[:3]:
             _tell(error)
-        return 1 if errors or doubled else 0
+        return 1 if errors or doubled or len(ids) != CLIENTS * BURST else 0
 
     def _listed(self) -> set[str]:
         return {run["id"] for run in self.admin.get(f"/runs?limit={PAGE}")["runs"]}

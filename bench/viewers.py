@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,10 +23,11 @@ class Place(NamedTuple):
 
 @dataclass
 class Seen:
-    """How many watch, and how many events they were told in all."""
+    """How many watch, and how many events they were told in all; what they do is kept here, as a loop keeps no task."""
 
     open: int = 0
     events: int = 0
+    acts: list[Future[None]] = field(default_factory=list)
 
 
 @contextmanager
@@ -35,9 +37,8 @@ def watching(url: str, token: str, runs: Sequence[str], viewers: int) -> Iterato
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     place = Place(url, token)
-    for number in range(viewers):
-        for act in (_watch, _read_list):
-            asyncio.run_coroutine_threadsafe(act(place, runs[number % len(runs)], seen), loop)
+    acts = [act(place, runs[number % len(runs)], seen) for number in range(viewers) for act in (_watch, _read_list)]
+    seen.acts = [asyncio.run_coroutine_threadsafe(act, loop) for act in acts]
     try:
         yield seen
     finally:

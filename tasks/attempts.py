@@ -23,7 +23,7 @@ from slipway.errors import SlipwayError
 from slipway.rules.sentences import ended
 from slipway.settings import Settings
 
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.7
 PAGE = 200  # as many runs as Prefect gives at once
 logger = logging.getLogger("slipway.attempts")
 

@@ -258,7 +258,7 @@ class PlayedPrefect:
         if known:
             return known[0]
         job = next(name for name, found in self.jobs.items() if found["id"] == deployment)
-        shown = {name: body[name] for name in ("name", "parameters", "tags", "idempotency_key")}
+        shown = {name: body[name] for name in ("name", "parameters", "tags", "idempotency_key", "labels")}
         run = self.run(job, "SCHEDULED")
         run.update(shown)
         self._tell(f"prefect.flow-run.{run['id']}", run["state"], {}, [])

@@ -17,7 +17,6 @@ from admin.access.proxy import Named, Proxy
 from admin.problems import NotSignedIn
 from slipway.access import Account, Clock, utc_now
 from slipway.adapters.access.accounts import Accounts
-from slipway.adapters.access.asked import Asked
 from slipway.adapters.access.links import Links
 from slipway.adapters.access.log import AccessLog
 from slipway.adapters.access.sessions import Sessions
@@ -41,7 +40,6 @@ class Access:
         self.tokens = Tokens(store, clock)
         self.tries = Tries(store, clock)
         self.log = AccessLog(store)
-        self.asked = Asked(store)
         self.proxy = Proxy(settings)
         self.hashing = Hashing()
         self._known: dict[str, tuple[float, Caller | None]] = {}
@@ -58,10 +56,6 @@ class Access:
             return await self._by_proxy(named, fresh)
         key = session_key(request)
         return await self._looked_up(f"session {key}", lambda: self._by_session(key), fresh) if key else None
-
-    async def asked_by(self, run_id: str) -> str | None:
-        """Who asked for a run; None for one that a schedule or Prefect itself started."""
-        return await asyncio.to_thread(self.asked.by, run_id)
 
     def forget(self) -> None:
         """What was known of callers is looked up anew; after every change of rights through this process."""

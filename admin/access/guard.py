@@ -6,7 +6,6 @@ import asyncio
 import logging
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
@@ -17,7 +16,7 @@ from admin.access.caller import CALLER, Caller, refused
 from admin.access.forgery import refuse_forged
 from admin.access.needs import Need, methods_of, need_of
 from admin.access.needs import Scope as For
-from admin.access.services import service_of_change, service_of_run
+from admin.access.services import service_of_change, service_of_run, who_asked_for
 from admin.problems import Forbidden, NotFound, NotSignedIn, Refusal, is_page, problem, status_of
 from admin.requests import path_of
 from admin.templating import link
@@ -138,7 +137,7 @@ async def _demand(request: Request, caller: Caller, need: Need, found: dict[str,
         service = await service_of_run(doors, found["run_id"])
         _demand_service(caller, need, service, f"There is no run {found['run_id']}.")
     if need.by_another:
-        await _refuse_own(request, caller, found["run_id"])
+        await _refuse_own(doors, caller, found["run_id"])
 
 
 def _demand_service(caller: Caller, need: Need, service: str | None, nothing: str) -> None:
@@ -149,22 +148,13 @@ def _demand_service(caller: Caller, need: Need, service: str | None, nothing: st
         raise refused(caller, need.right, service)
 
 
-async def _refuse_own(request: Request, caller: Caller, run_id: str) -> None:
+async def _refuse_own(doors: Any, caller: Caller, run_id: str) -> None:
     """Two people stand behind what is approved: who asked for it, and who says yes."""
-    access: Access = request.app.state.access
-    if await access.asked_by(_uuid(run_id)) == caller.person:
+    if await who_asked_for(doors, run_id) == caller.person:
         raise Forbidden(
             f"{caller.person} asked for run {run_id}, and cannot approve it.",
             expected="The approval of another person (or of a token that another person made).",
         )
-
-
-def _uuid(written: str) -> str:
-    """A run's id in the one form in which it is kept."""
-    try:
-        return str(UUID(written))
-    except ValueError:
-        raise NotFound(f"There is no run {written}.", expected="The id of a run, as GET /runs lists them.") from None
 
 
 def _no_such(request: Request, path: str) -> SlipwayError:

@@ -1,4 +1,4 @@
-"""Which service a run or a change belongs to; what decides whether a caller may see it."""
+"""Which service a run or a change belongs to, and who asked for it: what decides whether a caller may see or approve it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ from slipway.errors import InvalidInput
 
 async def service_of_run(doors: Any, run_id: str) -> str | None:
     """The service of a run. Raises NotFound."""
+    return service_of(await doors.detail(_uuid(run_id)))
+
+
+async def who_asked_for(doors: Any, run_id: str) -> str | None:
+    """Who asked for a run; None for one that a schedule or Prefect itself started. Raises NotFound."""
+    asked: str | None = (await doors.detail(_uuid(run_id)))["asked_by"]
+    return asked
+
+
+def _uuid(written: str) -> UUID:
     try:
-        wanted = UUID(run_id)
+        return UUID(written)
     except ValueError:
-        raise NotFound(f"There is no run {run_id}.", expected="The id of a run, as GET /runs lists them.") from None
-    return service_of(await doors.detail(wanted))
+        raise NotFound(f"There is no run {written}.", expected="The id of a run, as GET /runs lists them.") from None
 
 
 def service_of(run: dict[str, Any]) -> str | None:

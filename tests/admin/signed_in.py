@@ -25,9 +25,6 @@ class OnlyOne:
     async def caller(self, request: Any, *, fresh: bool) -> Caller:
         return self.one
 
-    async def asked_by(self, run_id: str) -> str | None:
-        return None
-
     async def note(self, request: Any, what: str, on: str, outcome: str, **who: str) -> None:
         self.noted.append((what, on, outcome))
 

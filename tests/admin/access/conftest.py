@@ -51,6 +51,7 @@ class Doors:
             (self.settings.changes / change).mkdir(parents=True)
             (self.settings.changes / change / "change.toml").write_text(CHANGE.replace('"shop"', f'"{service}"'))
         self.services = {RUN: "shop", OTHERS_RUN: "bakery"}
+        self.asked_by: dict[UUID, str] = {}
 
     async def run(self, run_id: UUID) -> dict[str, Any]:
         if run_id not in self.services:
@@ -58,7 +59,7 @@ class Doors:
         return {"id": str(run_id), "tags": [f"service:{self.services[run_id]}"], "parameters": {}}
 
     async def detail(self, run_id: UUID) -> dict[str, Any]:
-        return {**await self.run(run_id), "service": self.services[run_id]}
+        return {**await self.run(run_id), "service": self.services[run_id], "asked_by": self.asked_by.get(run_id)}
 
     async def page(self, wanted: Wanted, **_: Any) -> Page:
         """The runs that who asks may see."""

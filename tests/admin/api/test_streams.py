@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -153,3 +154,32 @@ def test_what_cannot_be_told_any_more(last_id: str) -> None:
         channel.tell("change", b"%d" % number)
     assert channel.since(last_id.format(name=channel.name)) is None
     assert channel.since(channel.here) == []
+
+
+def test_runs_that_are_looked_at_are_asked_for_together(
+    prefect: PlayedPrefect, admin: Served, run: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight running runs, read again and again: one question to our store a second; what a step leaves is still told."""
+    runs = [run["id"], *(prefect.run("look-around", "RUNNING")["id"] for _ in range(7))]
+    for run_id in runs:
+        wait_for(lambda one=run_id: admin.http.get(f"/runs/{one}").status_code == 200, "the run")
+    asked: list[list[str]] = []
+    own = admin.doors.store
+    marks_of = own.marks_of
+    monkeypatch.setattr(own, "marks_of", lambda ids: asked.append(list(ids)) or marks_of(ids))
+    wait_for(lambda: all(admin.doors.model.get(run_id) for run_id in runs), "the runs in the read model")
+
+    def read_for(seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            for run_id in runs:
+                admin.get(f"/runs/{run_id}")
+            time.sleep(0.05)
+
+    read_for(1.5)  # each has been put together from the model
+    asked.clear()
+    read_for(3.0)
+    assert 1 <= len(asked) <= 4, asked
+    assert all(set(ids) == set(runs) for ids in asked), asked
+    store.keep(runs[3], "look", "Decision", {"word": "keep", "reason": "it is good"})
+    wait_for(lambda: admin.get(f"/runs/{runs[3]}")["decision"], "what the step left")
