@@ -80,7 +80,7 @@ def run(name: str, job: str, kind: str, state: str, message: str, done: int, **m
         "parameters": {"change": CHANGE, "staging": False},
         "service": "shop",
         "change": CHANGE,
-        "asked_by": "ada",
+        "asked_by": "grace",
         "state": {"type": kind, "name": state, "message": message},
         "created": began.isoformat(),
         "planned": None,
