@@ -33,7 +33,7 @@ _templates = Environment(
 
 
 def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """A template as an answer. It can ask for `url(path)`, `csrf_field()`, `may(right, service)` and `signed_in()`."""
+    """A template as an answer. It can ask for what `draw` gives it, such as `url(path)`, `may(right, service)`."""
     return HTMLResponse(draw(request, name, **values), status_code=status, headers=HEADERS)
 
 
@@ -45,6 +45,7 @@ def draw(request: Request, name: str, **values: Any) -> Markup:
         "csrf_field": partial(csrf_field, request),
         "may": partial(may, request),
         "signed_in": partial(signed_in, request),
+        "may_sign_out": partial(may_sign_out, request),
     }
     drawn = _templates.get_template(name).render(**asked, **values)
     return Markup(drawn)  # noqa: S704 - the templates escape what they are given
@@ -75,6 +76,12 @@ def signed_in(request: Request) -> str | None:
     """Who asks."""
     caller = seen(request.scope)
     return None if caller is None else caller.person
+
+
+def may_sign_out(request: Request) -> bool:
+    """Whether the way out is here; whom a proxy signs in, it would sign in again at once."""
+    caller = seen(request.scope)
+    return caller is not None and caller.how != "proxy"
 
 
 _templates.filters.update(

@@ -121,6 +121,8 @@ def test_whom_the_proxy_names(world: World) -> None:
     proxy = behind(world).browser(PROXY)
     assert proxy.get("/runs", headers={"X-Forwarded-Email": "Ada@example.com"}).status_code == 200
     assert proxy.get("/access/log", headers={"X-Forwarded-Email": "ada@example.com"}).status_code == 403
+    page = proxy.get("/pages/runs", headers={"X-Forwarded-Email": "ada@example.com"}).text
+    assert "<span>ada@example.com</span>" in page and "Sign out" not in page  # the way out is the proxy's
     for nobody in ("gone@example.com", "new@example.com"):
         assert proxy.get("/runs", headers={"X-Forwarded-Email": nobody}).status_code == 401
     assert proxy.get("/runs").status_code == 401
