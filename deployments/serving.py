@@ -37,10 +37,10 @@ def put_first(pid: int) -> bool:
     it both ways.
     """
     try:
-        os.setpriority(os.PRIO_PROCESS, pid, NICE)
         group = Path(f"/proc/{pid}/autogroup")
-        if group.exists():
+        if group.exists():  # first, as it is the one that may be refused to who may do the other
             group.write_text(str(NICE), encoding="ascii")
+        os.setpriority(os.PRIO_PROCESS, pid, NICE)
     except OSError:
         return False
     return True

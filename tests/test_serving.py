@@ -30,10 +30,11 @@ def test_a_process_put_first_goes_before_others() -> None:
 def test_where_it_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer is no, and the service starts all the same."""
 
-    def refuse(*_: int) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "setpriority", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
     before = os.getpriority(os.PRIO_PROCESS, 0)
     assert not put_first(os.getpid())
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
@@ -47,12 +48,19 @@ def test_a_process_that_is_gone_is_no_error() -> None:
 
 
 def test_the_admin_service_is_put_first(tmp_path: Path) -> None:
-    """Wherever a stack starts one."""
-    assert admin_part({}, 1, tmp_path / "log").begun is put_first
+    """Each process of it, also one that is started again."""
+    part, told = admin_part({}, 1, tmp_path / "log"), []
+    assert part.begun is put_first
+    part.argv, part.begun = [sys.executable, "-c", "import time; time.sleep(60)"], told.append
+    for _ in range(2):
+        part.start()
+        part.stop()
+        assert part.process is not None and told[-1:] == [part.process.pid]
+    assert len(set(told)) == 2
 
 
 def test_the_interpreter_is_given_back_as_it_was() -> None:
-    """An application that mounts the service, and a test, keep their own settings."""
+    """Whoever runs the service in a thread, as tests do, has their own settings back behind it."""
     before, frozen = sys.getswitchinterval(), gc.get_freeze_count()
     with answering_quickly():
         assert sys.getswitchinterval() == pytest.approx(SWITCHED_S)

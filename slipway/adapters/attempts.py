@@ -21,7 +21,7 @@ from slipway.noun import Noun
 MAX_RESUMES = 5  # after so many the run only looks where the service stands, and ends
 LOCK_WITHIN_S = 120.0
 CANCELS = "for cancels in Prefect"
-LOOK_EVERY_S = 0.6  # so often one of all runs asks Prefect which are to be cancelled, however many there are
+ASK_EVERY_S = 0.6  # so often one of all runs asks Prefect which are to be cancelled, however many there are
 ANSWERED_FOR_S = 3_600  # so long a worker has to answer no for a person who did not, before Prefect fails the run
 
 
@@ -102,7 +102,7 @@ class Attempts:
     def wanted(self, attempt: Attempt) -> Wanted:
         """What is wanted of the attempt's run. Raises Fenced once a later attempt has begun.
 
-        Of all runs that look, one every LOOK_EVERY_S is told to ask Prefect for all: a question of each would cost
+        Of all runs that look, one every ASK_EVERY_S is told to ask Prefect for all: a question of each would cost
         Prefect's server more than all else that they do.
         """
         turn = (
@@ -132,7 +132,7 @@ class Attempts:
 
 def _due() -> ColumnElement[bool]:
     """The last look is long enough ago; or it is to come, as the database's clock was set back."""
-    return or_(looks.c.at < func.now() - text(f"interval '{LOOK_EVERY_S} s'"), looks.c.at > func.now())
+    return or_(looks.c.at < func.now() - text(f"interval '{ASK_EVERY_S} s'"), looks.c.at > func.now())
 
 
 def _fenced(attempt: Attempt) -> Fenced:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,6 +12,8 @@ import pytest
 from admin import prefect_api
 from admin.limits import LARGEST_BODY, Rate
 from admin.problems import TooMany
+from slipway.access import Grant
+from slipway.adapters.access.tokens import Tokens
 from slipway.adapters.store import Store
 from tests.admin.api.served import Served, problem, wait_for
 from tests.played_prefect import PlayedPrefect
@@ -205,3 +207,15 @@ def test_two_keys_are_two_runs(admin: Served) -> None:
     assert start("one", {}).json()["id"] == one != start("two", {}).json()["id"]
     problem(start("one", {"service": "shop"}), 409)
     problem(start("with space", {}), 422)
+
+
+def test_who_asked_first_stands(admin: Served) -> None:
+    """A repeat of the request by somebody else answers with the run of the first, who stays the one who asked."""
+    key = {"Idempotency-Key": "twice"}
+    first = admin.http.post(START, json={}, headers=key).json()["id"]
+    robot, _ = Tokens(admin.doors.store).make(
+        f"robot-{first}"[:40], Grant(role="operator"), timedelta(days=1), account=None
+    )
+    again = admin.http.post(START, json={}, headers={**key, "Authorization": f"Bearer {robot}"})
+    assert (again.status_code, again.json()["id"]) == (202, first)
+    assert admin.get(f"/runs/{first}")["asked_by"] == "ada"

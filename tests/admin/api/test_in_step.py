@@ -71,7 +71,9 @@ def test_two_processes_agree(prefect: PlayedPrefect, serve: Callable[[], Served]
     wait_for(lambda: state_of(other, run_id) == "Scheduled", "the run in the other process", SOON_S)
     one.http.patch("/jobs/look-around", json={"disabled": True, "why": "broken"})
     wait_for(lambda: other.get("/jobs/look-around")["disabled"], "the switch in the other process", SOON_S)
+    problem(other.http.post("/jobs/look-around/runs", json={}), 409)
     one.http.patch("/jobs/look-around", json={"disabled": False})
+    wait_for(lambda: other.http.post("/jobs/look-around/runs", json={}).status_code == 202, "a start there", SOON_S)
 
 
 def test_a_gap_is_made_good(prefect: PlayedPrefect, admin: Served) -> None:

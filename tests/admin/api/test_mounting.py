@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import runpy
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 
+from admin.quickness import SWITCHED_S
 from slipway.access import Grant
 from slipway.adapters.access.tokens import Tokens
 from slipway.adapters.store import Store
@@ -31,6 +34,7 @@ async def _ask(key: str) -> None:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
     ):
+        assert sys.getswitchinterval() != pytest.approx(SWITCHED_S)  # the interpreter is the other app's
         assert (await client.get("/orders/today")).json() == {"orders": 17}
         assert (await client.get("/orders/tomorrow")).json() == {"detail": "Not Found"}
         assert (await client.get("/slipway/health")).json() == {"ok": True}
