@@ -66,6 +66,7 @@ class Known:
     steps: dict[str, Document] = field(default_factory=dict)
     steps_of: int = -1  # the round of reading in which the steps were read; another one may have missed some
     steps_final: bool = False  # they were read after the run was over
+    over: bool = False
 
 
 class ReadModel:
@@ -82,6 +83,7 @@ class ReadModel:
         self._runs: dict[str, Known] = {}
         self._heard: OrderedDict[str, tuple[Document, str]] = OrderedDict()  # states of runs that are not here yet
         self._order: list[Key] = []
+        self._over: list[Key] = []  # those of them that are over, in the same order
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -178,9 +180,9 @@ class ReadModel:
 
     def forget(self, run_id: str) -> None:
         """Prefect has this run no more."""
-        known = self._runs.pop(run_id, None)
+        known = self._runs.get(run_id)
         if known is not None:
-            del self._order[bisect_left(self._order, known.key)]
+            self._drop(known)
             self._listen(run_id)
 
     def having(self, *states: str) -> list[Known]:
@@ -198,6 +200,12 @@ class ReadModel:
             yield self._runs[self._order[index][1]]
 
     def _tell(self, known: Known) -> None:
+        over = known.run["state"]["type"] in OVER
+        if over and not known.over:
+            insort(self._over, known.key)
+        elif known.over and not over:
+            _remove(self._over, known.key)
+        known.over = over
         self._show(known)
         self._listen(known.key[1])
 
@@ -210,16 +218,22 @@ class ReadModel:
             listener(run_id)
 
     def _trim(self) -> None:
-        """Let the oldest run go that is over, when there are too many."""
-        if len(self._order) <= self._most:
-            return
-        for index, (_, run_id) in enumerate(self._order):
-            if self._runs[run_id].run["state"]["type"] in OVER:
-                del self._runs[run_id]
-                key = self._order.pop(index)
-                self._let_go = max(self._let_go, (key[0], key[1] + "\0"))  # all above it are here
-                self.whole_from = max(self.whole_from, self._let_go)
-                return
+        """Let the oldest runs go that are over, when there are too many; what is not over stays, however many that are."""
+        while len(self._order) > self._most and self._over:
+            key = self._over[0]
+            self._drop(self._runs[key[1]])
+            self._let_go = max(self._let_go, (key[0], key[1] + "\0"))  # all above it are here
+            self.whole_from = max(self.whole_from, self._let_go)
+
+    def _drop(self, known: Known) -> None:
+        del self._runs[known.key[1]]
+        _remove(self._order, known.key)
+        if known.over:
+            _remove(self._over, known.key)
+
+
+def _remove(keys: list[Key], key: Key) -> None:
+    del keys[bisect_left(keys, key)]
 
 
 def micros(moment: str) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from admin import read_model, synchronising
-from admin.read_model import ReadModel
+from admin.read_model import OVER, ReadModel
 from tests.admin.api.served import Served, problem, wait_for
 from tests.played_prefect import PlayedPrefect, now
 
@@ -115,15 +117,7 @@ def test_the_memory_is_bounded() -> None:
     """The oldest that is over is let go; what is on its way stays, and from where all are there is known."""
     model = ReadModel(most=3)
     for number, state in enumerate(["RUNNING", "COMPLETED", "COMPLETED", "COMPLETED", "COMPLETED"]):
-        model.put(
-            {
-                "id": f"run-{number}",
-                "name": "r",
-                "created": f"2026-01-01T00:00:0{number}Z",
-                "parameters": {},
-                "state": {"type": state, "name": state, "timestamp": "2026-01-01T00:00:00Z"},
-            }
-        )
+        model.put(_in_state(number, state, 0))
     assert [known.key[1] for known in model.below(read_model.NEWEST)] == ["run-4", "run-3", "run-0"]
     model.reach((0, ""))
     assert model.get("run-2") is None and [
@@ -132,3 +126,38 @@ def test_the_memory_is_bounded() -> None:
         "run-4",
         "run-3",
     ]
+
+
+def test_what_the_memory_lets_go() -> None:
+    """Whatever way runs come, end, are retried and vanish: only the oldest of those that are over go, and only for room."""
+    draw = random.Random(6)
+    model, kept = ReadModel(most=20), dict[int, str]()
+    for moment in range(3_000):
+        number = draw.randrange(30)
+        if number in kept and draw.random() < 0.1:
+            model.forget(f"run-{number}")
+            del kept[number]
+            continue
+        state = draw.choice(["RUNNING", "COMPLETED", "SCHEDULED", "CANCELLED"])
+        known = number in kept
+        kept[number] = state
+        if known and draw.random() < 0.5:
+            run = _in_state(number, state, moment)
+            model.take_state(run["id"], run["state"], run["state"]["timestamp"])
+        else:
+            model.put(_in_state(number, state, moment))
+        while not known and len(kept) > 20 and (over := [old for old, its in kept.items() if its in OVER]):
+            del kept[min(over)]
+        assert [known.key[1] for known in model.below(read_model.NEWEST)] == [f"run-{n}" for n in sorted(kept)[::-1]]
+
+
+def _in_state(number: int, state: str, moment: int) -> dict[str, Any]:
+    """A run by the order in which it was to start, in a state since a moment."""
+    began, since = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=passed) for passed in (number, moment))
+    return {
+        "id": f"run-{number}",
+        "name": "r",
+        "created": began.isoformat(),
+        "parameters": {},
+        "state": {"type": state, "name": state, "timestamp": since.isoformat()},
+    }
