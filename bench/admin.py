@@ -42,9 +42,6 @@ NOBODY = "bench-nobody"  # a pool without a worker: what is only triggered need 
 def main() -> int:
     """Measure and print one JSON line each; 0 when no trigger failed."""
     exit_on_sigterm()
-    put_first(
-        os.getpid()
-    )  # who measures must not wait for the processor, either: it would be counted as an answer's time
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         place = Path(folder)
         with Stack(place / "stack", changes=ROOT / "changes", fresh=True, say=_tell) as stack:

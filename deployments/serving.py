@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from deployments.deploy import ROOT
@@ -13,6 +14,7 @@ from deployments.processes import Part
 from deployments.shop import answers
 
 NICE = -15  # it takes little, and a person waits for it; jobs, workers and Prefect's server can wait a moment
+LOWEST_OF_REAL_TIME = 1
 
 
 def admin_part(environment: Mapping[str, str], port: int, log: Path, *, name: str = "admin service") -> Part:
@@ -34,7 +36,8 @@ def put_first(pid: int) -> bool:
     """Give a process precedence over others; false where the system does not allow it, which changes nothing else.
 
     Linux weighs sessions against each other before it looks at the processes in them, so a session's own process tells
-    it both ways.
+    it both ways. A weight alone does not take the processor from who has it, for some milliseconds; a process's first
+    thread, which answers, takes it at once where that is allowed. What it starts is as the rest of its session.
     """
     try:
         group = Path(f"/proc/{pid}/autogroup")
@@ -43,4 +46,6 @@ def put_first(pid: int) -> bool:
         os.setpriority(os.PRIO_PROCESS, pid, NICE)
     except OSError:
         return False
+    with suppress(OSError, AttributeError):  # a container may refuse it, and other systems do not have it
+        os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(LOWEST_OF_REAL_TIME))
     return True
