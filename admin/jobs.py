@@ -24,6 +24,7 @@ from slipway.settings import Settings
 
 FRESH_S, SERVED_S = 2.0, 60.0  # older answers are served while a newer one is on its way, as old as this
 UNANSWERED_FOR_S = 600.0
+FILLED_IN = "__prefect_kind"  # Prefect fills in what stands beside it, behind every check
 BACKFILL = "backfill"  # the job whose folder holds a backfill.toml
 IN_FLIGHT = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 
@@ -235,10 +236,25 @@ def check_parameters(job: Document, parameters: Document) -> None:
         f"{'.'.join(str(part) for part in fault.absolute_path) or 'parameters'}: {fault.message}"
         for fault in Draft202012Validator(schema).iter_errors(parameters)
     ]
+    faults += [f"{name}: {FILLED_IN!r} is refused" for name, value in parameters.items() if _is_filled_in(value)]
     if faults:
         raise InvalidInput(
             "; ".join(faults)[:2_000] + ".", expected=f"Parameters as GET /jobs/{job['name']} describes."
         )
+
+
+def _is_filled_in(value: Any) -> bool:
+    """Whether Prefect would replace something in a parameter, by one of its variables or by a template."""
+    left = [value]
+    while left:
+        found = left.pop()
+        if isinstance(found, dict):
+            if FILLED_IN in found:
+                return True
+            left += found.values()
+        elif isinstance(found, list):
+            left += found
+    return False
 
 
 def _properties(job: Document) -> Document:

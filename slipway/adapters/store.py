@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy import Connection, Engine, bindparam, create_engine, delete, event, func, select
+from psycopg.rows import dict_row
+from sqlalchemy import Connection, Engine, Executable, bindparam, create_engine, delete, event, func, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
 
 from slipway.adapters.access import tables as _access_tables  # noqa: F401 - so that create_tables makes them
@@ -26,6 +28,7 @@ from slipway.noun import Noun
 
 IDLE_S = 1.0  # a connection that was unused for longer is tried before it is trusted
 
+_DRIVER = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _OUTCOME = (outcomes.c.step, outcomes.c.kind, outcomes.c.body, outcomes.c.at)
 _PUT = insert(outcomes).values({name: bindparam(name) for name in ("run_id", "step", "kind", "body")})
 _KEEP = _PUT.on_conflict_do_update(
@@ -151,6 +154,21 @@ class Store:
             rows = connection.execute(wanted.order_by(outcomes.c.at)).mappings()
             return [Outcome.model_validate(dict(row)) for row in rows]
 
+    def ask(self, statement: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of one statement that was made by `plain`, by itself. Raises as `statement` does.
+
+        For what stands before every answer: compiling it anew would cost as much again as asking.
+        """
+        with _answering(), self._single.connect() as connection:
+            driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+            try:
+                with driver.cursor(row_factory=dict_row) as cursor:
+                    cursor.execute(statement.encode(), values)
+                    return cursor.fetchall() if cursor.description else []
+            except psycopg.Error:
+                connection.invalidate()
+                raise
+
     @contextmanager
     def locked(self, name: str, within_s: float) -> Iterator[Connection]:
         """A connection that has the advisory lock `name` as long as it lives. Raises Unavailable when it is not got in time.
@@ -184,6 +202,11 @@ class Store:
         """A transaction of this store. Raises Unavailable when the database does not answer."""
         with _answering(), self._engine.begin() as connection:
             yield connection
+
+
+def plain(statement: Executable) -> str:
+    """A statement as the driver takes it, with a value for each `bindparam` of it."""
+    return str(statement.compile(dialect=_DRIVER))  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, select, update
@@ -107,7 +108,7 @@ def columns_of(grant: Grant) -> dict[str, Any]:
     return {"role": grant.role, "services": None if grant.services is None else list(grant.services)}
 
 
-def grant_of(row: RowMapping) -> Grant:
+def grant_of(row: Mapping[Any, Any]) -> Grant:
     """A grant from columns."""
     return Grant(role=row["role"], services=None if row["services"] is None else tuple(row["services"]))
 

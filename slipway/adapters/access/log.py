@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from slipway.access import Entry
 from slipway.adapters.access.tables import log
-from slipway.adapters.store import Store
+from slipway.adapters.store import Store, plain
 
 LONGEST = 300  # characters of a field; what somebody sends must not fill the disk
+_FIELDS = ("who", "how", "address", "what", "on", "outcome")
+_ADD = plain(insert(log).inline().values({name: bindparam(name) for name in _FIELDS}))
 
 
 class AccessLog:
@@ -21,8 +23,7 @@ class AccessLog:
         """Add an entry. Secrets never stand in one: only names, paths and words are passed here."""
         told = {"who": who, "how": how, "address": address, "what": what, "on": on, "outcome": outcome}
         kept = {name: _printable(value) for name, value in told.items()}
-        with self._store.statement() as connection:
-            connection.execute(insert(log).values(**kept))
+        self._store.ask(_ADD, kept)
 
     def newest(self, limit: int, before: int | None = None) -> list[Entry]:
         """Entries, the newest first; those before the entry with an id, where one is given."""

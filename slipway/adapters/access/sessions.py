@@ -44,7 +44,7 @@ class Sessions:
             accounts.c.disabled_at.is_(None),
         )
         wanted = select(accounts, sessions.c.seen_at).join(sessions, sessions.c.account == accounts.c.name)
-        with self._store.transaction() as connection:
+        with self._store.statement() as connection:
             row = connection.execute(wanted.where(*alive)).mappings().one_or_none()
             if row is not None and row["seen_at"] < now - NOTED_AFTER:
                 connection.execute(update(sessions).where(mine).values(seen_at=now))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import RowMapping, or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from slipway.access import Clock, Grant, Token, check_name, utc_now
 from slipway.adapters.access.accounts import columns_of, grant_of
 from slipway.adapters.access.keys import TOKEN_PREFIX, digest_of, new_key
 from slipway.adapters.access.tables import accounts, tokens
-from slipway.adapters.store import Store
+from slipway.adapters.store import Store, plain
 from slipway.errors import InvalidInput
 
 NOTED_AFTER = timedelta(minutes=1)
 LONGEST = timedelta(days=366)
+_FIND = plain(
+    select(tokens)
+    .outerjoin(accounts, accounts.c.name == tokens.c.account)
+    .where(tokens.c.digest == bindparam("digest"), tokens.c.expires_at > bindparam("now"))
+    .where(tokens.c.revoked_at.is_(None), accounts.c.disabled_at.is_(None))
+)
 
 
 class Tokens:
@@ -53,15 +61,12 @@ class Tokens:
 
     def find(self, key: str) -> Token | None:
         """The token of a key; None when there is none, or it was revoked, has expired, or its account is disabled."""
-        now = self._now()
-        mine = tokens.c.digest == digest_of(key)
-        alive = mine, tokens.c.revoked_at.is_(None), tokens.c.expires_at > now, accounts.c.disabled_at.is_(None)
-        wanted = select(tokens).outerjoin(accounts, accounts.c.name == tokens.c.account).where(*alive)
-        with self._store.statement() as connection:
-            row = connection.execute(wanted).mappings().one_or_none()
-            if row is not None and (row["last_used_at"] is None or row["last_used_at"] < now - NOTED_AFTER):
-                connection.execute(update(tokens).where(mine).values(last_used_at=now))
-        return None if row is None else _token(row)
+        now, digest = self._now(), digest_of(key)
+        rows = self._store.ask(_FIND, {"digest": digest, "now": now})
+        if rows and (rows[0]["last_used_at"] is None or rows[0]["last_used_at"] < now - NOTED_AFTER):
+            with self._store.statement() as connection:
+                connection.execute(update(tokens).where(tokens.c.digest == digest).values(last_used_at=now))
+        return _token(rows[0]) if rows else None
 
     def all(self) -> list[Token]:
         """Every token, also those that have ended, by name."""
@@ -77,6 +82,6 @@ class Tokens:
                 raise InvalidInput(f"There is no token {name!r} to revoke.", expected="The name of one that is in use.")
 
 
-def _token(row: RowMapping) -> Token:
+def _token(row: Mapping[Any, Any]) -> Token:
     plain = {name: row[name] for name in Token.model_fields if name != "grant"}
     return Token(**plain, grant=grant_of(row))

@@ -54,6 +54,26 @@ def test_a_switch_that_says_nothing(admin: Served) -> None:
     problem(admin.http.patch("/jobs/nope", json={"paused": True}), 404)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"__prefect_kind": "workspace_variable", "variable_name": "of-somebody-else"},
+        [1, {"deep": [{"__prefect_kind": "jinja", "template": "{{ 1 }}"}]}],
+        {"__prefect_kind": None},
+    ],
+)
+def test_what_prefect_would_fill_in(prefect: PlayedPrefect, admin: Served, value: object) -> None:
+    """A parameter is what it says: nobody starts a run with what Prefect puts in its place behind all checks."""
+    prefect.job("anything", anything={})
+    before = len(prefect.runs)
+    refused = problem(admin.http.post("/jobs/anything/runs", json={"anything": value}), 422)
+    assert refused["failed"] == "anything: '__prefect_kind' is refused."
+    assert len(prefect.runs) == before
+    spoken_of = {"anything": [{"kind": "__prefect_kind"}, "__prefect_kind"]}
+    started = admin.http.post("/jobs/anything/runs", json=spoken_of)
+    assert (started.status_code, started.json()["parameters"]) == (202, spoken_of)
+
+
 def test_a_retry(prefect: PlayedPrefect, admin: Served, store: Store) -> None:
     """The same job starts with the same parameters, once for a key; the answer says where."""
     run = prefect.run("look-around", "FAILED", ago_s=60, parameters={"service": "shop"})
