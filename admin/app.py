@@ -36,6 +36,7 @@ def create_app(*, own_process: bool = True) -> FastAPI:
         app.state.doors.start()
         with answering_quickly() if own_process else nullcontext():
             yield
+        await app.state.access.written()
         await app.state.doors.close()
 
     app = FastAPI(title="Slipway", description=ABOUT, lifespan=lifespan, responses=answers.EVERYWHERE)

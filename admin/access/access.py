@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from starlette.requests import Request
@@ -45,6 +45,7 @@ class Access:
         self._known: dict[str, tuple[float, Caller | None]] = {}
         self._renewing: dict[str, asyncio.Future[Caller | None]] = {}
         self._changes = 0
+        self._noting: set[asyncio.Task[None]] = set()
 
     async def caller(self, request: Request, *, fresh: bool) -> Caller | None:
         """Who asks, or None for a stranger. Raises NotSignedIn for a token or a name that is not good."""
@@ -62,11 +63,28 @@ class Access:
         self._known.clear()
         self._changes += 1
 
-    async def note(self, request: Request, what: str, on: str, outcome: str, *, who: str = "", how: str = "") -> None:
-        """Write into the log."""
+    async def begin(self, request: Request, what: str, on: str, *, who: str, how: str) -> str:
+        """Write into the log that something begins; the id is for `note`. Raises Unavailable."""
         address = self.proxy.address_of(request.scope)
-        told: dict[str, Any] = {"address": address, "what": what, "on": on, "outcome": outcome}
+        return await asyncio.to_thread(self.log.begin, who=who, how=how, address=address, what=what, on=on)
+
+    async def note(
+        self, request: Request, what: str, on: str, outcome: str, *, who: str = "", how: str = "", begun: str = ""
+    ) -> None:
+        """Write into the log. Raises Unavailable."""
+        address = self.proxy.address_of(request.scope)
+        told: dict[str, Any] = {"address": address, "what": what, "on": on, "outcome": outcome, "begun": begun}
         await asyncio.to_thread(self.log.add, who=who or "a stranger", how=how or "none", **told)
+
+    def later(self, noting: Coroutine[Any, Any, None]) -> None:
+        """Have something noted that nobody needs to wait for."""
+        task = asyncio.ensure_future(noting)
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def written(self) -> None:
+        """Return when what was to be noted later has been."""
+        await asyncio.gather(*self._noting, return_exceptions=True)
 
     async def _by_token(self, shown: str, fresh: bool) -> Caller:
         scheme, _, key = shown.partition(" ")

@@ -58,6 +58,7 @@ class Guard:
         except ClientDisconnect:  # in the middle of a form: nobody waits for an answer
             return
         known = CALLER.set(told.caller)
+        told.begin()
         try:
             await self._app(request.scope, receive, told.send)
         except BaseException:
@@ -180,14 +181,28 @@ def _refusal(request: Request, error: SlipwayError) -> Response:
 
 
 class _Told:
-    """What the log is told about a request, before its answer leaves."""
+    """What the log is told about a request: before its answer leaves that it began, and then what came of it."""
 
     def __init__(self, request: Request, send: Send) -> None:
         self._request = request
         self._send = send
         self._done = False
+        self._begun: asyncio.Future[str] | None = None
         self.caller: Caller | None = None
         self.need: Need | None = None
+
+    def begin(self) -> None:
+        """Have the log say that what acts begins; it does so meanwhile."""
+        if self.caller is not None and self._request.method not in SAFE:
+            self._begun = asyncio.ensure_future(self._begin(self.caller))
+
+    async def _begin(self, caller: Caller) -> str:
+        """The id of what begins; empty when the log cannot be written, which is said when that is noted which came of it."""
+        what, on = self._what, path_of(self._request.scope)
+        try:
+            return await self._access.begin(self._request, what, on, who=caller.person, how=caller.words)
+        except SlipwayError:
+            return ""
 
     async def send(self, message: Message) -> None:
         """Send on; an answer's beginning waits for the log."""
@@ -199,18 +214,37 @@ class _Told:
         await self._send(message)
 
     async def note(self, outcome: str, led_to: str = "") -> None:
-        """Write one line, once. What was done is not undone when that fails: it is said aloud instead."""
+        """Write one line, once; nobody waits for it where the log knows that it began."""
         if self._done or self.caller is None or (self._request.method in SAFE and "403" not in outcome):
             return
         self._done = True
-        what = self.need.what if self.need else f"{self._request.method} of nothing"
+        begun = await self._begun if self._begun is not None else ""
+        noting = self._note(self.caller, outcome, led_to, begun)
+        if begun:
+            self._access.later(noting)
+        else:
+            await noting
+
+    async def _note(self, caller: Caller, outcome: str, led_to: str, begun: str) -> None:
+        """What was done is not undone when this fails: it is said aloud instead."""
         more = self._request.scope.get("slipway.about") or (led_to if "/runs/" in led_to else "")
         on = f"{path_of(self._request.scope)} → {more}" if more else path_of(self._request.scope)
-        who: dict[str, Any] = {"who": self.caller.person, "how": self.caller.words}
+        who: dict[str, Any] = {"who": caller.person, "how": caller.words}
         try:
-            await self._request.app.state.access.note(self._request, what, on, outcome, **who)
+            await self._access.note(self._request, self._what, on, outcome, begun=begun, **who)
         except SlipwayError as error:
-            _said.error("not in the access log: %s did %r on %r (%s): %s", who["who"], what, on, outcome, error.failed)
+            _said.error(
+                "not in the access log: %s did %r on %r (%s): %s", who["who"], self._what, on, outcome, error.failed
+            )
+
+    @property
+    def _access(self) -> Access:
+        access: Access = self._request.app.state.access
+        return access
+
+    @property
+    def _what(self) -> str:
+        return self.need.what if self.need else f"{self._request.method} of nothing"
 
 
 def _outcome(status: int) -> str:

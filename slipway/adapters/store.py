@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, Executable, bindparam, create_engine,
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError, ProgrammingError
 
 from slipway.adapters.access import tables as _access_tables  # noqa: F401 - so that create_tables makes them
 from slipway.adapters.sending import receive, send
@@ -214,6 +214,13 @@ def _answering() -> Iterator[None]:
     """What SQLAlchemy raises when the database is away, as Unavailable."""
     try:
         yield
+    except (psycopg.errors.UndefinedTable, ProgrammingError) as error:
+        if not isinstance(getattr(error, "orig", error), psycopg.errors.UndefinedTable):
+            raise
+        raise Unavailable(
+            "Slipway's own database is of an older version.",
+            expected="`slipway access people` once: it makes what is missing.",
+        ) from None
     except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
         raise Unavailable(
             f"Slipway's own database does not answer: {type(error).__name__}.", expected="A database that answers."

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, text
 
 from deployments.ports import free_ports
 from slipway.adapters.store import Store
@@ -38,6 +38,21 @@ def test_a_store_without_a_url() -> None:
         Store("")
     assert refused.value.failed == "Slipway's own database is not known."
     assert refused.value.expected == "SLIPWAY_DATABASE_URL set (`make up` sets it)."
+
+
+def test_a_store_of_an_older_version(store: Store) -> None:
+    """What lacks a table says so in words, and how to mend it; what is wrong in another way does not."""
+    with store.transaction() as connection:
+        connection.execute(text("DROP TABLE hold"))
+    for act in (lambda: store.ask("SELECT * FROM hold", {}), lambda: store.hold_of("shop")):
+        with pytest.raises(Unavailable, match="of an older version") as refused:
+            act()
+        assert "slipway access people" in refused.value.expected
+    store.create_tables()
+    assert store.hold_of("shop") is None
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        store.ask("SELECT nothing FROM hold", {})
+    assert store.ask("SELECT 1 AS one, %(word)s AS word", {"word": "x"}) == [{"one": 1, "word": "x"}]
 
 
 def test_one_run_holds_a_service(store: Store) -> None:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 
 
-class InProcess(httpx.BaseTransport):
-    """Asks an app; `address` is from where the app sees it come."""
+async def _at_once() -> None:
+    return None
 
-    def __init__(self, app: Any, address: str = "192.0.2.1") -> None:
+
+class InProcess(httpx.BaseTransport):
+    """Asks an app; `address` is from where the app sees it come.
+
+    A server goes on behind an answer, and this loop stands still until the next request: `settled` waits for what goes on.
+    """
+
+    def __init__(
+        self, app: Any, address: str = "192.0.2.1", settled: Callable[[], Awaitable[object]] = _at_once
+    ) -> None:
+        self._settled = settled
         self._transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 50_000))
         self._runner = asyncio.Runner()
 
@@ -22,7 +33,9 @@ class InProcess(httpx.BaseTransport):
 
     async def _whole(self, request: httpx.Request) -> httpx.Response:
         answer = await self._transport.handle_async_request(request)
-        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+        whole = httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+        await self._settled()
+        return whole
 
     def close(self) -> None:
         """End its event loop."""

@@ -25,6 +25,12 @@ class OnlyOne:
     async def caller(self, request: Any, *, fresh: bool) -> Caller:
         return self.one
 
+    async def begin(self, *_: Any, **__: Any) -> str:
+        return ""
+
+    async def written(self) -> None:
+        return None
+
     async def note(self, request: Any, what: str, on: str, outcome: str, **who: str) -> None:
         self.noted.append((what, on, outcome))
 

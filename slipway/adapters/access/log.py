@@ -1,16 +1,36 @@
-"""The access log: what was done, by whom, how, from where, on what, and what came of it. It only grows."""
+"""The access log: what was done, by whom, how, from where, on what, and what came of it. It only grows.
+
+What acts may say that it begins, so that it stands in the log also when its process is killed before it has answered.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, insert, select
+import uuid
+from datetime import timedelta
+
+from sqlalchemy import Insert, bindparam, delete, func, insert, literal, select
 
 from slipway.access import Entry
+from slipway.adapters.access.tables import begun as under_way
 from slipway.adapters.access.tables import log
 from slipway.adapters.store import Store, plain
 
 LONGEST = 300  # characters of a field; what somebody sends must not fill the disk
-_FIELDS = ("who", "how", "address", "what", "on", "outcome")
-_ADD = plain(insert(log).inline().values({name: bindparam(name) for name in _FIELDS}))
+LOST_AFTER = timedelta(minutes=5)  # every request is answered long before
+LOST = "unknown: it was never answered"
+_BEGINS = ("who", "how", "address", "what", "on")
+
+
+def _put(values: tuple[str, ...]) -> Insert:
+    table = under_way if "id" in values else log
+    return insert(table).inline().values({name: bindparam(name) for name in values})
+
+
+_BEGIN = plain(_put(("id", *_BEGINS)))
+_ADD = plain(_put((*_BEGINS, "outcome")))
+_END = plain(
+    _put((*_BEGINS, "outcome")).add_cte(delete(under_way).where(under_way.c.id == bindparam("id")).cte("ended"))
+)
 
 
 class AccessLog:
@@ -19,18 +39,35 @@ class AccessLog:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def add(self, *, who: str, how: str, address: str, what: str, on: str, outcome: str) -> None:
-        """Add an entry. Secrets never stand in one: only names, paths and words are passed here."""
+    def begin(self, **told: str) -> str:
+        """Say that something begins (`who`, `how`, `address`, `what`, `on`); returns the id with which its entry ends it."""
+        begun = uuid.uuid4().hex
+        self._store.ask(_BEGIN, {"id": begun} | {name: _printable(told[name]) for name in _BEGINS})
+        return begun
+
+    def add(self, *, who: str, how: str, address: str, what: str, on: str, outcome: str, begun: str = "") -> None:
+        """Add an entry, of what has `begun`. Secrets never stand in one: only names, paths and words are passed here."""
         told = {"who": who, "how": how, "address": address, "what": what, "on": on, "outcome": outcome}
         kept = {name: _printable(value) for name, value in told.items()}
-        self._store.ask(_ADD, kept)
+        self._store.ask(_END if begun else _ADD, kept | ({"id": begun} if begun else {}))
 
     def newest(self, limit: int, before: int | None = None) -> list[Entry]:
-        """Entries, the newest first; those before the entry with an id, where one is given."""
+        """Entries, the newest first; those before the entry with an id, where one is given.
+
+        What began long ago and was never answered becomes one here.
+        """
         wanted = select(log).order_by(log.c.id.desc()).limit(limit)
         if before is not None:
             wanted = wanted.where(log.c.id < before)
+        lost = (
+            delete(under_way)
+            .where(under_way.c.at < func.clock_timestamp() - LOST_AFTER)
+            .returning(under_way)
+            .cte("lost")
+        )
+        told = select(lost.c.at, *(lost.c[name] for name in _BEGINS), literal(LOST)).order_by(lost.c.at)
         with self._store.transaction() as connection:
+            connection.execute(insert(log).inline().from_select(["at", *_BEGINS, "outcome"], told))
             return [Entry.model_validate(dict(row)) for row in connection.execute(wanted).mappings()]
 
 

@@ -73,6 +73,18 @@ log = Table(
     Col("outcome", String, nullable=False),
 )
 
+begun = Table(  # what acts and has not been answered yet
+    "access_begun",
+    metadata,
+    Col("id", String, primary_key=True),
+    Col("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Col("who", String, nullable=False),
+    Col("how", String, nullable=False),
+    Col("address", String, nullable=False),
+    Col("what", String, nullable=False),
+    Col("on", String, nullable=False),
+)
+
 _REFUSE = """
 CREATE OR REPLACE FUNCTION access_log_only_grows() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'the access log only grows'; END $$

@@ -104,7 +104,9 @@ class World:
     def browser(self, address: str = "192.0.2.1", **headers: str) -> httpx.Client:
         """Somebody who looks at our pages from an address, and says so as browsers do."""
         headers = {"Origin": self.base, **headers}
-        made = httpx.Client(transport=InProcess(self.app, address), base_url=self.base, headers=headers)
+        made = httpx.Client(
+            transport=InProcess(self.app, address, self.access.written), base_url=self.base, headers=headers
+        )
         self.browsers.append(made)
         return made
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,10 +14,14 @@ from sqlalchemy.exc import DBAPIError
 from admin.access.caller import CALLER, Caller
 from admin.jobs import Jobs, describe
 from admin.problems import Forbidden
-from slipway.access import Grant
+from slipway.access import Grant, utc_now
+from slipway.adapters.access.log import AccessLog
+from slipway.adapters.store import Store
 from slipway.adapters.switches import Switches
+from slipway.errors import Unavailable
 from tests.admin.access.conftest import PASSWORD, RUN, World, csrf
 
+TOLD = {"who": "ada", "how": "session", "address": "", "what": "start run", "on": "/"}
 FORGE = (
     "UPDATE access_log SET who = 'eve'",
     "DELETE FROM access_log",
@@ -38,15 +45,18 @@ def test_a_role_that_only_appends_is_enough(world: World, database: str) -> None
         for statement in (
             "DROP ROLE IF EXISTS slipway_service",
             "CREATE ROLE slipway_service LOGIN PASSWORD 'of-the-test'",
-            "GRANT SELECT, INSERT ON access_log TO slipway_service",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO slipway_service",
+            "REVOKE UPDATE, DELETE ON access_log FROM slipway_service",
         ):
             connection.execute(text(statement))
     url = make_url(database).set(username="slipway_service", password="of-the-test")
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     try:
+        with closing(Store(url.render_as_string(hide_password=False))) as store:
+            log = AccessLog(store)
+            log.add(**TOLD, begun=log.begin(**TOLD), outcome="done: 202")
+            assert [entry.outcome for entry in log.newest(10)] == ["done: 202"]
         with engine.connect() as connection:
-            columns = 'who, how, address, what, "on", outcome'
-            connection.execute(text(f"INSERT INTO access_log ({columns}) VALUES ('a','b','c','d','e','f')"))
             for statement in (*FORGE, "ALTER TABLE access_log DISABLE TRIGGER ALL", "DROP TABLE access_log"):
                 with pytest.raises(DBAPIError):
                     connection.execute(text(statement))
@@ -56,6 +66,55 @@ def test_a_role_that_only_appends_is_enough(world: World, database: str) -> None
         with world.store.transaction() as connection:
             connection.execute(text("DROP OWNED BY slipway_service"))
             connection.execute(text("DROP ROLE slipway_service"))
+
+
+def test_what_acts_stands_there_before_it_is_answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service is killed behind an answer: minutes later the log says that nobody knows what came of it, once."""
+    browser = world.signed_in("ada", "operator")
+    monkeypatch.setattr(world.access, "later", lambda noting: noting.close())  # as if the process ended here
+    assert browser.post(f"/runs/{RUN}/cancel", json={}).status_code == 422
+    monkeypatch.undo()
+    assert len(world.log()) == 1  # the sign-in; what is under way may still be answered
+    with world.store.transaction() as connection:
+        connection.execute(text("UPDATE access_begun SET at = at - interval '6 minutes'"))
+    for _ in range(2):
+        assert world.log()[1:] == [("ada", "cancel run", f"/runs/{RUN}/cancel", "unknown: it was never answered")]
+    newest = world.access.log.newest(1)[0]
+    assert (newest.how, newest.address) == ("session", "192.0.2.1")
+    assert timedelta(minutes=5) < utc_now() - newest.at < timedelta(minutes=10)
+
+
+def test_nothing_is_left_of_what_was_answered(world: World) -> None:
+    """Neither what was done, nor what was refused or failed, nor what broke, is under way behind its answer."""
+    browser = world.signed_in("ada", "operator")
+    for path in (f"/runs/{RUN}/cancel", f"/runs/{RUN}/approve", "/runs/no-run/cancel", f"/runs/{RUN}/pause"):
+        browser.post(path, json={"why": "so"})
+    assert len(world.log()) == 5
+    with world.store.transaction() as connection:
+        assert connection.execute(text("SELECT count(*) FROM access_begun")).scalar() == 0
+
+
+def test_an_answer_waits_until_it_stands_there_that_it_begins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where that cannot be written, for the entry itself, as without it."""
+    browser = world.signed_in("ada", "operator")
+    order: list[str] = []
+
+    def slowly(**told: str) -> str:
+        time.sleep(0.3)
+        order.append("begun")
+        return AccessLog.begin(world.access.log, **told)
+
+    monkeypatch.setattr(world.access.log, "begin", slowly)
+    browser.post(f"/runs/{RUN}/cancel", json={})
+    assert [*order, "answered"] == ["begun", "answered"]
+
+    def away(**_: str) -> str:
+        raise Unavailable("It is away.", expected="It.")
+
+    monkeypatch.setattr(world.access.log, "begin", away)
+    monkeypatch.setattr(world.access, "later", lambda _: pytest.fail("nobody would know of it"))
+    browser.post(f"/runs/{RUN}/cancel", json={})
+    assert [entry[3] for entry in world.log()[1:]] == ["failed: 422"] * 2
 
 
 def test_what_is_logged(world: World) -> None:
