@@ -40,7 +40,9 @@ class Prefect:
         self._client = httpx.AsyncClient(
             base_url=api_url,
             trust_env=False,
-            headers={"Accept-Encoding": "identity"},  # Prefect packs as small as it can, which takes longer than sending
+            headers={
+                "Accept-Encoding": "identity"
+            },  # Prefect packs as small as it can, which takes longer than sending
             auth=(user, password) if auth else None,
             limits=httpx.Limits(max_connections=100, keepalive_expiry=IDLE_S),
         )
