@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from admin.prefect_api import Document
@@ -26,8 +26,7 @@ def changes_of(event: Document) -> Change | None:
         about = str(resource["prefect.resource.id"])
         if about.startswith(JOB):
             return Change("job") if event["event"].endswith((".created", ".updated", ".deleted")) else None
-        at = str(resource["prefect.state-timestamp"])
-        datetime.fromisoformat(at)
+        at = _as_read(str(resource["prefect.state-timestamp"]))
         state = {name: event["payload"]["validated_state"].get(name) for name in ("type", "name", "message")}
         if about.startswith(RUN):
             return Change("run", about.removeprefix(RUN), state, at)
@@ -36,6 +35,11 @@ def changes_of(event: Document) -> Change | None:
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
     return None
+
+
+def _as_read(moment: str) -> str:
+    """A time as Prefect's API writes it: one moment is told in one way, whoever told us of it."""
+    return datetime.fromisoformat(moment).astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _step(event: Document, step_id: str, state: Document) -> Change | None:

@@ -171,7 +171,7 @@ class PlayedPrefect:
             "resource": {
                 "prefect.resource.id": about,
                 "prefect.state-type": state["type"],
-                "prefect.state-timestamp": state["timestamp"],
+                "prefect.state-timestamp": state["timestamp"].replace("Z", "+00:00"),  # events have it so
             },
             "related": related,
             "payload": {"validated_state": {name: state[name] for name in ("type", "name", "message")}, **payload},

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from admin import prefect_api, synchronising
+from admin.events import changes_of
 from slipway.adapters.store import Store
 from tests.admin.api.served import Served, problem, wait_for
 from tests.played_prefect import PlayedPrefect
@@ -39,6 +40,22 @@ def test_an_event_is_seen(prefect: PlayedPrefect, admin: Served) -> None:
     shown = wait_for(lambda: _ended(admin, run["id"]), "the end in the detail", SOON_S)
     assert shown["steps"][0]["state"]["type"] == "COMPLETED" and shown["steps"][0]["seconds"] is not None
     assert shown["state"]["message"] == "all is well" and shown["ended"] and shown["missing"] == []
+
+
+@pytest.mark.parametrize(
+    ("in_the_event", "as_read"),
+    [
+        ("2026-11-26T03:23:26.868323+00:00", "2026-11-26T03:23:26.868323Z"),
+        ("2026-11-26T03:23:26Z", "2026-11-26T03:23:26Z"),
+        ("2026-11-26T04:23:26+01:00", "2026-11-26T03:23:26Z"),
+    ],
+)
+def test_a_moment_is_told_in_one_way(in_the_event: str, as_read: str) -> None:
+    """An event writes it otherwise than an answer does: who compares the two must find them equal."""
+    resource = {"prefect.resource.id": "prefect.flow-run.1", "prefect.state-timestamp": in_the_event}
+    payload = {"validated_state": {"type": "COMPLETED", "name": "Passed"}}
+    told = changes_of({"event": "prefect.flow-run.Passed", "resource": resource, "payload": payload})
+    assert told is not None and told.at == as_read
 
 
 def _ended(admin: Served, run_id: str) -> dict[str, object] | None:
