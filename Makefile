@@ -21,7 +21,7 @@ up: setup        ## run the whole stack until Ctrl-C
 	@$(PYTHON) -m deployments.up
 
 test: setup      ## run every test (those without their parts are skipped, with the reason)
-	@$(PYTHON) -m pytest --numprocesses=3 --ignore=tests/stack --ignore=$(TIMED)
+	@$(PYTHON) -m pytest --numprocesses=4 --ignore=tests/stack --ignore=$(TIMED)
 	@$(PYTHON) -m pytest $(TIMED) tests/stack  # by themselves: they measure what answers them
 
 lint: setup      ## formatter, linter, strict types
