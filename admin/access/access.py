@@ -15,7 +15,7 @@ from admin.access.cookies import session_key
 from admin.access.hashing import Hashing
 from admin.access.proxy import Named, Proxy
 from admin.problems import NotSignedIn
-from slipway.access import Account, Clock, utc_now
+from slipway.access import Account, Clock, Entry, utc_now
 from slipway.adapters.access.accounts import Accounts
 from slipway.adapters.access.links import Links
 from slipway.adapters.access.log import AccessLog
@@ -81,6 +81,11 @@ class Access:
         task = asyncio.ensure_future(noting)
         self._noting.add(task)
         task.add_done_callback(self._noting.discard)
+
+    async def newest(self, limit: int, before: int | None) -> list[Entry]:
+        """The log as `AccessLog.newest` reads it, with what this process has yet to note."""
+        await self.written()
+        return await asyncio.to_thread(self.log.newest, limit, before)
 
     async def written(self) -> None:
         """Return when what was to be noted later has been."""

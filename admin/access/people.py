@@ -37,9 +37,7 @@ async def log(
     cursor: Annotated[int | None, Query(ge=1, le=2**62)] = None,
 ) -> dict[str, Any]:
     """What was done, the newest first: who, how, from where, what, on what, and what came of it."""
-    access = access_of(request)
-    await access.written()
-    entries = await asyncio.to_thread(access.log.newest, limit, cursor)
+    entries = await access_of(request).newest(limit, cursor)
     more = entries[-1].id if len(entries) == limit else None
     return {"entries": [entry.model_dump(mode="json") for entry in entries], "next": more}
 
@@ -158,11 +156,10 @@ async def _page(
     request: Request, doors: TheDoors, *, cursor: int | None = None, secret: str = "", secret_is: str = ""
 ) -> Response:
     access = access_of(request)
-    await access.written()
     people, tokens, entries, services = await asyncio.gather(
         asyncio.to_thread(access.accounts.all),
         asyncio.to_thread(access.tokens.all),
-        asyncio.to_thread(access.log.newest, SHOWN, cursor),
+        access.newest(SHOWN, cursor),
         asyncio.to_thread(load_services, doors.settings.config),
     )
     shown: dict[str, Any] = {

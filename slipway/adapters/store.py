@@ -115,15 +115,10 @@ class Store:
         """As `keep`, under way while the block runs, and kept behind it. Every step pays for this: it is one round trip."""
         values = {"run_id": run_id, "step": step, "kind": kind, "body": json.dumps(body)}
         given = [values[name] for name in _KEEP.positiontup or ()]
-        with _answering(), self._single.connect() as connection:
-            driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-            try:
-                send(driver, str(_KEEP), given)
-                yield
-                receive(driver)
-            except psycopg.Error:
-                connection.invalidate()
-                raise
+        with self._driver() as driver:
+            send(driver, str(_KEEP), given)
+            yield
+            receive(driver)
 
     def outcome_of(self, run_id: str, step: str) -> Outcome | None:
         """What one step of a run left behind, or None."""
@@ -159,15 +154,9 @@ class Store:
 
         For what stands before every answer: compiling it anew would cost as much again as asking.
         """
-        with _answering(), self._single.connect() as connection:
-            driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-            try:
-                with driver.cursor(row_factory=dict_row) as cursor:
-                    cursor.execute(statement.encode(), values)
-                    return cursor.fetchall() if cursor.description else []
-            except psycopg.Error:
-                connection.invalidate()
-                raise
+        with self._driver() as driver, driver.cursor(row_factory=dict_row) as cursor:
+            cursor.execute(statement.encode(), values)
+            return cursor.fetchall() if cursor.description else []
 
     @contextmanager
     def locked(self, name: str, within_s: float) -> Iterator[Connection]:
@@ -190,6 +179,16 @@ class Store:
                 f"The lock {name!r} of Slipway's own database was not to be had: {type(error).__name__}.",
                 expected=f"It within {within_s:g} s; an earlier attempt may still be at work.",
             ) from None
+
+    @contextmanager
+    def _driver(self) -> Iterator[psycopg.Connection[Any]]:
+        """The driver's own connection, for single statements; after an error of its own it is not used again."""
+        with _answering(), self._single.connect() as connection:
+            try:
+                yield cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+            except psycopg.Error:
+                connection.invalidate()
+                raise
 
     @contextmanager
     def statement(self) -> Iterator[Connection]:

@@ -8,29 +8,26 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-from sqlalchemy import Insert, bindparam, delete, func, insert, literal, select
+from sqlalchemy import Insert, Table, bindparam, delete, func, insert, literal, select
 
 from slipway.access import Entry
+from slipway.adapters.access.tables import ACTS, log
 from slipway.adapters.access.tables import begun as under_way
-from slipway.adapters.access.tables import log
 from slipway.adapters.store import Store, plain
 
 LONGEST = 300  # characters of a field; what somebody sends must not fill the disk
 LOST_AFTER = timedelta(minutes=5)  # every request is answered long before
 LOST = "unknown: it was never answered"
-_BEGINS = ("who", "how", "address", "what", "on")
 
 
-def _put(values: tuple[str, ...]) -> Insert:
-    table = under_way if "id" in values else log
-    return insert(table).inline().values({name: bindparam(name) for name in values})
+def _put(table: Table, *names: str) -> Insert:
+    return insert(table).inline().values({name: bindparam(name) for name in names})
 
 
-_BEGIN = plain(_put(("id", *_BEGINS)))
-_ADD = plain(_put((*_BEGINS, "outcome")))
-_END = plain(
-    _put((*_BEGINS, "outcome")).add_cte(delete(under_way).where(under_way.c.id == bindparam("id")).cte("ended"))
-)
+_ENTRY = _put(log, *ACTS, "outcome")
+_BEGIN = plain(_put(under_way, "id", *ACTS))
+_ADD = plain(_ENTRY)
+_END = plain(_ENTRY.add_cte(delete(under_way).where(under_way.c.id == bindparam("id")).cte("ended")))
 
 
 class AccessLog:
@@ -42,7 +39,7 @@ class AccessLog:
     def begin(self, **told: str) -> str:
         """Say that something begins (`who`, `how`, `address`, `what`, `on`); returns the id with which its entry ends it."""
         begun = uuid.uuid4().hex
-        self._store.ask(_BEGIN, {"id": begun} | {name: _printable(told[name]) for name in _BEGINS})
+        self._store.ask(_BEGIN, {"id": begun} | {name: _printable(told[name]) for name in ACTS})
         return begun
 
     def add(self, *, who: str, how: str, address: str, what: str, on: str, outcome: str, begun: str = "") -> None:
@@ -65,9 +62,9 @@ class AccessLog:
             .returning(under_way)
             .cte("lost")
         )
-        told = select(lost.c.at, *(lost.c[name] for name in _BEGINS), literal(LOST)).order_by(lost.c.at)
+        told = select(lost.c.at, *(lost.c[name] for name in ACTS), literal(LOST)).order_by(lost.c.at)
         with self._store.transaction() as connection:
-            connection.execute(insert(log).inline().from_select(["at", *_BEGINS, "outcome"], told))
+            connection.execute(insert(log).inline().from_select(["at", *ACTS, "outcome"], told))
             return [Entry.model_validate(dict(row)) for row in connection.execute(wanted).mappings()]
 
 

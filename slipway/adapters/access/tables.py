@@ -60,16 +60,19 @@ tries = Table(
     Col("at", DateTime(timezone=True), nullable=False),
 )
 
+ACTS = ("who", "how", "address", "what", "on")  # what is known of an action before its outcome
+
+
+def _acts() -> list[Col[str]]:
+    return [Col(name, String, nullable=False) for name in ACTS]
+
+
 log = Table(
     "access_log",
     metadata,
     Col("id", BigInteger, Identity(always=True), primary_key=True),
     Col("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-    Col("who", String, nullable=False),
-    Col("how", String, nullable=False),
-    Col("address", String, nullable=False),
-    Col("what", String, nullable=False),
-    Col("on", String, nullable=False),
+    *_acts(),
     Col("outcome", String, nullable=False),
 )
 
@@ -78,11 +81,7 @@ begun = Table(  # what acts and has not been answered yet
     metadata,
     Col("id", String, primary_key=True),
     Col("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-    Col("who", String, nullable=False),
-    Col("how", String, nullable=False),
-    Col("address", String, nullable=False),
-    Col("what", String, nullable=False),
-    Col("on", String, nullable=False),
+    *_acts(),
 )
 
 _REFUSE = """
