@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from admin.prefect_api import Document
-from slipway.adapters.probe import window_seconds
+from slipway.adapters.probe import expected_seconds
 from slipway.adapters.store import Outcome
 from slipway.measurement import MeasuredWindow
 from slipway.outcomes import Plan, Purged
+from slipway.rules.warming import remarks
 from slipway.steps.measure import summarise
 
 JOBS_BY_ID = dict[str, str]
@@ -103,7 +104,13 @@ def condensed(outcome: Outcome) -> Outcome:
         return outcome
     window = MeasuredWindow.model_validate(outcome.body)
     lines = [line.model_dump(mode="json") for line in summarise(window)]
-    shown = {"step": outcome.step, "started_at": window.started_at, "seconds": window.seconds, "routes": lines}
+    shown = {
+        "step": outcome.step,
+        "started_at": window.started_at,
+        "seconds": window.seconds,
+        "remarks": remarks(window),
+        "routes": lines,
+    }
     return Outcome(step=outcome.step, kind=SUMMARY, body=shown, at=outcome.at)
 
 
@@ -121,7 +128,7 @@ def progress_of(steps: list[Document], plan: Document, backfill: Document | None
         return {"step": step["name"], "share": round(share, 4), "eta_s": backfill["eta_s"]}
     if step["name"].startswith("measure ") and "change" in plan:
         known = Plan.model_validate(plan)
-        whole = window_seconds(known.service.probe, 2 * len(known.change.pairs()))
+        whole = expected_seconds(known.service.probe, 2 * len(known.change.pairs()))
         gone = (datetime.now(UTC) - datetime.fromisoformat(step["started"])).total_seconds()
         share = min(1.0, max(0.0, gone / whole))
         return {"step": step["name"], "share": round(share, 2), "eta_s": round(max(0.0, whole - gone))}

@@ -22,6 +22,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "examples" / "shop"
 DATABASE = "slipway_shop"
 ROLE = "slipway_shop_app"  # as which the shop runs: it reads; migrations and the seed run as the owner
 REVISION = "0007"
+ORDERS = 1_000_000
 Say = Callable[[str], None]
 
 
@@ -41,29 +42,32 @@ def as_its_role(server: URL, environment: Mapping[str, str], secrets: Mapping[st
     return {**environment, "DATABASE_URL": url_on(server.set(username=ROLE, password=secrets["shop"]), DATABASE)}
 
 
-def prepare_database(server: URL, environment: Mapping[str, str], *, fresh: bool, say: Say) -> None:
-    """See that the shop has its database; `fresh` makes it anew as generated, at the first revision for practice.
+def prepare_database(
+    server: URL, environment: Mapping[str, str], *, fresh: bool, say: Say, orders: int = ORDERS
+) -> None:
+    """Create the shop's database if it is missing; `fresh` replaces it with the generated one, at the first revision.
 
     The generated rows are kept in a database of their own and copied from there. Its name goes by the test
     customers' password, which stands (hashed) in its rows.
     """
     seeded = f"{DATABASE}_{hashlib.sha256(environment['SHOP_CUSTOMER_PASSWORD'].encode()).hexdigest()[:8]}"
     if seeded not in database_names(server):
-        _generate(server, environment, seeded, say)
+        _generate(server, environment, seeded, say, orders)
     if fresh:
         drop_database(server, DATABASE)
     if DATABASE not in database_names(server):
         create_database(server, DATABASE, template=seeded)
 
 
-def _generate(server: URL, environment: Mapping[str, str], seeded: str, say: Say) -> None:
-    say("generating the shop: 200k customers, 1M orders")
+def _generate(server: URL, environment: Mapping[str, str], seeded: str, say: Say, orders: int) -> None:
+    customers = orders // 5
+    say(f"generating the shop: {customers:,} customers, {orders:,} orders")
     draft = f"{seeded}_draft"  # renamed when whole
     drop_database(server, draft)
     create_database(server, draft)
     surroundings = {**environment, "DATABASE_URL": url_on(server, draft)}
     _run(surroundings, "-m", "alembic", "upgrade", REVISION)
-    _run(surroundings, "-m", "shop.seed")
+    _run(surroundings, "-m", "shop.seed", "--customers", str(customers), "--orders", str(orders))
     rename_database(server, draft, seeded)
 
 

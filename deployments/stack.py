@@ -28,6 +28,7 @@ from deployments.ports import HOST, free_ports
 from deployments.postgres import create_database, database_names, server_part, server_url
 from deployments.processes import Part, end_marked, mark
 from deployments.serving import admin_part
+from deployments.settling import wait_until_settled
 from deployments.tokens import own_token, write_private
 from slipway.adapters.admin_client import STORE_FILE, TOKEN_FILE, AdminClient
 from slipway.adapters.store import Store
@@ -49,12 +50,14 @@ class Stack:
         say: Say,
         durable: bool = True,
         config: Path = ROOT / "slipway.toml",
+        orders: int = shop.ORDERS,
     ) -> None:
         self.home = home.resolve()
         self.changes = changes.resolve()
         self.config = config
         self.fresh = fresh  # the shop's database as generated, not as the last run left it
         self.durable = durable
+        self.orders = orders  # how many the shop is generated with
         self.say = say
         self.parts: list[Part] = []
         self._stopping = threading.Event()
@@ -75,7 +78,7 @@ class Stack:
         self.stop()
 
     def start(self) -> None:
-        """Start every part; returns when all answer. Raises SlipwayError that names the part that does not."""
+        """Start every part; return when all answer at their usual speed. Raises SlipwayError that names the part that does not."""
         self._take_home()
         self.ports = self._choose_ports()
         self.secrets = read_secrets(self.home / "secrets.json")
@@ -90,6 +93,7 @@ class Stack:
         write_private(self.home / STORE_FILE, self.environment["SLIPWAY_DATABASE_URL"])
         self._together(self._start_admin, self._start_worker)
         self._write_addresses()
+        self._settle()
         threading.Thread(target=self._supervise, name="supervisor", daemon=True).start()
 
     def stop(self) -> None:
@@ -193,7 +197,7 @@ class Stack:
 
     def _start_shop(self, server: URL) -> None:
         environment = shop.shop_environment(server, self.secrets)
-        shop.prepare_database(server, environment, fresh=self.fresh, say=self.say)
+        shop.prepare_database(server, environment, fresh=self.fresh, say=self.say, orders=self.orders)
         kind = self.environment["SHOP_CACHE"]
         self.say(f"starting the shop behind {kind}")
         running = shop.as_its_role(server, environment, self.secrets)
@@ -238,6 +242,18 @@ class Stack:
 
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"
+
+    def _settle(self) -> None:
+        """Return when the services answer at their usual speed: what is measured right after a start would be too slow."""
+        self.say("waiting until every service answers at its usual speed")
+        urls = {
+            "the shop behind its cache": f"{self.shop_url}/products/1",
+            "the shop": f"http://{HOST}:{self.ports['origin']}/products/1",
+            "the Prefect server": f"{self.prefect_url}/api/ready",
+            "the admin service": f"{self.admin_url}/health",
+        }
+        if slow := wait_until_settled(urls, stopping=self._stopping):
+            self.say(f"still getting faster, used as it is: {', '.join(slow)}")
 
     def _run(self, part: Part) -> None:
         self.parts.append(part)

@@ -9,6 +9,7 @@ from prefect.states import Completed
 from flows.cards import card
 from flows.changing import while_wanted
 from slipway.noun import ServiceName
+from slipway.rules.warming import remarks
 from tasks.history import keep_history
 from tasks.measure import measure_service as measure
 from tasks.service import read_service
@@ -33,7 +34,7 @@ def measure_service(service: ServiceName) -> State[str]:
         entry = read_service(service)
         window = measure(entry)
         drifts = [series.sentence for series in keep_history(entry, window).newly_drifted]
-        told = " ".join([f"{len(window.measurements)} measurements in {window.seconds:.0f} s", *drifts])
-        return Completed(message=told, data="measured")
+        summary = f"{len(window.measurements)} measurements in {window.seconds:.0f} s."
+        return Completed(message=" ".join([summary, *remarks(window), *drifts]), data="measured")
 
     return while_wanted(work, "Nothing had been changed.")

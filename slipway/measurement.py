@@ -48,6 +48,9 @@ class MeasuredWindow(BaseModel):
     bursts: int
     requests: int
     measurements: tuple[Measurement, ...]
+    warm_up_s: float = 0.0  # how long the routes were read before the first sample
+    unsettled: tuple[str, ...] = ()  # routes whose latency was still falling at the end of the warm-up
+    discarded: tuple[str, ...] = ()  # why a first window was discarded, a sentence for each route; empty if none was
 
 
 class Glimpse(NamedTuple):

@@ -22,6 +22,7 @@ from slipway.outcomes import (
 )
 from slipway.reporting import cell, command_table, findings, rehearsal_tables, rehearsed
 from slipway.rules.glimpses import sentence
+from slipway.rules.warming import remarks
 
 PICTURES = ("before-after.svg", "before-after.staging.svg")
 DONE = {"keep": "Kept", "roll back": "Rolled back", "freeze": "Frozen: a person has to decide", "reject": "Rejected"}
@@ -167,12 +168,14 @@ def _interval(interval: Interval | None) -> str:
 def _steps(story: Story) -> list[str]:
     lines = ["## What was done", ""]
     lines += [f"- Inspected: {len(story.findings)} findings, {_worst(story.findings)}."]
+    lines += _window_line("Measured before the change", story.before)
     lines += [f"- Rehearsed: {rehearsed(story.rehearsal)}"]
     if story.plan.leaving is not None:
         lines += [f"- To leave the cache, as planned: {story.plan.leaving.sentence}"]
     lines += [f"- Migrated: {_moved(story)}"]
     lines += purge_lines("Purged", story.purged)
     lines += [f"- {sentence(watched)}" for watched in story.watched]
+    lines += _window_line("Measured after the change", story.after)
     if story.reverted is not None:
         lines += [f"- Rolled back: {story.reverted.sentence}"]
         lines += purge_lines("Purged again", story.purged_again)
@@ -181,6 +184,13 @@ def _steps(story: Story) -> list[str]:
     told = [finding for finding in noticed if finding.level != "info"]  # of each page there is one that is well
     report = [*findings((*told, *story.rehearsal.findings)), *rehearsal_tables(story.rehearsal)]
     return [*lines, "", *report, *command_table(_commands(story)), ""]
+
+
+def _window_line(word: str, window: MeasuredWindow | None) -> list[str]:
+    if window is None:
+        return []
+    sentences = [f"{window.bursts} bursts in {window.seconds:.0f} s.", *remarks(window)]
+    return [f"- {word}: {' '.join(sentences)}"]
 
 
 def _besides(story: Story) -> list[Finding]:

@@ -13,6 +13,7 @@ from slipway.measurement import MeasuredWindow, Verdict
 from slipway.outcomes import Backfilled, Decision, Inspection, Leaving, Plan, Purged, Record, Rehearsal
 from slipway.record import PICTURES, verdict_table
 from slipway.reporting import report, trend_report
+from slipway.rules.warming import remarks
 from slipway.steps.measure import summarise
 
 
@@ -73,9 +74,8 @@ def _(outcome: MeasuredWindow, key: str) -> None:
         {"route": line.target.route, "identity": line.target.identity} | line.model_dump(exclude={"target"})
         for line in summarise(outcome)
     ]
-    create_table_artifact(
-        key=key, table=rows, description=f"{outcome.seconds:.0f} s of open-loop requests, times in ms"
-    )
+    description = " ".join([f"{outcome.seconds:.0f} s of open-loop requests, times in ms.", *remarks(outcome)])
+    create_table_artifact(key=key, table=rows, description=description)
 
 
 @_publish.register

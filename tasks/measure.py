@@ -18,7 +18,7 @@ logger = logging.getLogger("slipway.measure")
 def measure(plan: Plan, *, label: str) -> MeasuredWindow:
     """Measure the targets and controls of a change. Repeated, it measures a new window: it changes nothing."""
     with _only_probe(plan.service):
-        return steps.measure_change(plan, _by_quarters(label))
+        return steps.measure_change(plan, _by_quarters(label), first=label == "before")
 
 
 @durable("measure service")

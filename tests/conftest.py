@@ -12,6 +12,7 @@ from sqlalchemy import URL
 from deployments.ports import free_ports
 from deployments.postgres import create_database, drop_database, server_part, server_url, url_on
 from tests import mariadb as mariadb_server
+from tests.leftovers import pytest_configure, pytest_keyboard_interrupt, pytest_unconfigure  # noqa: F401 - hooks
 from tests.sites import Site
 
 

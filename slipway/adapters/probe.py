@@ -2,6 +2,9 @@
 
 A schedule is fixed before the first request. A slow answer delays nobody else's request, and the wait that it
 causes is counted (coordinated omission). What the cap on requests in flight drops is an error, never silence.
+
+Before the first sample the probe reads every route on the same schedule until its latency has stopped falling. The
+warm-up opens the connections, fills the caches and lets the service reach its usual speed under the load of the window.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from statistics import median
 
 import uvloop
 
@@ -22,19 +26,20 @@ from slipway.adapters.visiting import away, signed_wire, target, up
 from slipway.adapters.wire import Answer, Wire
 from slipway.measurement import CacheClass, MeasuredWindow, Measurement, Sample
 from slipway.noun import ANONYMOUS, RouteAs
+from slipway.rules import warming
 from slipway.rules.caching import cache_class
 from slipway.service import Probe, Service
 
-WARM_UP = 20  # requests a route before the first sample: connections, caches, the service's own warm-up
+LONGEST_WARM_UP_S = 60.0  # or as long as the window itself, where that is shorter
 TIMER_GRAIN_S = 0.0015
 Progress = Callable[[float], None]
 Key = tuple[str, str, CacheClass]
 
 
 def measure(service: Service, routes: Sequence[RouteAs], *, progress: Progress | None = None) -> MeasuredWindow:
-    """Measure `routes`, as gently as the service's owner set it, and return every sample.
+    """Warm up, measure `routes`, as gently as the service's owner set it, and return every sample.
 
-    Raises SlipwayError when a sign-in fails or the service does not answer the warm-up.
+    Raises SlipwayError when a sign-in fails or the service does not answer the first request to each route.
     """
     wanted = tuple(dict.fromkeys(RouteAs(route=item.route, identity=item.identity) for item in routes))
     return uvloop.run(_measure(service, wanted, progress or _untold))
@@ -49,26 +54,34 @@ def window_seconds(probe: Probe, routes: int) -> float:
     return max(probe.seconds, probe.bursts * probe.requests * routes / probe.rate)
 
 
+def expected_seconds(probe: Probe, routes: int) -> float:
+    """The shortest time that a measurement takes, in seconds: the window after its shortest warm-up."""
+    return window_seconds(probe, routes) * (1 + warming.BURSTS / probe.bursts)
+
+
 async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progress) -> MeasuredWindow:
-    started_at = datetime.now(UTC).isoformat(timespec="seconds")
     wires: dict[str, Wire] = {}
     try:
         for name in dict.fromkeys(item.identity for item in routes):
             wires[name] = await signed_wire(service, service.identity(name))
         for item in routes:
-            await _warm_up(wires[item.identity], service, item)
-        window = _Window(service.probe, routes, wires)
+            await _first_answer(wires[item.identity], service, item)
+        rests = Rests()
+        began = time.perf_counter()
+        unsettled = await _Window(service.probe, routes, wires, rests).warm_up()
+        warm_up_s = round(time.perf_counter() - began, 1)
+        started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        window = _Window(service.probe, routes, wires, rests)
         await window.run(progress)
     finally:
         for wire in wires.values():
             await wire.close()
-    return window.result(started_at)
+    return window.result(started_at).model_copy(update={"warm_up_s": warm_up_s, "unsettled": unsettled})
 
 
-async def _warm_up(wire: Wire, service: Service, item: RouteAs) -> None:
+async def _first_answer(wire: Wire, service: Service, item: RouteAs) -> None:
     try:
-        for _ in range(WARM_UP):
-            up(service, item.route, (await wire.ask(target(item.route))).status)
+        up(service, item.route, (await wire.ask(target(item.route))).status)
     except (OSError, TimeoutError) as error:
         raise away(service, item.route, error) from None
 
@@ -85,7 +98,7 @@ async def _until(due: float) -> None:
 class _Window:
     """One window under way: the schedule, what is in flight, and the samples so far."""
 
-    def __init__(self, probe: Probe, routes: Sequence[RouteAs], wires: dict[str, Wire]) -> None:
+    def __init__(self, probe: Probe, routes: Sequence[RouteAs], wires: dict[str, Wire], rests: Rests) -> None:
         self.probe = probe
         self.routes = routes
         self.wires = wires
@@ -94,33 +107,64 @@ class _Window:
         self.samples: dict[Key, list[Sample]] = defaultdict(list)
         self.failed: dict[tuple[str, str], list[Sample]] = defaultdict(list)
         self.in_flight: set[asyncio.Future[Answer]] = set()
-        self.rests = Rests()
+        self.rests = rests
+        self.start = 0.0  # when the first request was due, by `perf_counter`; a rest moves it
 
     async def run(self, progress: Progress) -> None:
         """Send every request when it is due; the garbage collector waits, as its pauses would be counted."""
         gc.collect()
         gc.disable()
         try:
-            await self._send_all(progress)
+            self.start = time.perf_counter() + 0.05
+            for burst in range(self.probe.bursts):
+                interruption.check()
+                progress(burst / self.probe.bursts)
+                await self._send(burst)
+            await self._drain()
+            progress(1.0)
         finally:
             gc.enable()
 
-    async def _send_all(self, progress: Progress) -> None:
-        total = self.probe.bursts * self.probe.requests * len(self.routes)
-        gap = self.seconds / total
-        start = time.perf_counter() + 0.05
-        for number in range(total):
-            start += await self.rests.taken()
-            due = start + number * gap
-            burst = number // (self.probe.requests * len(self.routes))
-            item = self.routes[number % len(self.routes)]
+    async def warm_up(self) -> tuple[str, ...]:
+        """Send bursts until the latency of every route has settled; return the routes whose latency still fell at the end."""
+        self.start = time.perf_counter()
+        longest = int(self.probe.bursts * min(1.0, LONGEST_WARM_UP_S / self.seconds))
+        unsettled: tuple[str, ...] = ()
+        for burst in range(max(longest, warming.BURSTS)):
+            interruption.check()
+            await self._send(burst)
+            unsettled = self._unsettled()
+            if not unsettled:
+                break
+        await self._drain()
+        return unsettled
+
+    async def _send(self, burst: int) -> None:
+        size = self.probe.requests * len(self.routes)
+        gap = self.seconds / (self.probe.bursts * size)
+        for number in range(burst * size, (burst + 1) * size):
+            self.start += await self.rests.taken()
+            due = self.start + number * gap
             await _until(due)
-            self._launch(item, burst, due, due - start)
-            if number % (total // self.probe.bursts) == 0:
-                interruption.check()
-                progress(number / total)
+            self._launch(self.routes[number % len(self.routes)], burst, due, due - self.start)
+
+    async def _drain(self) -> None:
         await asyncio.gather(*self.in_flight, return_exceptions=True)  # each is noted as an error by itself
-        progress(1.0)
+
+    def _unsettled(self) -> tuple[str, ...]:
+        """The routes whose latency still falls, by the bursts of which every answer has arrived."""
+        return tuple(
+            f"{item.route} as {item.identity}" for item in self.routes if not warming.settled(self._medians(item))
+        )
+
+    def _medians(self, item: RouteAs) -> list[float]:
+        bursts: defaultdict[int, list[Sample]] = defaultdict(list)
+        key = (item.route, item.identity)
+        for samples in [self.failed[key], *(found for (*name, _), found in self.samples.items() if tuple(name) == key)]:
+            for sample in samples:
+                bursts[sample.burst].append(sample)
+        whole = [bursts[burst] for burst in sorted(bursts) if len(bursts[burst]) == self.probe.requests]
+        return [median(sample.latency_ms for sample in burst) for burst in whole]
 
     def _launch(self, item: RouteAs, burst: int, due: float, due_s: float) -> None:
         if len(self.in_flight) >= self.probe.in_flight:

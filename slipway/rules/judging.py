@@ -109,15 +109,16 @@ def joined(first: MeasuredWindow, extension: MeasuredWindow) -> MeasuredWindow:
     for each in extension.measurements:
         moved = (s._replace(burst=s.burst + first.bursts, due_s=s.due_s + first.seconds) for s in each.samples)
         merged[_key(each)] = (*merged.get(_key(each), ()), *moved)
-    return MeasuredWindow(
-        started_at=first.started_at,
-        seconds=first.seconds + extension.seconds,
-        bursts=first.bursts + extension.bursts,
-        requests=min(first.requests, extension.requests),
-        measurements=tuple(
-            Measurement(route=route, identity=identity, cache=cache, samples=samples)
-            for (route, identity, cache), samples in merged.items()
-        ),
+    return first.model_copy(
+        update={
+            "seconds": first.seconds + extension.seconds,
+            "bursts": first.bursts + extension.bursts,
+            "requests": min(first.requests, extension.requests),
+            "measurements": tuple(
+                Measurement(route=route, identity=identity, cache=cache, samples=samples)
+                for (route, identity, cache), samples in merged.items()
+            ),
+        }
     )
 
 

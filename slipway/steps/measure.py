@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
+from collections.abc import Callable
 
 from slipway.adapters.probe import Progress, measure
 from slipway.errors import InvalidInput
 from slipway.measurement import MeasuredWindow, Measurement
 from slipway.noun import RouteAs
 from slipway.outcomes import Plan, ServiceMeasured
+from slipway.rules import warming
 from slipway.service import Service
 
+logger = logging.getLogger("slipway.measure")
 
-def measure_change(plan: Plan, progress: Progress | None = None) -> MeasuredWindow:
-    """One window over all targets and controls of a change. Raises as the probe."""
+
+def measure_change(plan: Plan, progress: Progress | None = None, *, first: bool = False) -> MeasuredWindow:
+    """One window over all targets and controls of a change. Raises as the probe.
+
+    `first` marks the first window of a run: it is discarded and measured again if it was cold.
+    """
     routes = []
     for pair in plan.change.pairs():
         routes.append(RouteAs(route=pair.route, identity=pair.identity))
         routes.append(RouteAs(route=pair.control_route, identity=pair.control_identity))
-    return measure(plan.service, routes, progress=progress)
+
+    def probe() -> MeasuredWindow:
+        return measure(plan.service, routes, progress=progress)
+
+    return _not_cold(probe) if first else probe()
 
 
 def measure_service(service: Service, progress: Progress | None = None) -> MeasuredWindow:
@@ -27,7 +39,20 @@ def measure_service(service: Service, progress: Progress | None = None) -> Measu
         raise InvalidInput(
             f"Service {service.name} watches no route.", expected="Routes under [service.probe] watch in slipway.toml."
         )
-    return measure(service, service.probe.watch, progress=progress)
+    return _not_cold(lambda: measure(service, service.probe.watch, progress=progress))
+
+
+def _not_cold(probe: Callable[[], MeasuredWindow]) -> MeasuredWindow:
+    """The first window, or the one after it if the service was still warming up during the first.
+
+    Only a first window may be discarded. One that was measured after a change is evidence, whatever it shows.
+    """
+    window = probe()
+    reasons = warming.cold(window)
+    if not reasons:
+        return window
+    logger.warning("the first window is discarded, the service was still warming up: %s", "; ".join(reasons))
+    return probe().model_copy(update={"discarded": reasons})
 
 
 def summarise(window: MeasuredWindow) -> list[ServiceMeasured]:

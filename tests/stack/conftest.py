@@ -1,9 +1,12 @@
-"""The whole embedded stack once a session, and the three example changes shipped through it in their order."""
+"""The whole embedded stack once a session, and the three example changes shipped through it in their order.
+
+The services are reached through a front that sets their latencies (`tests.paced`), so that each verdict is known
+beforehand on any machine. Only `shop-real` is measured as it is.
+"""
 
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -12,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deployments.ports import free_ports
 from deployments.stack import Stack
 from slipway.access import Grant, Role
 from slipway.adapters.access.accounts import Accounts
@@ -20,9 +24,42 @@ from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.store import Store
 from tests.crash.world import portable_config, quick_config
-from tests.stack.runs import Run, finished
+from tests.paced import Paced
+from tests.stack.runs import Run, finished, scalar, wait_for
 
 ROOT = Path(__file__).parents[2]
+USUAL_MS, SLOW_MS = 100.0, 500.0
+SLOW_WITHOUT = {"/orders": "ix_orders_history", "/account": "ix_orders_open"}  # an index, by the page that needs it
+MARGIN = "margin = 1.0"  # ratios from 1/2 to 2 are "same": wider than what a busy machine adds to 100 ms
+ORDERS = 100_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all tests of the stack to one process, which starts with them: together they take the longest."""
+    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in here:
+        item.add_marker(pytest.mark.xdist_group("stack"))
+    items.sort(key=lambda item: item not in here)
+
+
+@pytest.fixture(scope="session")
+def front() -> Iterator[Paced]:
+    """The front that sets the latencies of the shop."""
+    [port] = free_ports([0])
+    with Paced(port) as running:
+        yield running
+
+
+def by_index(database: PostgreSQL) -> Callable[[str, bool], float]:
+    """The latency of a page in ms: slow for signed-in visitors while the index that it needs is missing."""
+
+    def latency_ms(target: str, signed_in: bool) -> float:
+        index = SLOW_WITHOUT.get(target)
+        if index is None or not signed_in or scalar(database, f"SELECT to_regclass('{index}') IS NOT NULL"):
+            return USUAL_MS
+        return SLOW_MS
+
+    return latency_ms
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +67,10 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the example changes in a git repository of their own, so that records are not written into ours."""
     folder = tmp_path_factory.mktemp("repository") / "changes"
     shutil.copytree(ROOT / "changes", folder, ignore=shutil.ignore_patterns("record.md", "*.svg"))
+    for file in folder.glob("*/change.toml"):
+        text = file.read_text(encoding="utf-8")
+        assert "[judge]" in text
+        file.write_text(text.replace("margin = 0.10\n", "").replace("[judge]", f"[judge]\n{MARGIN}"), encoding="utf-8")
     git = ["git", "-C", str(folder.parent), "-c", "user.name=test", "-c", "user.email=test@example.com"]
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "the example changes"]):
         subprocess.run([*git, *arguments], check=True)
@@ -37,19 +78,39 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's slipway.toml, and in it the shop once more as `shop-quick`, which is measured for a shorter time.
+def config(tmp_path_factory: pytest.TempPathFactory, front: Paced) -> Path:
+    """The shop of the project's slipway.toml under several names, so that tests do not share a hold or a history.
 
-    As `shop-watched`, whose history no other test adds to. And as `shop-live`, whose staging `shop-quick` is: they share the
-    pages; its database is another one, as it must be, and no change here migrates it.
+    `shop-quick` is also the staging of `shop-live`, whose database is another one, as it must be; no change here
+    migrates it. `shop-real` is the shop without the front.
     """
     file = tmp_path_factory.mktemp("config") / "slipway.toml"
-    quick = quick_config().replace('name = "shop"', 'name = "shop-quick"')
-    live = quick_config().replace('name = "shop"', 'name = "shop-live"')
-    live = live.replace("SHOP_DATABASE_URL", "SLIPWAY_DATABASE_URL") + '\n[service.staging]\nservice = "shop-quick"\n'
-    watched = portable_config().replace('name = "shop"', 'name = "shop-watched"')
-    file.write_text(f"{portable_config()}\n{quick}\n{live}\n{watched}", encoding="utf-8")
+    live = paced_config(front, "shop-live").replace("SHOP_DATABASE_URL", "SLIPWAY_DATABASE_URL")
+    services = [
+        *(paced_config(front, name) for name in ("shop", "shop-quick", "shop-watched")),
+        f'{live}\n[service.staging]\nservice = "shop-quick"\n',
+        named(quick_config(), "shop-real"),
+    ]
+    file.write_text("\n".join(services), encoding="utf-8")
     return file
+
+
+def paced_config(front: Paced, name: str) -> str:
+    """A service behind the front, measured in short windows in which no request is late or lost on a slow machine."""
+    written = named(quick_config(), name)
+    for old, new in (
+        ('url = { env = "SHOP_URL" }', f'url = "{front.url}"'),
+        ("rate = 150", "rate = 400\nin_flight = 1_000\ntimeout_s = 60"),
+    ):
+        assert old in written, old
+        written = written.replace(old, new, 1)
+    return written
+
+
+def named(text: str, name: str) -> str:
+    """The entry of the shop under another name."""
+    assert 'name = "shop"' in text
+    return text.replace('name = "shop"', f'name = "{name}"')
 
 
 @pytest.fixture(scope="session")
@@ -66,15 +127,23 @@ def own_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory, changes: Path, config: Path, own_code: Path, said: list[str]
+    tmp_path_factory: pytest.TempPathFactory,
+    changes: Path,
+    config: Path,
+    front: Paced,
+    own_code: Path,
+    said: list[str],
 ) -> Iterator[Stack]:
-    """PostgreSQL, Prefect, worker, admin service, shop and cache, as `make demo` starts them."""
+    """PostgreSQL, Prefect, worker, admin service, a smaller shop and its cache, as `make demo` starts them."""
     home = tmp_path_factory.mktemp("stack")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(
             "PYTHONPATH", os.pathsep.join([str(own_code), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
         )
-        with Stack(home, changes=changes, fresh=True, say=said.append, durable=False, config=config) as running:
+        options = {"durable": False, "config": config, "orders": ORDERS}
+        with Stack(home, changes=changes, fresh=True, say=said.append, **options) as running:
+            front.upstream = running.shop_url
+            front.latency_ms = by_index(PostgreSQL(running.environment["SHOP_DATABASE_URL"]))
             yield running
 
 
@@ -109,16 +178,16 @@ def token_of(stack: Stack, name: str, role: Role) -> str:
 
 @pytest.fixture(scope="session")
 def until(client: AdminClient) -> Callable[[Run, str], Run]:
-    """Wait until a step of a run is at work."""
+    """Wait until a step of a run is running. The step must last until the test lets it end."""
 
     def wait(run: Run, step: str) -> Run:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
+        def running() -> Run | None:
             current = client.run(run["id"])
-            if any(found["name"] == step and found["state"]["type"] == "RUNNING" for found in current["steps"]):
-                return current
-            time.sleep(0.05)
-        pytest.fail(f"waited 90 s for {step!r} of run {run['id']}")
+            steps = [found for found in current["steps"] if found["name"] == step]
+            return current if steps and steps[-1]["state"]["type"] == "RUNNING" else None
+
+        found: Run = wait_for(running, f"{step!r} of run {run['id']}")
+        return found
 
     return wait
 

@@ -20,7 +20,15 @@ def finished(client: AdminClient, run: Run) -> Run:
     return run
 
 
-def wait_for(look: Callable[[], Any], what: str, seconds: float = 120) -> Any:
+def wait_for_approval(client: AdminClient, run: Run) -> None:
+    """Wait until the run waits for approval; fails as soon as it ends instead."""
+    for current in client.follow(run["id"]):
+        if current["state"]["name"] == "Suspended":
+            return
+    pytest.fail(f"the run ended before it asked for approval: {current['state']} {current['failures']}")
+
+
+def wait_for(look: Callable[[], Any], what: str, seconds: float = 300) -> Any:
     """What `look` finds, once it finds something; fails with what it waited for."""
     deadline = time.monotonic() + seconds
     while not (found := look()):

@@ -12,7 +12,8 @@ from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.errors import SlipwayError
 from tests.crash.killing import flow_process
-from tests.stack.runs import Run, finished, scalar, wait_for
+from tests.paced import Paced
+from tests.stack.runs import Run, finished, scalar, wait_for, wait_for_approval
 
 NAME = "drop-with-approval"
 
@@ -38,11 +39,12 @@ def test_approved_and_then_cancelled(
     http: httpx.Client,
     shop_database: PostgreSQL,
     changes: Path,
+    front: Paced,
 ) -> None:
-    """The run waits without a process; approved by another person it migrates; cancelled, it brings everything back."""
+    """The run waits without a process; approved by another person it migrates; cancelled, it rolls everything back."""
     before = shop_database.schema()
     run = client.start("ship-change", {"change": change})
-    wait_for(lambda: client.run(run["id"])["state"]["name"] == "Suspended", "the run to ask for approval")
+    wait_for_approval(client, run)
     wait_for(lambda: flow_process(stack) is None, "the process of the run to end")
     assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
     with pytest.raises(SlipwayError, match="is in flight for shop-quick"):
@@ -52,13 +54,13 @@ def test_approved_and_then_cancelled(
     with pytest.raises(SlipwayError, match=f"ada asked for run {run['id']}, and cannot approve it"):
         client.say(run["id"], "approve", "my own work")
     assert client.run(run["id"])["asked_by"] == "ada"
-    approver.say(run["id"], "approve", "the copy came back whole")
-    wait_for(lambda: begun(client.run(run["id"]), "measure after"), "the change to be live")
-    with pytest.raises(SlipwayError, match="does not wait for approval"):
-        approver.say(run["id"], "approve", "twice")
-    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0009"
-
-    client.say(run["id"], "cancel", "the wrong day")
+    with front.hold("/account", signed_in=False):  # the purge is verified by reading it, and cannot end
+        approver.say(run["id"], "approve", "the copy came back whole")
+        wait_for(lambda: begun(client.run(run["id"]), "purge and verify after the migration"), "the change to be live")
+        with pytest.raises(SlipwayError, match="does not wait for approval"):
+            approver.say(run["id"], "approve", "twice")
+        assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0009"
+        client.say(run["id"], "cancel", "the wrong day")
     ended = finished(client, run)
     assert (ended["state"]["type"], ended["state"]["name"]) == ("CANCELLED", "RolledBack"), ended["state"]
     assert "Cancelled by ada: the wrong day." in ended["decision"]["reason"]

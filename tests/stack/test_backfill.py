@@ -29,7 +29,7 @@ set = { n = "n + 1" }
 start = 200
 smallest = 200
 largest = 200
-pause_s = 0.05
+pause_s = 0.15
 """
 
 

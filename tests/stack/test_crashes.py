@@ -10,6 +10,7 @@ from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
 from tests.crash.killing import flow_process, kill_flow, kill_worker_alone
+from tests.paced import Paced
 from tests.stack.runs import Run, finished, scalar
 
 
@@ -19,12 +20,13 @@ def step(run: Run, name: str) -> dict[str, Any]:
 
 
 def test_a_killed_run_goes_on_from_its_last_finished_step(
-    kept: Run, stack: Stack, client: AdminClient, until: Callable[[Run, str], Run]
+    kept: Run, stack: Stack, client: AdminClient, front: Paced, until: Callable[[Run, str], Run]
 ) -> None:
     """The step that had finished is not run again, the one in flight is, and the run ends as if nothing had been."""
-    run = client.start("purge-routes", {"service": "shop", "routes": ["/products"]})
-    before = until(run, "purge routes")
-    kill_flow(stack, run)
+    with front.hold("/products", signed_in=False):  # the purge is verified by reading it, and cannot end
+        run = client.start("purge-routes", {"service": "shop", "routes": ["/products"]})
+        before = until(run, "purge routes")
+        kill_flow(stack, run)
     ended = finished(client, run)
     assert ended["state"]["message"] == "1 routes read after the purge"
     assert step(ended, "read service to purge")["started"] == step(before, "read service to purge")["started"]
@@ -32,16 +34,22 @@ def test_a_killed_run_goes_on_from_its_last_finished_step(
 
 
 def test_a_killed_worker_takes_its_run_along_and_another_goes_on(
-    rolled_back: Run, stack: Stack, said: list[str], client: AdminClient, until: Callable[[Run, str], Run]
+    rolled_back: Run,
+    stack: Stack,
+    said: list[str],
+    client: AdminClient,
+    front: Paced,
+    until: Callable[[Run, str], Run],
 ) -> None:
     """No orphan goes on without its worker; the worker that is started next resumes the run, which still has the hold."""
-    run = client.start("roll-back-change", {"change": "drop-open-orders-index"})
-    until(run, "purge and verify after the roll back")
-    orphan = flow_process(stack)
-    assert orphan is not None
-    kill_worker_alone(stack, run)
-    gone, _ = psutil.wait_procs([orphan], timeout=10)
-    assert gone == [orphan]
+    with front.hold("/account", signed_in=False):
+        run = client.start("roll-back-change", {"change": "drop-open-orders-index"})
+        until(run, "purge and verify after the roll back")
+        orphan = flow_process(stack)
+        assert orphan is not None
+        kill_worker_alone(stack, run)
+        gone, _ = psutil.wait_procs([orphan], timeout=120)
+        assert gone == [orphan]
     ended = finished(client, run)
     assert ended["state"]["message"] == "nothing was left to do, the database already stands at 0008."
     assert any(line.startswith("worker died") for line in said)
@@ -53,13 +61,15 @@ def test_cancelling_before_the_migration_stops_cleanly(
     stack: Stack,
     client: AdminClient,
     http: httpx.Client,
+    front: Paced,
     until: Callable[[Run, str], Run],
     shop_database: PostgreSQL,
 ) -> None:
-    """A run that is cancelled while it measures ends there, gives the service free, and has changed nothing."""
-    run = client.start("ship-change", {"change": "drop-open-orders-index"})
-    until(run, "measure before")
-    client.say(run["id"], "cancel", "the wrong day")
+    """A run that is cancelled while it inspects ends there, releases the service, and has changed nothing."""
+    with front.hold("/account", signed_in=False):
+        run = client.start("ship-change", {"change": "drop-open-orders-index"})
+        until(run, "inspect headers")
+        client.say(run["id"], "cancel", "the wrong day")
     ended = finished(client, run)
     assert ended["state"] == {
         "type": "CANCELLED",

@@ -2,8 +2,6 @@
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -12,7 +10,8 @@ import pytest
 from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
 from slipway.errors import InvalidInput, SlipwayError
-from tests.stack.runs import Run, finished
+from tests.stack.conftest import USUAL_MS
+from tests.stack.runs import Run, finished, wait_for
 
 JOBS = [
     "audit-service",
@@ -147,7 +146,7 @@ def test_measuring_a_service(client: AdminClient) -> None:
         ("/orders", "customer", "pass"),
         ("/products/1", "anonymous", "hit"),
     ]
-    assert all(line["samples"] == 20 * 25 and line["median_ms"] > 0 for line in lines)
+    assert all(line["samples"] == 20 * 22 and line["median_ms"] >= USUAL_MS for line in lines)
 
 
 def test_lists_and_unknown_runs(http: httpx.Client, kept: Run) -> None:
@@ -169,7 +168,7 @@ def test_the_command_line(stack: Stack) -> None:
 
     def slipway(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [".venv/bin/slipway", *arguments]
-        return subprocess.run(command, env=stack.environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, env=stack.environment, capture_output=True, text=True, timeout=600)
 
     purged = slipway("purge", "shop", "/products")
     assert purged.returncode == 0, purged.stdout + purged.stderr
@@ -203,15 +202,6 @@ def test_a_dead_part_is_started_again(stack: Stack, said: list[str], http: httpx
     wait_for(lambda: any(line.startswith("shop died (exit code -9)") for line in said), "the supervisor to say so")
     wait_for(part.ready, "the shop to answer again")
     assert httpx.get(f"{stack.shop_url}/health", trust_env=False).status_code == 200
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Wait until the condition holds; fails with what it waited for."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.05)
 
 
 def test_a_taken_home_is_named(stack: Stack, changes: Any) -> None:

@@ -71,9 +71,10 @@ def flat(window: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_the_rehearsal_was_on_a_copy_of_the_real_size(kept: Run, shop_database: PostgreSQL) -> None:
-    """The copy had the live database's rows, both moves were timed, and no copy is left behind."""
+    """The copy had the live database's rows, both moves were timed, and no copy is left."""
     rehearsal = kept["rehearsal"]
-    assert rehearsal["copy_bytes"] > 100e6
+    live = scalar(shop_database, "SELECT pg_database_size(current_database())")
+    assert 0.5 * live < rehearsal["copy_bytes"] < 2 * live
     assert rehearsal["upgrade_seconds"] > 0
     assert rehearsal["downgrade_seconds"] > 0
     assert scalar(shop_database, "SELECT count(*) FROM pg_database WHERE datname LIKE 'slipway_copy_%'") == 0
@@ -196,7 +197,7 @@ def test_rolling_back_by_hand_and_again(
 ) -> None:
     """`make rollback` moves the database back; the HTTP door then says that nothing was left to do, and records both."""
     command = ["make", "rollback", "CHANGE=order-history-index"]
-    ran = subprocess.run(command, env=stack.environment, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(command, env=stack.environment, capture_output=True, text=True, timeout=600)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "roll-back-change order-history-index: RolledBack" in ran.stdout
     assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0007"

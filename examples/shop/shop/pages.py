@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 # A shared cache keeps the page for five minutes, a browser asks again every time.
-SHARED = "public, max-age=0, s-maxage=300"
+SHARED = "public, max-age=0, s-maxage=3600"
 PRIVATE = "private, no-store"
 
 
