@@ -64,7 +64,7 @@ class Script:
             connection.sendall(answer)
 
 
-def talk(script: Script, say: Callable[[Wire], Awaitable[Any]], *cookies: Cookie, timeout_s: float = 5) -> Any:
+def talk(script: Script, say: Callable[[Wire], Awaitable[Any]], *cookies: Cookie, timeout_s: float = 120) -> Any:
     """What comes of a conversation."""
 
     async def main() -> Any:
@@ -164,11 +164,13 @@ def test_an_answer_that_comes_too_late() -> None:
     script = Script([b"HTTP/1.1 200 OK\r\n"], [OK])
 
     async def say(wire: Wire) -> bytes:
+        waiting = wire.ask("/slow")
+        wire._timeout_s = 120  # of the next requests
         with pytest.raises(TimeoutError):
-            await wire.ask("/slow")
+            await waiting
         return (await wire.ask("/")).body
 
-    assert talk(script, say, timeout_s=0.3) == b"ok"
+    assert talk(script, say, timeout_s=1) == b"ok"
 
 
 def test_cookies_that_answers_set() -> None:
@@ -204,7 +206,8 @@ def test_closed_while_it_waits() -> None:
     async def say(wire: Wire) -> asyncio.Future[Any]:
         await wire.ask("/")
         waiting = wire.ask("/never")
-        await asyncio.sleep(0.05)
+        while len(script.asked) < 2:
+            await asyncio.sleep(0.01)
         return waiting
 
     waiting = talk(script, say)
