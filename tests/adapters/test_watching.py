@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,6 +47,11 @@ def service(url: str, timeout_s: float = 60) -> Service:
     return Service(name="shop", url=url, routes=("/*",), identities=(ALICE,), probe=Probe(timeout_s=timeout_s))
 
 
+def watches() -> list[threading.Thread]:
+    """The threads that watch a service."""
+    return [thread for thread in threading.enumerate() if thread.name == "watch"]
+
+
 def test_what_was_seen(site: Site) -> None:
     """The routes in turn, each as its identity, from the start of the block to its end."""
     before = time.perf_counter()
@@ -75,7 +81,7 @@ def test_errors_are_glimpses(site: Site) -> None:
 
 def test_a_service_that_is_asked_too_much_is_left_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a 429 nothing is sent for as long as Retry-After says, and the step does not wait for that."""
-    sent, resting, rested = list[int](), threading.Event(), threading.Event()
+    sent, resting, rested, ahead_s = list[int](), threading.Event(), threading.Event(), 0
     taken = Rests.taken
 
     async def noted(rests: Rests) -> float:
@@ -88,6 +94,8 @@ def test_a_service_that_is_asked_too_much_is_left_alone(site: Site, monkeypatch:
         return seconds
 
     monkeypatch.setattr(Rests, "taken", noted)
+    clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + ahead_s)
+    monkeypatch.setattr("slipway.adapters.resting.time", clock)
     site.pages["/"] = Answer("", 429, {"Retry-After": "30"})
     with watching(service(site.url, timeout_s=1), (HOME,), "the migration") as seen:
         assert resting.wait(120)
@@ -97,6 +105,8 @@ def test_a_service_that_is_asked_too_much_is_left_alone(site: Site, monkeypatch:
     assert not rested.is_set()
     assert len(site.requests) <= before
     assert "status 429" in {glimpse.error for glimpse in seen().glimpses}
+    ahead_s = 3_600
+    wait_for(lambda: not watches(), "the end of the rest and of the watch")
 
 
 @pytest.mark.parametrize("what", ["away", "sign-in"])
@@ -118,7 +128,7 @@ def test_an_error_of_the_block_goes_up(site: Site) -> None:
     """And the watch ends with it."""
     with pytest.raises(RuntimeError, match="the step"), watching(service(site.url), (HOME,), "the migration"):
         raise RuntimeError("the step")
-    assert "watch" not in {thread.name for thread in threading.enumerate()}
+    assert not watches()
 
 
 def test_a_page_that_hangs_does_not_keep_the_step(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
