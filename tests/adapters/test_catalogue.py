@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import URL
 
 from deployments.ports import free_ports
-from deployments.postgres import server_part, server_url
+from deployments.postgres import create_database, drop_database, server_part, server_url, url_on
 from slipway.adapters.databases.catalogue import busiest_queries, explain, read_indexes, read_tables
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.catalogue import Index, Query, QueryPlan
@@ -43,13 +44,24 @@ def connect(database: PostgreSQL) -> psycopg.Connection[Any]:
     return psycopg.connect(database.connection_url().replace("+psycopg", ""), autocommit=True)
 
 
-@pytest.fixture
-def shop(database: str) -> PostgreSQL:
-    """A database with every kind of index."""
-    found = PostgreSQL(database)
-    with connect(found) as connection:
+@pytest.fixture(scope="module")
+def template(postgres: URL) -> Iterator[str]:
+    """The name of a database with every kind of index, which is only copied."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    create_database(postgres, name)
+    with connect(PostgreSQL(url_on(postgres, name))) as connection:
         connection.execute(SCHEMA)
-    return found
+    yield name
+    drop_database(postgres, name)
+
+
+@pytest.fixture
+def shop(postgres: URL, template: str) -> Iterator[PostgreSQL]:
+    """A copy of that database, the test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    create_database(postgres, name, template=template)
+    yield PostgreSQL(url_on(postgres, name))
+    drop_database(postgres, name)
 
 
 def keys(indexes: tuple[Index, ...]) -> dict[str, tuple[str, ...]]:
