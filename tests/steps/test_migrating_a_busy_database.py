@@ -42,9 +42,15 @@ HALF: Move = (
 Make = Callable[..., tuple[History, Rehearsal]]
 
 
+@pytest.fixture(scope="module")
+def rehearsals() -> dict[Move, Rehearsal]:
+    """The rehearsal of each move: the same for all tests, as they all begin with the same schema."""
+    return {}
+
+
 @pytest.fixture
-def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Make a history whose live database stands at its first revision, with rows, and rehearse its second one."""
+def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, rehearsals: dict[Move, Rehearsal]) -> Make:
+    """Make a history whose live database is at its first revision, with rows, and rehearse its second one."""
     monkeypatch.setenv(VARIABLE, database)
     monkeypatch.setattr("slipway.steps.migrate.GAP_WITHIN_S", 0.3)
 
@@ -53,7 +59,9 @@ def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Make
         history.stand_at("0001")
         history.run("INSERT INTO a SELECT n, 'note ' || n FROM generate_series(1, 100) AS n")
         history.limits = limits
-        return history, rehearse(history.plan("0001", "0002"), history.folder)
+        if move not in rehearsals:
+            rehearsals[move] = rehearse(history.plan("0001", "0002"), history.folder)
+        return history, rehearsals[move]
 
     return build
 
