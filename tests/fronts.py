@@ -52,7 +52,7 @@ class Front:
     def read(self, route: str, **headers: str) -> tuple[str, str]:
         """How the cache labels its answer, and the answer."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = httpx.get(self.url + route, headers=named, trust_env=False)
+        answer = httpx.get(self.url + route, headers=named, trust_env=False, timeout=60)
         return cache_class(answer.headers), answer.text
 
     def warm(self, *routes: str) -> None:

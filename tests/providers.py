@@ -56,6 +56,12 @@ class Edge(Site):
             self.requests.append(request)
             return self.refusals.pop(0) if self.refusals else self.play(request)
 
+    def settle(self) -> None:
+        """Carry out everything at the next look, and from now on each order at once."""
+        with self._lock:
+            self.settles_s = 0.0
+            self._under_way = [(0.0, *order) for _, *order in self._under_way]
+
     def play(self, request: Request) -> Answer:
         """What the provider documents."""
         raise NotImplementedError
@@ -90,7 +96,7 @@ class Edge(Site):
         return Answer(found.answer.body, headers={**found.answer.headers, self.label: "HIT", "Age": age})
 
     def _fetch(self, target: str) -> Answer:
-        answer = httpx.get(self.origin.url + target, trust_env=False)
+        answer = httpx.get(self.origin.url + target, trust_env=False, timeout=60)
         kept = {name: answer.headers[name] for name in ("Cache-Control", "Age") if name in answer.headers}
         page = Answer(answer.text, answer.status_code, {**kept, self.label: "MISS"})
         if answer.status_code == 200 and "no-store" not in kept.get("Cache-Control", "no-store"):

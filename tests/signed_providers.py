@@ -66,6 +66,11 @@ class CloudFrontPlayed(Edge):
         self.due: dict[str, float] = {}
         self.ids: dict[str, str] = {}
 
+    def settle(self) -> None:
+        """Complete everything that is in progress, too."""
+        super().settle()
+        self.due = dict.fromkeys(self.due, 0.0)
+
     def play(self, request: Request) -> Answer:
         """CreateInvalidation and GetInvalidation."""
         base = f"{API}2020-05-31/distribution/{ZONE}/invalidation"
@@ -86,8 +91,8 @@ class CloudFrontPlayed(Edge):
             return self._error(400, "TooManyInvalidationsInProgress")
         if request.body not in self.ids:
             self.ids[request.body] = f"I{len(self.ids)}EXAMPLE"
-            self.due[self.ids[request.body]] = time.monotonic() + self.settles_s + 0.01
             self._invalidate(paths)
+            self.due[self.ids[request.body]] = time.monotonic() + self.settles_s  # not before any of its orders
         return self._tell(201, self.ids[request.body])
 
     def _invalidate(self, paths: list[str]) -> None:

@@ -13,7 +13,7 @@ from tests.fronts import FRONTS, ID_VARIABLE, VARIABLE, Front
 from tests.signed_providers import ALL_PLAYED, KEY_ID
 from tests.sites import Answer, Site
 
-GRACE = ("set beresp.grace = 0s;", "set beresp.grace = 60s;")  # without grace a soft purge has nothing to serve
+GRACE = ("set beresp.grace = 0s;", "set beresp.grace = 600s;")  # without grace a soft purge has nothing to serve
 
 
 @pytest.fixture

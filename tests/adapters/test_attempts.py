@@ -9,6 +9,7 @@ from sqlalchemy import text
 from slipway.adapters.attempts import Attempts, Fenced
 from slipway.adapters.store import Store
 from slipway.errors import Unavailable
+from tests.stack.runs import wait_for
 
 
 @pytest.fixture
@@ -38,8 +39,8 @@ def test_attempts_of_other_runs_fence_nobody(attempts: Attempts) -> None:
         pass
 
 
-def test_an_effect_under_way_is_waited_for(attempts: Attempts) -> None:
-    """A later attempt acts only once the effect of the earlier one has ended, never beside it."""
+def test_an_effect_under_way_is_waited_for(attempts: Attempts, store: Store) -> None:
+    """A later attempt acts only after the effect of the earlier one has ended."""
     order: list[str] = []
     first = attempts.begin("run")
     began, may_end = threading.Event(), threading.Event()
@@ -47,21 +48,32 @@ def test_an_effect_under_way_is_waited_for(attempts: Attempts) -> None:
     def act_slowly() -> None:
         with attempts.effect(first, "shop"):
             began.set()
-            may_end.wait(20)
+            may_end.wait(120)
             order.append("first")
 
     thread = threading.Thread(target=act_slowly)
     thread.start()
-    assert began.wait(20)
+    assert began.wait(120)
     second = attempts.begin("run")
     later = threading.Thread(target=lambda: _act(attempts, second, order))
     later.start()
-    later.join(0.3)
-    assert order == []
-    may_end.set()
-    thread.join(20)
-    later.join(20)
+    try:
+        wait_for(lambda: _waits_for_a_lock(store) or order, "the later attempt to wait for the lock")
+        assert order == []
+    finally:
+        may_end.set()
+        thread.join(120)
+        later.join(120)
     assert order == ["first", "second"]
+
+
+def _waits_for_a_lock(store: Store) -> bool:
+    """Whether a session of the store waits for an advisory lock."""
+    query = (
+        "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+        " WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()"
+    )
+    return bool(store.ask(query, {}))
 
 
 def _act(attempts: Attempts, attempt: object, order: list[str]) -> None:
@@ -71,14 +83,14 @@ def _act(attempts: Attempts, attempt: object, order: list[str]) -> None:
 
 def test_a_lock_that_is_not_got_says_so(store: Store) -> None:
     """Who waits too long for an effect is told, and may ask again."""
-    with store.locked("effect on shop", 10):
+    with store.locked("effect on shop", 60):
         with pytest.raises(Unavailable) as refused, store.locked("effect on shop", 0.2):
             pytest.fail("the lock was given twice")
         assert (
             refused.value.failed
             == "The lock 'effect on shop' of Slipway's own database was not to be had: OperationalError."
         )
-    with store.locked("effect on shop", 0.2):
+    with store.locked("effect on shop", 60):
         pass
 
 
@@ -87,7 +99,7 @@ def test_an_error_inside_an_effect_gives_the_lock_up(attempts: Attempts, store: 
     attempt = attempts.begin("run")
     with pytest.raises(ZeroDivisionError), attempts.effect(attempt, "shop"):
         raise ZeroDivisionError
-    with store.locked("effect on shop", 0.2):
+    with store.locked("effect on shop", 60):
         pass
 
 
@@ -139,10 +151,11 @@ def test_a_pause_is_told_until_it_ends(attempts: Attempts) -> None:
     assert attempts.wanted(run).paused_by == ""
 
 
-def test_of_all_runs_one_asks_prefect(attempts: Attempts, store: Store) -> None:
-    """Twenty that look at the same moment: one is told to; when its time is over the next, also after the clock was set."""
+def test_of_all_runs_one_asks_prefect(attempts: Attempts, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twenty runs that look in the same period one asks; the next one asks in the next period or after a clock change."""
+    monkeypatch.setattr("slipway.adapters.attempts.ASK_EVERY_S", 3_600)  # all looks of this test fall into one period
     runs = [attempts.begin(f"run {number}") for number in range(20)]
-    _last_look(store, "now() - interval '1 hour'")
+    _last_look(store, "now() - interval '2 hours'")
     with ThreadPoolExecutor(8) as pool:
         assert sum(wanted.to_ask for wanted in pool.map(attempts.wanted, runs)) == 1
     assert not attempts.wanted(runs[0]).to_ask

@@ -156,15 +156,15 @@ def test_no_password_in_a_process_list(live: MariaDB, monkeypatch: pytest.Monkey
     assert not any(Path(argv[1].partition("=")[2]).exists() for argv, _ in seen)
 
 
-def test_a_copy_that_is_interrupted(live: MariaDB) -> None:
-    """What interrupts goes on, both tools end, and nothing is left."""
+def test_a_copy_that_is_interrupted(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interruption is raised again, both tools end, and nothing is left."""
 
     def stop() -> None:
         raise KeyboardInterrupt
 
-    run(
-        live.url, "INSERT INTO purchase (words) SELECT repeat('x', 100000) FROM seq_1_to_1000"
-    )  # takes a second or more
+    monkeypatch.setattr(interruption, "EVERY_S", 0.001)
+    # 30 MB: no machine starts both tools and copies this much within a millisecond.
+    run(live.url, "INSERT INTO purchase (words) SELECT repeat('x', 100000) FROM seq_1_to_300")
     with pytest.raises(KeyboardInterrupt), interruption.interruptible(stop), live.copied("shop"):
         pytest.fail("not interrupted")
     assert not [child for child in psutil.Process().children() if child.name().startswith(("mariadb-dump", "mariadb "))]
@@ -252,9 +252,10 @@ def test_sums(mariadb_database: URL, made: str, then: str, told: list[str]) -> N
 
 def test_only_one_moves(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes second waits, then says so."""
-    monkeypatch.setattr("slipway.adapters.databases.mariadb.LOCK_WITHIN_S", 0.2)
-    with live.only_mover(), pytest.raises(Unavailable) as failed, live.only_mover():
-        pytest.fail("two at once")
+    with monkeypatch.context() as short:
+        short.setattr("slipway.adapters.databases.mariadb.LOCK_WITHIN_S", 0.2)
+        with live.only_mover(), pytest.raises(Unavailable) as failed, live.only_mover():
+            pytest.fail("two at once")
     assert failed.value.failed == f"Somebody else migrates {live.name}."
     with live.only_mover():
         assert live.server_started() == live.server_started()
@@ -296,7 +297,7 @@ def test_a_session_of_a_dead_attempt_is_ended(live: MariaDB) -> None:
 
     def sleep() -> None:
         try:
-            sessions[0].exec_driver_sql("SELECT sleep(60)")
+            sessions[0].exec_driver_sql("SELECT sleep(600)")
         except SQLAlchemyError as error:
             ended.append(type(error).__name__)
 
@@ -306,7 +307,7 @@ def test_a_session_of_a_dead_attempt_is_ended(live: MariaDB) -> None:
         lambda: run(live.url, "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT sleep%%'"), "it"
     )
     assert live.end_sessions("slipway shop") == 1
-    slow.join(10)
+    slow.join(120)
     assert ended == ["OperationalError"]
     assert [session.exec_driver_sql("SELECT 1").scalar() for session in sessions[1:]] == [1, 1]
     assert live.end_sessions("slipway shop") == 0

@@ -15,8 +15,15 @@ from deployments.ports import free_ports
 from slipway.adapters.databases import wire
 from slipway.adapters.databases.relay import HOST, Heard, Relay
 from slipway.adapters.databases.wire import Ended, Ready
+from tests.stack.runs import wait_for
 
 SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
+
+
+@pytest.fixture(autouse=True)
+def _wait_for_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the relay wait for its threads on a slow machine, too."""
+    monkeypatch.setattr("slipway.adapters.databases.relay.JOIN_S", 120)
 
 
 @contextmanager
@@ -69,7 +76,7 @@ def test_a_session_that_client_and_server_encrypt() -> None:
 
         answering = threading.Thread(target=answer)
         answering.start()
-        with socket.create_connection((HOST, relay.port), timeout=30) as client:
+        with socket.create_connection((HOST, relay.port), timeout=120) as client:
             client.sendall(SSL_REQUEST)
             assert client.recv(1) == b"S"
             client.sendall(b"Q\0\0secret")
@@ -82,18 +89,26 @@ def test_a_session_that_client_and_server_encrypt() -> None:
 def test_cancelling_works_through_the_relay(postgres: URL) -> None:
     """A client's request to cancel reaches the server."""
     assert postgres.port is not None
+    plain = postgres.set(drivername="postgresql").render_as_string(hide_password=False)
     with relaying(postgres.port) as (relay, _), psycopg.connect(through(relay, postgres)) as connection:
-        timer = threading.Timer(0.2, connection.cancel_safe)
-        timer.start()
+        sleeps = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+
+        def cancel_once_it_runs(pid: int = connection.info.backend_pid) -> None:
+            with psycopg.connect(plain, autocommit=True) as other:
+                wait_for(lambda: other.execute(sleeps, [pid]).fetchone(), "the statement to run")
+            connection.cancel_safe(timeout=120)
+
+        canceller = threading.Thread(target=cancel_once_it_runs)
+        canceller.start()
         with pytest.raises(psycopg.errors.QueryCanceled):
-            connection.execute("SELECT pg_sleep(60)")
-        timer.join()
+            connection.execute("SELECT pg_sleep(600)")
+        canceller.join()
 
 
 def test_a_server_that_is_away() -> None:
     """The client sees its connection end."""
     [port] = free_ports([0])
-    with relaying(port) as (relay, _), socket.create_connection((HOST, relay.port), timeout=30) as client:
+    with relaying(port) as (relay, _), socket.create_connection((HOST, relay.port), timeout=120) as client:
         assert client.recv(1) == b""
 
 

@@ -27,7 +27,7 @@ def identity(**way: Any) -> Identity:
 
 def shop(site: Site, who: Identity) -> Service:
     """The service with that user."""
-    gentle = Probe().model_copy(update={"bursts": 2, "requests": 5, "seconds": 0.1, "rate": 800})
+    gentle = Probe().model_copy(update={"bursts": 2, "requests": 5, "seconds": 0.1, "rate": 800, "timeout_s": 60})
     found = Service(name="shop", url=site.url, routes=("/*",), identities=(who,))
     return found.model_copy(update={"probe": gentle})
 

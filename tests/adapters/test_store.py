@@ -163,8 +163,9 @@ def test_a_wrong_password_is_not_shown(postgres: URL) -> None:
 def cut_connections(database: str) -> None:
     """Have the server end every connection to the database but this one."""
     with psycopg.connect(database.replace("+psycopg", ""), autocommit=True) as connection:
-        others = "pid <> pg_backend_pid() AND datname = current_database()"
-        cut = connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}").fetchall()
+        others = "pid <> pg_backend_pid() AND datname = current_database() AND backend_type = 'client backend'"
+        ended = f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {others}"
+        cut = connection.execute(ended).fetchall()
     assert cut == [(True,)]
 
 
@@ -177,8 +178,9 @@ def test_a_store_that_cut_its_connections(store: Store, database: str, monkeypat
     assert [outcome.body for outcome in store.outcomes_of("run-1")] == ["done"]
 
 
-def test_a_busy_connection_that_was_cut(store: Store, database: str) -> None:
+def test_a_busy_connection_that_was_cut(store: Store, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that has just answered is not tried first: its loss is told once as safe to retry, and the retry works."""
+    monkeypatch.setattr("slipway.adapters.store.IDLE_S", 3_600.0)
     store.ping()
     cut_connections(database)
     with pytest.raises(Unavailable):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
+from slipway.adapters.resting import Rests
 from slipway.adapters.watching import watching
 from slipway.noun import RouteAs
-from slipway.service import Identity, Service
+from slipway.service import Identity, Probe, Service
 from tests.sites import Answer, Request, Site
+from tests.stack.runs import wait_for
 
 ALICE = Identity.model_validate(
     {
@@ -32,43 +37,76 @@ def site() -> Iterator[Site]:
         yield found
 
 
-def service(url: str) -> Service:
-    return Service(name="shop", url=url, routes=("/*",), identities=(ALICE,))
+@pytest.fixture(autouse=True)
+def _wait_for_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the watch enough time to begin on a slow machine."""
+    monkeypatch.setattr("slipway.adapters.watching.BEGINS_WITHIN_S", 120.0)
+
+
+def service(url: str, timeout_s: float = 60) -> Service:
+    return Service(name="shop", url=url, routes=("/*",), identities=(ALICE,), probe=Probe(timeout_s=timeout_s))
+
+
+def watches() -> list[threading.Thread]:
+    """The threads that watch a service."""
+    return [thread for thread in threading.enumerate() if thread.name == "watch"]
 
 
 def test_what_was_seen(site: Site) -> None:
     """The routes in turn, each as its identity, from the start of the block to its end."""
+    before = time.perf_counter()
     with watching(service(site.url), (ME, HOME), "the migration") as seen:
-        time.sleep(0.9)
-        assert seen().glimpses == ()  # told once it is over
+        inside = time.perf_counter()
+        wait_for(lambda: site.asked("GET").count("/") >= 2, "two requests for each route")
+        assert seen().glimpses == ()  # the glimpses are known only after the block
+        inside = time.perf_counter() - inside
+    outside = time.perf_counter() - before
     found = seen()
     assert (found.step, found.because) == ("the migration", "")
-    assert 0.9 <= found.seconds < 5
+    assert round(inside, 3) <= found.seconds <= round(outside, 3)
     assert [glimpse.route for glimpse in found.glimpses[:4]] == ["/me", "/", "/me", "/"]
-    assert all(0 <= glimpse.at_s <= found.seconds and glimpse.latency_ms > 0 for glimpse in found.glimpses)
+    assert all(0 <= glimpse.at_s <= round(outside, 3) and glimpse.latency_ms > 0 for glimpse in found.glimpses)
     assert {glimpse.error for glimpse in found.glimpses} == {""}
 
 
 def test_errors_are_glimpses(site: Site) -> None:
-    """A page that fails while the step is at work is what a visitor would meet."""
+    """A page that fails during the step is an error, as it is for a visitor."""
+    answered = count()
+    site.pages["/"] = lambda _: Answer("broken", 500) if next(answered) else Answer("home")
     with watching(service(site.url), (HOME,), "the migration") as seen:
-        time.sleep(0.3)
-        site.pages["/"] = Answer("broken", 500)
-        time.sleep(0.7)
+        wait_for(lambda: len(site.requests) >= 3, "three requests")
     errors = [glimpse.error for glimpse in seen().glimpses]
-    assert errors[0] == "" and errors[-1] == "status 500"
+    assert sorted(errors) == ["", *["status 500"] * (len(errors) - 1)] and len(errors) >= 3
 
 
-def test_a_service_that_is_asked_too_much_is_left_alone(site: Site) -> None:
-    """As the probe does, it rests as long as it is told."""
+def test_a_service_that_is_asked_too_much_is_left_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a 429 nothing is sent for as long as Retry-After says, and the step does not wait for that."""
+    sent, resting, rested, ahead_s = list[int](), threading.Event(), threading.Event(), 0
+    taken = Rests.taken
+
+    async def noted(rests: Rests) -> float:
+        sent.append(1)  # the watch looks for a rest once after each request
+        if rests._asked_s:
+            resting.set()
+        seconds = await taken(rests)
+        if seconds:
+            rested.set()
+        return seconds
+
+    monkeypatch.setattr(Rests, "taken", noted)
+    clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + ahead_s)
+    monkeypatch.setattr("slipway.adapters.resting.time", clock)
     site.pages["/"] = Answer("", 429, {"Retry-After": "30"})
-    with watching(service(site.url), (HOME,), "the migration") as seen:
-        time.sleep(1.2)
-        before = len(site.requests)
-        assert before <= 2
-        over = time.perf_counter()
-    assert len(site.requests) == before and time.perf_counter() - over < 10
-    assert {glimpse.error for glimpse in seen().glimpses} == {"status 429"}
+    with watching(service(site.url, timeout_s=1), (HOME,), "the migration") as seen:
+        assert resting.wait(120)
+        before = len(sent)
+        time.sleep(0.5)  # more than the time between two requests
+        assert len(sent) == before
+    assert not rested.is_set()
+    assert len(site.requests) <= before
+    assert "status 429" in {glimpse.error for glimpse in seen().glimpses}
+    ahead_s = 3_600
+    wait_for(lambda: not watches(), "the end of the rest and of the watch")
 
 
 @pytest.mark.parametrize("what", ["away", "sign-in"])
@@ -90,21 +128,21 @@ def test_an_error_of_the_block_goes_up(site: Site) -> None:
     """And the watch ends with it."""
     with pytest.raises(RuntimeError, match="the step"), watching(service(site.url), (HOME,), "the migration"):
         raise RuntimeError("the step")
-    asked = len(site.requests)
-    time.sleep(0.5)
-    assert len(site.requests) == asked
+    assert not watches()
 
 
-def test_a_page_that_hangs_does_not_keep_the_step(site: Site) -> None:
-    """What is under way when the step ends is a time-out at the latest when the probe's own time is over."""
+def test_a_page_that_hangs_does_not_keep_the_step(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is under way when the step ends times out after the probe's own time-out."""
+    monkeypatch.setattr("slipway.adapters.watching.LOOK_EVERY_S", 120.0)  # also how late the thread may end
+    late = threading.Event()
 
     def hang(request: Request) -> Answer:
-        time.sleep(1.5)
+        late.wait(120)
         return Answer("late")
 
     site.pages["/"] = hang
-    slow = service(site.url)
-    slow = slow.model_copy(update={"probe": slow.probe.model_copy(update={"timeout_s": 0.5})})
-    with watching(slow, (HOME,), "the migration") as seen:
-        time.sleep(0.2)
+    with watching(service(site.url, timeout_s=0.5), (HOME,), "the migration") as seen:
+        pass
+    assert not late.is_set()
+    late.set()
     assert {glimpse.error for glimpse in seen().glimpses} == {"timeout"}

@@ -48,4 +48,4 @@ def cache_log(stack: Stack) -> Iterator[CacheLog]:
         yield log
     finally:
         over.set()
-        thread.join(10)
+        thread.join(60)

@@ -67,7 +67,7 @@ def travel(world: World, job: str, change: str, moments: list[Moment], kill: Kil
 
 def started(world: World, job: str, change: str) -> Run:
     """A new run, once the door lets it in."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         try:
             return world.client.start(job, {"change": change}) | {"steps": []}
@@ -145,7 +145,7 @@ def kill_part(name: str) -> Kill:
 def kill_tree(stack: Stack, name: str) -> None:
     """Kill a part and all its descendants; one that is being started again is killed once it is there."""
     part = stack.part(name)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not part.alive():
         assert time.monotonic() < deadline, f"{name} was not started again"
         time.sleep(0.05)

@@ -107,7 +107,7 @@ class World:
 
     def serves_fresh(self) -> bool:
         """Whether the cache passes on the shop's pages and still keeps them: a second read is a hit."""
-        with httpx.Client(base_url=self.stack.shop_url, trust_env=False, timeout=10) as visitor:
+        with httpx.Client(base_url=self.stack.shop_url, trust_env=False, timeout=60) as visitor:
             answers = [visitor.get("/products/2") for _ in range(2)]
         return answers[-1].status_code == 200 and answers[-1].headers["x-cache"] == "HIT"
 

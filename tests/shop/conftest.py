@@ -28,7 +28,7 @@ NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 def send(method: str, url: str, **options: object) -> httpx.Response:
     """Send one request with a fresh client, which has no cookies of earlier answers."""
-    return httpx.request(method, url, verify=NO_CERTIFICATES, **options)
+    return httpx.request(method, url, verify=NO_CERTIFICATES, timeout=60, **options)
 
 
 def find_free_port() -> int:
@@ -37,7 +37,7 @@ def find_free_port() -> int:
         return listener.getsockname()[1]
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Wait until the condition holds; fails with what it waited for."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -75,7 +75,7 @@ def run_server(command: list[str], health: str, **options: object) -> Iterator[N
             yield
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(120)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def test_a_forged_cookie_signs_nobody_in(get):
 
 def test_signing_out_removes_the_cookie(shop_url):
     """Signing out leads home and empties the cookie."""
-    answer = httpx.post(f"{shop_url}/sign-out")
+    answer = httpx.post(f"{shop_url}/sign-out", timeout=60)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
     assert 'shop_session=""' in answer.headers["Set-Cookie"]
 

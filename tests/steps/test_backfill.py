@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from tests.sites import Answer, Site
 from tests.steps.backfills import ADD_ONE, HEAD, World
 
 ROOT = Path(__file__).parents[2]
-QUICK = "[batch]\nstart = 100\nsmallest = 10\n"
+QUICK = "[batch]\nstart = 100\nsmallest = 10\nload = 1\n"
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def session(world: World, *statements: str) -> Iterator[None]:
         engine.dispose()
 
 
-def wait_for(look: Callable[[], object], what: str, seconds: float = 30) -> None:
+def wait_for(look: Callable[[], object], what: str, seconds: float = 120) -> None:
     """Wait until `look` finds something; fails with what it waited for."""
     deadline = time.monotonic() + seconds
     while not look():
@@ -56,10 +56,14 @@ def wait_for(look: Callable[[], object], what: str, seconds: float = 30) -> None
 
 
 class Beside:
-    """The backfill in a thread of its own, with what it told, who pauses it, and a way to stop it."""
+    """The backfill in a thread of its own, with what it told, who pauses it, and a way to stop it.
 
-    def __init__(self, world: World) -> None:
+    The backfill waits for `on_progress`, which is called with each progress in its thread.
+    """
+
+    def __init__(self, world: World, on_progress: Callable[[Beside], None] = lambda _: None) -> None:
         self.told: list[BackfillProgress] = []
+        self._on_progress = on_progress
         self.paused_by = ""
         self.stop = False
         self.error: Exception | None = None
@@ -75,12 +79,16 @@ class Beside:
 
     def ended(self) -> None:
         """Wait for its end."""
-        self._thread.join(60)
+        self._thread.join(300)
         assert not self._thread.is_alive()
 
     def held(self, words: str) -> bool:
         """Whether it tells that it holds for this reason."""
         return bool(self.told) and words in self.told[-1].held_because
+
+    def _tell(self, progress: BackfillProgress) -> None:
+        self.told.append(progress)
+        self._on_progress(self)
 
     def _check(self) -> None:
         if self.stop:
@@ -89,7 +97,7 @@ class Beside:
     def _run(self) -> None:
         try:
             with interruption.interruptible(self._check):
-                self._world.backfill(tell=self.told.append, paused_by=lambda: self.paused_by)
+                self._world.backfill(tell=self._tell, paused_by=lambda: self.paused_by)
         except Exception as error:
             self.error = error
 
@@ -109,9 +117,13 @@ def test_the_whole_way(world: World) -> None:
 def test_rows_that_come_later_are_left_alone(world: World) -> None:
     """The upper bound is fixed when the backfill begins, so that it ends."""
     world.write(ADD_ONE + "[batch]\nstart = 10\nsmallest = 10\nlargest = 10\n")
-    with Beside(world) as beside:
-        wait_for(lambda: beside.told, "the first progress")
-        world.run("INSERT INTO accounts (id, balance) VALUES (999999, 0)")
+
+    def add_a_row(beside: Beside) -> None:
+        if 0 < beside.told[-1].rows_passed < 1_000:
+            world.run("INSERT INTO accounts (id, balance) VALUES (999999, 0) ON CONFLICT DO NOTHING")
+
+    with Beside(world, add_a_row) as beside:
+        pass
     assert beside.error is None
     assert world.balances() == (1_000, 0, 1)
 
@@ -135,21 +147,17 @@ def test_an_empty_table(world: World) -> None:
 
 
 def test_killed_again_and_again(tmp_path: Path, database: str) -> None:
-    """A process that is killed at any moment is gone on from by the next; no row is changed twice and none is lost."""
+    """After a kill at any moment the next process continues; no row is changed twice and none is lost."""
     world = World(tmp_path, database, rows=40_000)
-    world.write(ADD_ONE + "[batch]\nstart = 100\nsmallest = 100\nlargest = 100\n")
-    chance, killed = random.Random(7), 0
-    while killed < 6:
-        process = at_work(tmp_path)
-        try:
-            process.wait(chance.uniform(0, 0.3))
-            break
-        except subprocess.TimeoutExpired:
+    world.write(ADD_ONE + "[batch]\nstart = 10\nsmallest = 10\nlargest = 10\nload = 0.5\npause_s = 0.005\n")
+    chance = random.Random(7)
+    for _ in range(6):  # the pauses between the batches add up to 20 s, so no process finishes before its kill
+        with at_work(tmp_path) as process:
+            time.sleep(chance.uniform(0, 0.3))
             process.send_signal(signal.SIGKILL)
-            process.communicate()
-            killed += 1
-    assert killed >= 3
-    assert world.value("SELECT cursor FROM slipway_backfill") > 0
+        assert process.returncode == -signal.SIGKILL
+    assert 0 < world.value("SELECT cursor FROM slipway_backfill") < 120_000
+    world.write(ADD_ONE + "[batch]\nstart = 5_000\nlargest = 5_000\ntarget_s = 1\nload = 1\n")
     world.backfill()
     assert world.balances() == (40_000, 1, 1)
     assert world.run("SELECT rows_passed, rows_changed FROM slipway_backfill") == [(40_000, 40_000)]
@@ -225,10 +233,13 @@ def test_too_many_bad_rows(world: World) -> None:
 
 def test_cancelled_between_two_batches(world: World) -> None:
     """A cancel stops it, what is done stays done and is told, and the next run goes on from there."""
-    world.write(ADD_ONE + "[batch]\nstart = 10\nsmallest = 10\nlargest = 10\npause_s = 0.05\n")
-    with Beside(world) as beside:
-        wait_for(lambda: beside.told and beside.told[-1].rows_passed, "the first batches")
-        beside.stop = True
+    world.write(ADD_ONE + "[batch]\nstart = 10\nsmallest = 10\nlargest = 10\n")
+
+    def cancel(beside: Beside) -> None:
+        beside.stop = beside.told[-1].rows_passed > 0
+
+    with Beside(world, cancel) as beside:
+        pass
     assert "Cancelled." in str(beside.error)
     done = world.balances()[0]
     assert 0 < done < 1_000
@@ -247,7 +258,7 @@ def test_cancelled_between_two_batches(world: World) -> None:
 def test_cancelled_inside_a_batch(world: World) -> None:
     """A cancel ends the statement that runs; nothing of its batch was done."""
     world.write(
-        HEAD + 'set = { balance = "balance + 1 + length(pg_sleep(60)::text)" }\n[batch]\nstatement_timeout_s = 300\n'
+        HEAD + 'set = { balance = "balance + 1 + length(pg_sleep(600)::text)" }\n[batch]\nstatement_timeout_s = 600\n'
     )
     active = (
         "SELECT 1 FROM pg_stat_activity"
@@ -278,8 +289,11 @@ def test_paused_and_resumed(world: World) -> None:
 def test_held_by_a_long_transaction(world: World) -> None:
     """A transaction of somebody else that lasts too long holds it, with the reason, until that has ended."""
     world.write(ADD_ONE + QUICK + "[health]\nlongest_transaction_s = 0.2\n")
-    with Beside(world) as beside, session(world, "SELECT 1"):
-        wait_for(lambda: beside.held("the longest transaction takes") or not beside._thread.is_alive(), "the hold")
+    with ExitStack() as stack, session(world, "SELECT 1"):
+        time.sleep(0.25)  # the transaction is too long before the backfill looks for the first time
+        beside = stack.enter_context(Beside(world))
+        wait_for(lambda: beside.held("the longest transaction takes"), "the hold")
+        assert world.balances() == (0, 0, 0)
     assert beside.error is None
     assert world.balances() == (1_000, 1, 1)
 
@@ -288,7 +302,7 @@ def test_held_by_the_service_itself(world: World, site: Site) -> None:
     """A service that answers slowly or not at all holds it; once it answers well, it goes on."""
     config = world.settings.config
     config.write_text(config.read_text().replace("http://127.0.0.1:9", site.url))
-    world.write(ADD_ONE + '[health]\nroute = "/health"\nlatency_ms = 5000\n')
+    world.write(ADD_ONE + '[health]\nroute = "/health"\nlatency_ms = 60000\n')
     site.pages["/health"] = Answer("", 503)
     with Beside(world) as beside:
         wait_for(lambda: beside.held("GET /health cannot be seen: it does not answer well"), "the hold")

@@ -18,7 +18,9 @@ from slipway.outcomes import BackfillProgress
 from slipway.steps.backfill import validate
 from tests.steps.backfills import ADD_ONE, World
 
-TEN = "[batch]\nstart = 10\nsmallest = 10\nlargest = 10\n"
+# Long time-outs: the processes of these tests wait for each other's locks. They take no rests.
+PATIENT = "[batch]\nload = 1\nlock_timeout_s = 60\nstatement_timeout_s = 300\n"
+TEN = PATIENT + "start = 10\nsmallest = 10\nlargest = 10\n"
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def together(*works: Any) -> None:
     start, failed = threading.Barrier(len(works)), list[BaseException]()
 
     def run(work: Any) -> None:
-        start.wait(30)
+        start.wait(120)
         try:
             work()
         except BaseException as error:
@@ -50,7 +52,7 @@ def together(*works: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
         assert not thread.is_alive()
     if failed:
         raise failed[0]
@@ -82,7 +84,7 @@ def test_two_processes_never_do_the_same_batch(world: World) -> None:
 def test_a_skipped_row_is_mended_once(world: World) -> None:
     """Two processes that both try a skipped row again change it once."""
     world.run("UPDATE accounts SET balance = 499 WHERE id = 1500")
-    world.backfill(ADD_ONE + "max_bad_rows = 1\n")
+    world.backfill(ADD_ONE + "max_bad_rows = 1\n" + PATIENT)
     world.run("UPDATE accounts SET balance = 0 WHERE id = 1500")
     with ledger(world) as first, ledger(world) as second:
         together(lambda: first.retry_skipped(1_500), lambda: second.retry_skipped(1_500))
@@ -109,7 +111,7 @@ def test_a_connection_that_is_lost_again_and_again(world: World) -> None:
     def lose(progress: BackfillProgress) -> None:
         if progress.rows_passed < 1_000 and len(told) < 5:
             ours = "datname = current_database() AND application_name = 'slipway backfill more'"
-            world.run(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {ours}")
+            world.run(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {ours}")
 
     while True:
         try:

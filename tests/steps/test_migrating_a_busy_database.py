@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,9 +42,15 @@ HALF: Move = (
 Make = Callable[..., tuple[History, Rehearsal]]
 
 
+@pytest.fixture(scope="module")
+def rehearsals() -> dict[Move, Rehearsal]:
+    """The rehearsal of each move: the same for all tests, as they all begin with the same schema."""
+    return {}
+
+
 @pytest.fixture
-def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Make a history whose live database stands at its first revision, with rows, and rehearse its second one."""
+def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, rehearsals: dict[Move, Rehearsal]) -> Make:
+    """Make a history whose live database is at its first revision, with rows, and rehearse its second one."""
     monkeypatch.setenv(VARIABLE, database)
     monkeypatch.setattr("slipway.steps.migrate.GAP_WITHIN_S", 0.3)
 
@@ -52,7 +59,9 @@ def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Make
         history.stand_at("0001")
         history.run("INSERT INTO a SELECT n, 'note ' || n FROM generate_series(1, 100) AS n")
         history.limits = limits
-        return history, rehearse(history.plan("0001", "0002"), history.folder)
+        if move not in rehearsals:
+            rehearsals[move] = rehearse(history.plan("0001", "0002"), history.folder)
+        return history, rehearsals[move]
 
     return build
 
@@ -67,15 +76,28 @@ def busy(history: History, query: str = "SELECT count(*) FROM a") -> Iterator[ps
         connection.rollback()
 
 
+def commands() -> list[psutil.Process]:
+    """The processes of the service's migration tool."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "alembic" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
 def waiting(history: History) -> bool:
     """Whether a session of the service's migration waits for a lock."""
     query = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'slipway shop' AND wait_event_type = 'Lock'"
     return bool(history.run(query))
 
 
-def test_a_lock_is_waited_for_in_short_tries(make: Make) -> None:
-    """While somebody keeps the table each try gives up, others get through between, and the move is made at last."""
-    history, rehearsal = make(COLUMN, lock_timeout_s=0.3, tries=30)
+def test_a_lock_is_waited_for_in_short_tries(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While somebody keeps the table each try gives up, others read it in between, and the move is made at last."""
+    monkeypatch.setattr("slipway.adapters.databases.moving.LOOK_EVERY_S", 0.01)  # so that each try sees its blocker
+    history, rehearsal = make(COLUMN, lock_timeout_s=1, tries=30)
     rehearsal = rehearsal.model_copy(update={"statements": ()})  # which locks it takes is not known
     made: list[Any] = []
     with busy(history):
@@ -83,11 +105,10 @@ def test_a_lock_is_waited_for_in_short_tries(make: Make) -> None:
             target=lambda: made.append(migrate(history.plan("0001", "0002"), history.folder, rehearsal))
         )
         thread.start()
-        wait_for(lambda: waiting(history), "the first try")
-        wait_for(lambda: not waiting(history), "the first try to give up")
+        wait_for(lambda: "try 1 got no lock in time" in caplog.text, "the first try to give up")
         assert history.run("SELECT count(*) FROM a") == [(100,)]
-        wait_for(lambda: waiting(history), "the second try")
-    thread.join(30)
+        wait_for(lambda: "try 2 got no lock in time" in caplog.text, "the second try to give up")
+    thread.join(300)
     [migration] = made
     assert migration.acted and history.version() == "0002"
     [blocker] = migration.blocked_by
@@ -95,21 +116,20 @@ def test_a_lock_is_waited_for_in_short_tries(make: Make) -> None:
     assert blocker.endswith(" UTC: SELECT count(*) FROM a)")
 
 
-def test_who_stays_in_the_way_is_waited_for_without_asking(make: Make) -> None:
+def test_who_stays_in_the_way_is_waited_for_without_asking(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     """A try would be in vain, so none is made for as long as a ladder has pauses; the first gap is enough."""
+    caplog.set_level(logging.INFO, "slipway.migrate")
     history, rehearsal = make(COLUMN, tries=12)
     made: list[Any] = []
-    seen_waiting = 0
     with busy(history):
         thread = threading.Thread(
             target=lambda: made.append(migrate(history.plan("0001", "0002"), history.folder, rehearsal))
         )
         thread.start()
-        for _ in range(60):
-            seen_waiting += waiting(history)
-            time.sleep(0.05)
-        assert (seen_waiting, made, history.version()) == (0, [], "0001")
-    thread.join(30)
+        wait_for(lambda: "waiting for a gap behind" in caplog.text, "the wait for a gap")
+        time.sleep(1)  # longer than GAP_WITHIN_S, after which a try is made where others come and go
+        assert (commands(), made, history.version()) == ([], [], "0001")
+    thread.join(300)
     [migration] = made
     assert [ran.argv for ran in migration.commands if "upgrade" in ran.argv] == [("alembic", "upgrade", "0002")]
     assert history.version() == "0002"
@@ -119,10 +139,14 @@ def test_who_stays_in_the_way_is_waited_for_without_asking(make: Make) -> None:
 
 def test_transactions_that_come_and_go_are_not_waited_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is always another one in the way, a try is made after the short wait: it may slip in between."""
-    history, rehearsal = make(COLUMN, lock_timeout_s=5.0, tries=12)
+    history, rehearsal = make(COLUMN, lock_timeout_s=60, tries=12)
     monkeypatch.setattr("slipway.adapters.databases.gaps.LONG_S", 0.0)
     with ExitStack() as ends:
         others = [ends.enter_context(busy(history)) for _ in range(2)]
+        for other in others:
+            other.execute("SET SESSION lock_timeout = '1s'")
+            other.commit()
+            other.execute("SELECT count(*) FROM a")
         made: list[Any] = []
         thread = threading.Thread(
             target=lambda: made.append(migrate(history.plan("0001", "0002"), history.folder, rehearsal))
@@ -132,15 +156,17 @@ def test_transactions_that_come_and_go_are_not_waited_out(make: Make, monkeypatc
         while not waiting(history):
             assert thread.is_alive()
             others[turn % 2].rollback()
-            others[turn % 2].execute("SELECT count(*) FROM a")
+            with suppress(psycopg.errors.LockNotAvailable):  # the try has begun meanwhile, and comes first
+                others[turn % 2].execute("SELECT count(*) FROM a")
             turn += 1
             time.sleep(0.05)
         for other in others:
             other.rollback()
-        thread.join(30)
+        thread.join(300)
     [migration] = made
     assert migration.acted and history.version() == "0002"
-    assert turn > 2
+    assert [ran.argv for ran in migration.commands if "upgrade" in ran.argv] == [("alembic", "upgrade", "0002")]
+    assert any("(the shop, idle in transaction, since " in blocker for blocker in migration.blocked_by)
 
 
 def test_a_lock_that_is_never_to_be_had(make: Make) -> None:
@@ -184,7 +210,7 @@ def test_one_mover_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> Non
     assert history.version() == "0001"
 
 
-def test_a_concurrent_build_that_was_killed(make: Make) -> None:
+def test_a_concurrent_build_that_was_killed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its invalid index is dropped by the next attempt, which then makes the move; and the way back is whole."""
     history, rehearsal = make(CONCURRENT, lock_timeout_s=60)
     assert rehearsal.reversibility == "lossless"
@@ -194,15 +220,16 @@ def test_a_concurrent_build_that_was_killed(make: Make) -> None:
         with pytest.raises(SlipwayError):
             migrate(plan, history.folder, rehearsal)
 
-    with busy(history, "INSERT INTO a VALUES (1000, 'a concurrent build waits for writers')"):
+    with monkeypatch.context() as patch, busy(history, "INSERT INTO a VALUES (1000, 'a build waits for writers')"):
+        patch.setattr("slipway.adapters.databases.moving.DROP_LOCK_TIMEOUT", "100ms")  # the drop waits for them, too
         thread = threading.Thread(target=fail_to_migrate)
         thread.start()
         wait_for(lambda: waiting(history), "the build to wait for the transaction")
-        for process in psutil.Process().children(recursive=True):
+        for process in commands():
             with suppress(psutil.NoSuchProcess):
-                if "alembic" in " ".join(process.cmdline()):
-                    process.kill()
-        thread.join(60)
+                process.kill()
+        thread.join(300)
+        assert not thread.is_alive()
     moved = migrate(plan, history.folder, rehearsal)
     assert moved is not None and moved.acted
     assert moved.mended == ("public.a_note",)

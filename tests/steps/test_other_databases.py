@@ -360,7 +360,7 @@ def test_the_real_alembic(make: Make, tmp_path: Path) -> None:
     plain = make()
     folder = tmp_path / "alembic"
     history = History(folder, "postgresql://nobody@127.0.0.1:9/nothing", [FIRST, COLUMN])
-    history.limits = {"timeout_s": 60}
+    history.limits = {"timeout_s": 600}
     plan, live = history.plan("0001", "0002"), plain.live
     assert plan.service.migrations is not None
     ours = plan.service.migrations.model_copy(update={"bin": str(Path(sys.executable).parent)})  # it has every driver

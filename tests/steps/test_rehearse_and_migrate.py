@@ -404,11 +404,11 @@ def test_the_code_that_runs_now_meets_the_new_schema(
     (history.folder / "service.py").write_text(SERVICE, encoding="utf-8")
     site.pages |= {"/products/1": Answer(), "/products/2": Answer()}
     plan = history.plan("0001", "0002")
-    serve = Serve(command=command, bin=str(BIN))
+    serve = Serve(command=command, bin=str(BIN), within_s=300)
     service = plan.service.model_copy(update={"url": site.url, "serve": serve})
     rehearsal = rehearse(plan.model_copy(update={"service": service}), history.folder)
     found = [finding for finding in rehearsal.findings if finding.code != "busiest-queries-not-checked"]
     assert [finding.summary for finding in found] == told
     assert {finding.code for finding in found} <= {"old-code-breaks"}
-    running = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-    assert not [argv for argv in running if "service.py" in argv and argv[-1].isdigit()]
+    running = [process.info for process in psutil.process_iter(["cmdline", "cwd"])]
+    assert not [found for found in running if found["cwd"] == str(history.folder)]

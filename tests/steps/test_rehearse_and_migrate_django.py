@@ -183,10 +183,11 @@ def test_a_tool_that_does_not_keep_to_the_copy(make: Make) -> None:
     )
 
 
-def test_a_lock_that_is_not_to_be_had(make: Make) -> None:
+def test_a_lock_that_is_not_to_be_had(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Django's own failure over a lock is known as one: the ladder tries again, and then names who is in the way."""
+    monkeypatch.setattr("slipway.adapters.databases.moving.LOOK_EVERY_S", 0.01)  # so that each try sees its blocker
     project = make(LOSSLESS[0])
-    project.limits = {"lock_timeout_s": 0.1, "tries": 2}
+    project.limits = {"lock_timeout_s": 1, "tries": 2}
     url = project.live.connection_url().replace("+psycopg", "")
     with psycopg.connect(url, application_name="the shop") as busy:
         busy.execute("SELECT count(*) FROM orders_order")

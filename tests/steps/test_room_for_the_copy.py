@@ -23,6 +23,12 @@ DISK_MB = 24
 ANEW: Move = ("ALTER TABLE a ALTER id TYPE bigint", "ALTER TABLE a ALTER id TYPE int")
 
 
+@pytest.fixture(autouse=True)
+def _slow_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recognise the server's process on a slow machine, too."""
+    monkeypatch.setattr("slipway.adapters.databases.server_room.CLOCKS_S", 300)
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 24 MB."""
