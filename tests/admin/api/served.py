@@ -30,7 +30,7 @@ class Served:
 
     def __init__(self, root_path: str = "") -> None:
         [port] = free_ports([0])
-        self.app = create_app()
+        self.app = create_app(own_process=False)
         self.url = f"http://127.0.0.1:{port}"
         config = uvicorn.Config(
             self.app,
