@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from admin import jobs, prefect_api, synchronising
+from admin import prefect_api, synchronising
 from admin.events import changes_of
 from slipway.adapters.store import Store
 from tests.admin.api.full_reads import FullReads
 from tests.admin.api.served import Served, problem, wait_for
-from tests.admin.clock import Clock
 from tests.played_prefect import PlayedPrefect
 
 
@@ -194,10 +193,9 @@ def test_nothing_known_yet(prefect: PlayedPrefect, serve: Callable[[], Served]) 
 
 
 def test_readers_cost_prefect_nothing(
-    prefect: PlayedPrefect, serve: Callable[[], Served], full_reads: FullReads, monkeypatch: pytest.MonkeyPatch
+    prefect: PlayedPrefect, serve: Callable[[], Served], full_reads: FullReads
 ) -> None:
     """However many read, Prefect is asked the same: nothing, while nothing happens."""
-    monkeypatch.setattr(jobs, "time", Clock())  # otherwise a reader renews the list of jobs every two seconds
     run = prefect.run("look-around", "RUNNING")
     admin = serve()
     subscribed(prefect)

@@ -55,6 +55,7 @@ def test_below_what_is_in_memory(
     """Older runs are read from Prefect, in order, each once, also those of one moment; many who read cause one request."""
     monkeypatch.setattr(synchronising, "MOST_RUNS", 200)
     monkeypatch.setattr(read_model, "MOST_RUNS", 200)
+    monkeypatch.setattr(once, "time", Clock())  # an answer of Prefect stays fresh, however long the reads take
     moment = now(900)
     same = [prefect.run("look-around", "COMPLETED", expected_start_time=moment)["id"] for _ in range(30)]
     made = {prefect.run("look-around", "COMPLETED", ago_s=number)["id"] for number in range(850)} | set(same)
@@ -65,7 +66,6 @@ def test_below_what_is_in_memory(
     assert walk(admin, limit=200, since=since)[-1] == long_ago
     assert walk(admin, since=since, state="FAILED", service="shop") == [long_ago]
     full_reads.hold()
-    monkeypatch.setattr(once, "time", Clock())
     before = prefect.asked["/flow_runs/filter"]
     for _ in range(20):
         admin.get("/runs", since=since, state="FAILED", service="shop")
