@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
+START_WITHIN_MS = 120_000  # on a busy machine
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -24,6 +25,8 @@ ARGUMENTS = [
 def chromium() -> Iterator[Browser]:
     """A browser that is over with the block; while it is open, no event loop of one's own can run in this thread."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=ARGUMENTS, timeout=START_WITHIN_MS
+        )
         yield browser
         browser.close()

@@ -7,12 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 ROOT = Path(__file__).parents[1]
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
+WITHIN_MS = 120_000  # deadline of every wait: a slow machine needs some of it, a wrong page all of it
+expect.set_options(timeout=WITHIN_MS)
+
+
+def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """A browser context in which every action and navigation may take `WITHIN_MS`."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(WITHIN_MS)
+    return context
 
 
 def violations(page: Page, *rules: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A Prefect server that a test plays: it keeps runs, steps and logs, tells events, and can be slow, away, or talk nonsense.
+"""A Prefect server that a test plays: it keeps runs, steps and logs, tells events, and can be silent, away, or talk nonsense.
 
 Our own, and small: what the admin service asks of Prefect, as Prefect 3.8 answers it. tests/stack asks the real one.
 """
@@ -25,7 +25,8 @@ from deployments.ports import free_ports
 from tests.played_filters import filter_logs, filter_runs, filter_steps
 
 Document = dict[str, Any]
-READY_WITHIN_S = 20.0
+READY_WITHIN_S = 120.0
+KEEP_ALIVE_S = 600  # no test idles so long: the server never closes a connection that a client is about to use
 
 
 def now(ago_s: float = 0) -> str:
@@ -34,7 +35,7 @@ def now(ago_s: float = 0) -> str:
 
 
 class PlayedPrefect:
-    """One played server. `delay_s`, `garbage` and `refused` change how it answers; `asked` counts requests by path."""
+    """One played server. `silent` and `garbage` change how it answers; `asked` counts requests by path."""
 
     def __init__(self) -> None:
         self.runs: dict[str, Document] = {}
@@ -42,7 +43,7 @@ class PlayedPrefect:
         self.logs: list[Document] = []
         self.jobs: dict[str, Document] = {}
         self.asked: Counter[str] = Counter()
-        self.delay_s = 0.0
+        self.silent = False  # handle requests, and answer them once this is false again
         self.garbage: bytes | None = None
         self.mute = False  # events are lost on the way
         self.subscriptions = 0
@@ -67,7 +68,12 @@ class PlayedPrefect:
     def come(self) -> None:
         """Answer from now on."""
         config = uvicorn.Config(
-            self._app(), port=self.port, ws="websockets-sansio", log_level="error", timeout_graceful_shutdown=1
+            self._app(),
+            port=self.port,
+            ws="websockets-sansio",
+            log_level="error",
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, args=(self._server,), daemon=True)
@@ -216,11 +222,11 @@ class PlayedPrefect:
         async def answer(request: Request) -> Response:
             self.asked[request.scope["path"].removeprefix("/api")] += 1
             body = await request.json() if await request.body() else {}
-            if self.delay_s:
-                await asyncio.sleep(self.delay_s)
             if self.garbage is not None:
                 return Response(self.garbage, media_type="application/json")
             found = act(body, request)
+            while self.silent:
+                await asyncio.sleep(0.01)
             return JSONResponse(found, status_code=404 if found is None else 200)
 
         return answer

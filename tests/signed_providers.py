@@ -77,7 +77,7 @@ class CloudFrontPlayed(Edge):
         if not has_sigv4(request):
             return self._error(403, "SignatureDoesNotMatch")
         if request.method == "GET" and request.target.removeprefix(base + "/") in self.due:
-            return self._tell(200, request.target.removeprefix(base + "/"))
+            return self._status(request.target.removeprefix(base + "/"))
         if request.target != base:
             return self._error(404, "NoSuchDistribution")
         try:
@@ -93,7 +93,7 @@ class CloudFrontPlayed(Edge):
             self.ids[request.body] = f"I{len(self.ids)}EXAMPLE"
             self._invalidate(paths)
             self.due[self.ids[request.body]] = time.monotonic() + self.settles_s  # not before any of its orders
-        return self._tell(201, self.ids[request.body])
+        return self._tell(201, self.ids[request.body], "InProgress")
 
     def _invalidate(self, paths: list[str]) -> None:
         for path in paths:
@@ -104,8 +104,10 @@ class CloudFrontPlayed(Edge):
             else:
                 self.purge(lambda target, _, path=path: target == path)  # type: ignore[misc]
 
-    def _tell(self, status: int, name: str) -> Answer:
-        state = "Completed" if time.monotonic() >= self.due[name] else "InProgress"
+    def _status(self, name: str) -> Answer:
+        return self._tell(200, name, "Completed" if time.monotonic() >= self.due[name] else "InProgress")
+
+    def _tell(self, status: int, name: str, state: str) -> Answer:
         return Answer(f"<Invalidation><Id>{name}</Id><Status>{state}</Status></Invalidation>", status)
 
     def _error(self, status: int, code: str) -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from slipway.adapters.access.log import AccessLog
 from slipway.adapters.access.tokens import Tokens
 from slipway.adapters.admin_client import AdminClient, token_for
 from slipway.adapters.store import Store
+from slipway.cli import main
 from slipway.cli_access import database_url, first_link
 from slipway.settings import Settings
 
@@ -25,16 +25,39 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def access(database: str, tmp_path: Path) -> Command:
-    """The real command over an empty database, where it makes its tables itself."""
-    environment = {**os.environ, "SLIPWAY_DATABASE_URL": database, "SLIPWAY_HOME": str(tmp_path), "COLUMNS": "200"}
-    environment.pop("SLIPWAY_ADMIN_URL", None)
+def environment(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the command, over an empty database, where it makes its tables itself."""
+    monkeypatch.delenv("SLIPWAY_ADMIN_URL", raising=False)
+    for name, value in {"SLIPWAY_DATABASE_URL": database, "SLIPWAY_HOME": str(tmp_path), "COLUMNS": "200"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def access(environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command in this process: the start of a Python process takes longer than what the command does."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["slipway", "access", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        written = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), written.out, written.err)
+
+    return run
+
+
+def test_the_command_as_a_process(environment: None) -> None:
+    """The installed command runs, and an error is its exit code and three lines without a traceback."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "slipway"), "access", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
-    return run
+    link = run("link", "ada", "--role", "admin")
+    assert link.returncode == 0 and link.stdout.startswith("/pages/link/"), link.stderr
+    refused = run("disable", "nobody")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert [line.partition(":")[0] for line in refused.stderr.splitlines()] == ["failed", "expected", "retry is safe"]
 
 
 def test_the_owner_of_the_database(access: Command, database: str) -> None:

@@ -5,25 +5,40 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import State
 
+from deployments.warm import resuming
 from deployments.warm.identity import infrastructure_id
 from deployments.warm.resuming import NOT_STARTED_AFTER, TOLD_AFTER, has_no_process
 
 A_MOMENT = timedelta(seconds=0.2)
 ELSEWHERE = "another-host:1:2.0"
+NOW = datetime.now(UTC)
+
+
+class Still(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return NOW.astimezone(tz)
+
+
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run has been in its state exactly as long as the test says."""
+    monkeypatch.setattr(resuming, "datetime", Still)
 
 
 def run(state: StateType, since: timedelta, process: str | None) -> FlowRun:
     """A run that has been in a state so long, and the process that Prefect knows of."""
-    now = datetime.now(UTC)
     return FlowRun(
-        id=uuid4(), flow_id=uuid4(), state=State(type=state, timestamp=now - since), infrastructure_pid=process
+        id=uuid4(), flow_id=uuid4(), state=State(type=state, timestamp=NOW - since), infrastructure_pid=process
     )
 
 

@@ -1,4 +1,4 @@
-"""The app over made-up doors, served on a port of this machine, for a browser."""
+"""An app, served on a port of this machine, for a browser."""
 
 from __future__ import annotations
 
@@ -10,19 +10,9 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from admin.app import create_app
 from deployments.ports import free_ports
-from tests.admin.made_up import MadeUp
-from tests.admin.signed_in import let_in
 
-
-@contextmanager
-def served(made_up: MadeUp) -> Iterator[str]:
-    """The address of the app over made-up doors while the block runs."""
-    app = create_app()
-    let_in(app, made_up)
-    with serving(app) as address:
-        yield address
+WITHIN_S = 120.0
 
 
 @contextmanager
@@ -32,12 +22,13 @@ def serving(app: FastAPI) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, name="admin service", daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WITHIN_S
     while not server.started:
-        assert time.monotonic() < deadline, "waited 20 s for the app to answer"
+        assert time.monotonic() < deadline, f"waited {WITHIN_S:.0f} s for the app to answer"
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(WITHIN_S)
+        assert not thread.is_alive(), "waited for the app to end"

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect
 
+from admin.app import create_app
 from bench.browser import chromium
 from tests.admin.made_up import CHANGE, STARTED, MadeUp
 from tests.admin.scenes import BY_IDS, lively, run
-from tests.admin.serving import served
-from tests.browser import DESK, PHONE, keep_picture, violations, wider_than_the_window
+from tests.admin.serving import serving
+from tests.admin.signed_in import let_in
+from tests.browser import DESK, PHONE, keep_picture, new_context, violations, wider_than_the_window
 
 PAGES = {
     "overview": "/",
@@ -47,17 +50,30 @@ def doors(tmp_path: Path) -> MadeUp:
     return lively(tmp_path)
 
 
-@pytest.fixture
-def address(doors: MadeUp) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def app() -> FastAPI:
+    """The app of this file; each test gives it doors of its own."""
+    return create_app()
+
+
+@pytest.fixture(scope="module")
+def served(app: FastAPI) -> Iterator[str]:
     """Where the app answers."""
-    with served(doors) as found:
+    with serving(app) as found:
         yield found
+
+
+@pytest.fixture
+def address(app: FastAPI, served: str, doors: MadeUp) -> str:
+    """Where the app answers from the doors of the test."""
+    let_in(app, doors)
+    return served
 
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
     """A window onto the app, which fails the test for whatever the browser complains of."""
-    context = browser.new_context(base_url=address, viewport=DESK)  # type: ignore[arg-type]
+    context = new_context(browser, base_url=address, viewport=DESK)
     opened, complaints = context.new_page(), []
     opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
@@ -131,19 +147,19 @@ def test_a_run_is_watched_to_its_end(page: Page, doors: MadeUp) -> None:
     expect(page.get_by_text("measured 8 of 20 bursts")).to_be_visible()
     page.get_by_role("link", name="Cancel…").focus()
     doors.found["steps"][-1] = {**doors.found["steps"][-1], "name": "measure after"}
-    expect(page.locator(".at-work")).to_have_text("At work: measure after", timeout=15_000)
+    expect(page.locator(".at-work")).to_have_text("At work: measure after")
     expect(page.locator("#told")).to_have_text("Running: measure after")
     expect(page.get_by_role("link", name="Cancel…")).to_be_focused()
     expect(page.get_by_text("measured 8 of 20 bursts")).to_be_visible()
     kept = run("shipping", "ship-change", "COMPLETED", "Kept", "done", 12)
     doors.found = kept
-    expect(page.locator("#told")).to_have_text("Kept", timeout=15_000)
+    expect(page.locator("#told")).to_have_text("Kept")
     expect(page.locator("#live")).not_to_have_attribute("hx-get", re.compile("."))
 
 
 def test_without_a_script(browser: Browser, address: str, doors: MadeUp) -> None:
     """Whoever has no script sees everything and does everything: plain links, plain forms."""
-    context = browser.new_context(base_url=address, java_script_enabled=False)
+    context = new_context(browser, base_url=address, java_script_enabled=False)
     window = context.new_page()
     window.goto(f"/pages/runs/{BY_IDS['waits']}")
     window.get_by_role("link", name="Approve…").click()
@@ -159,7 +175,7 @@ def test_without_a_script(browser: Browser, address: str, doors: MadeUp) -> None
 
 def test_times_are_the_readers_own(browser: Browser, address: str) -> None:
     """A time is shown in the zone of who reads, and says its UTC on hovering."""
-    context = browser.new_context(base_url=address, timezone_id="Asia/Tokyo", locale="en-GB")
+    context = new_context(browser, base_url=address, timezone_id="Asia/Tokyo", locale="en-GB")
     window = context.new_page()
     window.goto(f"/pages/runs/{BY_IDS['kept']}")
     time = window.locator("dl time").first

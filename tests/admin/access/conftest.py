@@ -1,4 +1,4 @@
-"""The app with its guard over a real store, a clock that can be moved, and people of every role."""
+"""The app with its guard over a real store, clocks that only a test moves, and people of every role."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from pydantic_core import to_json
 from sqlalchemy import URL
 
+from admin.access import access as access_module
 from admin.access.access import Access
 from admin.app import create_app
 from admin.limits import Rate
@@ -28,6 +29,7 @@ from slipway.access import Grant, utc_now
 from slipway.adapters.access import passwords
 from slipway.adapters.store import Outcome, Store
 from slipway.settings import Settings
+from tests.admin.clock import Clock as StillTime
 from tests.admin.in_process import InProcess
 
 RUN, OTHERS_RUN = UUID(int=1), UUID(int=2)  # of shop, and of bakery
@@ -77,16 +79,16 @@ class Doors:
 
 @dataclass
 class Clock:
-    """The time, as tests move it."""
+    """The time, which stands still until a test moves it: locks, sessions and tokens last however slow the machine is."""
 
-    ahead: timedelta = field(default_factory=timedelta)
+    now: datetime = field(default_factory=utc_now)
 
     def __call__(self) -> datetime:
-        return utc_now() + self.ahead
+        return self.now
 
     def forward(self, **by: float) -> None:
         """Move it on."""
-        self.ahead += timedelta(**by)
+        self.now += timedelta(**by)
 
 
 @dataclass
@@ -196,9 +198,10 @@ def app() -> FastAPI:
 
 
 @pytest.fixture
-def world(app: FastAPI, tmp_path: Path, database: str) -> Iterator[World]:
+def world(app: FastAPI, tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """The app over an empty store."""
     store, clock = Store(database), Clock()
+    monkeypatch.setattr(access_module, "time", StillTime())  # a caller that was looked up stays known until `forget`
     app.state.doors = Doors(tmp_path, store)
     app.state.access = Access(store, Settings(), clock)
     app.state.rate = Rate(Settings().triggers_per_minute)

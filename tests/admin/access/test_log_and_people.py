@@ -81,7 +81,7 @@ def test_what_acts_stands_there_before_it_is_answered(world: World, monkeypatch:
         assert world.log()[1:] == [("ada", "cancel run", f"/runs/{RUN}/cancel", "unknown: it was never answered")]
     newest = world.access.log.newest(1)[0]
     assert (newest.how, newest.address) == ("session", "192.0.2.1")
-    assert timedelta(minutes=5) < utc_now() - newest.at < timedelta(minutes=10)
+    assert timedelta(minutes=5) < utc_now() - newest.at < timedelta(hours=1)  # when it began
 
 
 def test_nothing_is_left_of_what_was_answered(world: World) -> None:
@@ -100,7 +100,7 @@ def test_an_answer_waits_until_it_stands_there_that_it_begins(world: World, monk
     order: list[str] = []
 
     def slowly(**told: str) -> str:
-        time.sleep(0.3)
+        time.sleep(0.3)  # nothing waits for this: it lets an answer that does not wait for the log come first
         order.append("begun")
         return AccessLog.begin(world.access.log, **told)
 

@@ -139,7 +139,7 @@ def test_a_stream_ends_with_its_readers_rights(world: World, monkeypatch: pytest
     async def look(key: str) -> None:
         headers = [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {key}".encode())]
         scope = {"type": "http", "method": "GET", "path": f"/runs/{RUN}/events", "headers": headers, "app": world.app}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await Guard(stream, ["127.0.0.1"])(scope, reader, nothing)
 
     asyncio.run(look(world.token("robot")))

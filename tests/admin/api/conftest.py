@@ -8,14 +8,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from admin import details, doors, prefect_api, subscription
 from deployments.postgres import create_database, url_on
 from slipway.access import Grant
 from slipway.adapters.access.accounts import Accounts
 from slipway.adapters.store import Store
-from tests.admin.api.served import Served
+from tests.admin.api.full_reads import FullReads
+from tests.admin.api.served import WITHIN_S, Served
 from tests.played_prefect import PlayedPrefect
 
 CONFIG = '[[service]]\nname = "shop"\nurl = "http://127.0.0.1:9"\nroutes = ["/"]\n'
+TIME_LIMITS = (  # of an answer from Prefect: on a busy machine, a healthy server exceeds them
+    (prefect_api, "WITHIN_S"),
+    (doors, "LOADED_WITHIN_S"),
+    (details, "STEPS_WITHIN_S"),
+    (subscription, "OPEN_WITHIN_S"),
+    (subscription, "BEAT_WITHIN_S"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +63,18 @@ def settings(store_url: str, prefect: PlayedPrefect, tmp_path: Path, monkeypatch
     monkeypatch.setenv("SLIPWAY_CHANGES", str(tmp_path))
     monkeypatch.setenv("SLIPWAY_DATABASE_URL", store_url)
     monkeypatch.setenv("PREFECT_API_URL", prefect.url)
+    for module, name in TIME_LIMITS:
+        monkeypatch.setattr(module, name, WITHIN_S)
 
 
 @pytest.fixture
-def serve(settings: None) -> Iterator[Callable[[], Served]]:
+def full_reads(monkeypatch: pytest.MonkeyPatch) -> FullReads:
+    """Control over when the admin processes read the whole state of Prefect."""
+    return FullReads(monkeypatch)
+
+
+@pytest.fixture
+def serve(settings: None, full_reads: FullReads) -> Iterator[Callable[[], Served]]:
     """Start an admin process; as many as a test likes."""
     running: list[Served] = []
 

@@ -20,8 +20,9 @@ from admin.doors import Doors
 from deployments.ports import free_ports
 from slipway.access import Grant
 from slipway.adapters.access.tokens import Tokens
+from tests.played_prefect import KEEP_ALIVE_S
 
-WITHIN_S = 20.0
+WITHIN_S = 120.0  # deadline of every wait: a slow machine needs some of it, a wrong program all of it
 
 
 class Served:
@@ -29,14 +30,19 @@ class Served:
 
     def __init__(self, root_path: str = "") -> None:
         [port] = free_ports([0])
-        self.app = create_app()
+        self.app = create_app(own_process=False)
         self.url = f"http://127.0.0.1:{port}"
         config = uvicorn.Config(
-            self.app, port=port, log_level="critical", timeout_graceful_shutdown=1, root_path=root_path
+            self.app,
+            port=port,
+            log_level="critical",
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=1,
+            root_path=root_path,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, timeout=WITHIN_S, trust_env=False)
 
     def __enter__(self) -> Self:
         self._thread.start()

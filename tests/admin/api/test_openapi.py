@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from slipway.adapters.store import Store
-from tests.admin.api.served import Served
+from tests.admin.api.served import WITHIN_S, Served
 from tests.played_prefect import PlayedPrefect
 
 CHECKS = [
@@ -62,6 +62,6 @@ def _ask(operation: schemathesis.APIOperation, mode: GenerationMode, there: dict
     def ask(case: schemathesis.Case, of_what_is_there: bool) -> None:
         if of_what_is_there:
             case.path_parameters.update({name: there[name] for name in case.path_parameters if name in there})
-        case.call_and_validate(checks=CHECKS, timeout=20, headers={"Authorization": f"Bearer {token}"})
+        case.call_and_validate(checks=CHECKS, timeout=WITHIN_S, headers={"Authorization": f"Bearer {token}"})
 
     ask()

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from admin import streams
+from admin import details, once, streams
 from admin.streams import BEHIND, Channel, Reader
 from slipway.adapters.store import Store
+from tests.admin.api.full_reads import FullReads
 from tests.admin.api.served import Served, problem, wait_for
+from tests.admin.clock import Clock
 from tests.played_prefect import PlayedPrefect
 
 Events = Iterator[dict[str, Any]]
+LOOK_AFTER_S = details.FRESH_S + 0.5  # a detail of this age is served, and a look for news begins
 
 
 @pytest.fixture
 def run(prefect: PlayedPrefect, admin: Served) -> dict[str, Any]:
     """A run that is on its way, known to the service."""
+    [made] = running(prefect, admin, 1)
+    return made
+
+
+def running(prefect: PlayedPrefect, admin: Served, count: int) -> list[dict[str, Any]]:
+    """Runs on their way; the read model has them all, as events announce them."""
     wait_for(lambda: prefect.subscriptions, "the admin service to subscribe")
-    made = prefect.run("look-around", "RUNNING")
-    wait_for(lambda: admin.http.get(f"/runs/{made['id']}").status_code == 200, "the run")
+    made = [prefect.run("look-around", "RUNNING") for _ in range(count)]
+    for run in made:
+        prefect.move(run, "RUNNING")
+    wait_for(lambda: all(admin.doors.model.get(run["id"]) for run in made), "the runs in the read model")
     return made
 
 
@@ -75,9 +85,10 @@ def test_who_comes_back_misses_nothing(prefect: PlayedPrefect, admin: Served, ru
     wait_for(lambda: len(admin.get(f"/runs/{run['id']}")["steps"]) == 2, "the second step")
     with admin.events(run["id"], last) as events:
         again = until(events, "change", "steps")
+        while len(again[-1]["data"]["steps"]) < 2:
+            again += until(events, "change", "steps")
         assert again[: len(first)] == first
-        names = [step["name"] for step in (again + until(events, "change", "steps"))[-1]["data"]["steps"]]
-        assert names == ["one", "two"]
+        assert [step["name"] for step in again[-1]["data"]["steps"]] == ["one", "two"]
     with admin.events(run["id"], "0000.7") as events:
         assert [event["event"] for event in until(events, "run")] == ["resync", "run"]
 
@@ -114,10 +125,18 @@ def test_there_are_only_so_many(admin: Served, run: dict[str, Any], monkeypatch:
     wait_for(lambda: admin.doors.streams.readers == 0, "the first reader to be forgotten")
 
 
-def test_many_readers_are_one_to_prefect(prefect: PlayedPrefect, admin: Served, run: dict[str, Any]) -> None:
-    """Whether one watches or thirty, Prefect is asked the same for what happens."""
+def test_many_readers_cost_prefect_nothing(
+    prefect: PlayedPrefect, admin: Served, full_reads: FullReads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether one watches or thirty, Prefect is asked nothing for the steps that events announce."""
+    clock = Clock()
+    monkeypatch.setattr(once, "time", clock)
+    wait_for(lambda: prefect.subscriptions, "the admin service to subscribe")
+    full_reads.hold()
+    [run] = running(prefect, admin, 1)
 
     def asked_for(name: str) -> int:
+        clock.forward(10)  # no earlier answer of Prefect is fresh any more
         before = prefect.asked["/flow_runs/filter"] + prefect.asked["/task_runs/filter"]
         prefect.step(run, name)
         for stream in open_streams:
@@ -128,7 +147,7 @@ def test_many_readers_are_one_to_prefect(prefect: PlayedPrefect, admin: Served, 
     open_streams = [stream.__enter__() for stream in streams_of]
     for stream in open_streams:
         until(stream, "run")
-    assert sum(asked_for(f"step {number}") for number in range(5)) <= 10
+    assert [asked_for(f"step {number}") for number in range(5)] == [0] * 5
     for stream in streams_of:
         stream.__exit__(None, None, None)
 
@@ -157,29 +176,35 @@ def test_what_cannot_be_told_any_more(last_id: str) -> None:
 
 
 def test_runs_that_are_looked_at_are_asked_for_together(
-    prefect: PlayedPrefect, admin: Served, run: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
+    prefect: PlayedPrefect,
+    serve: Callable[[], Served],
+    store: Store,
+    full_reads: FullReads,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Eight running runs, read again and again: one question to our store a second; what a step leaves is still told."""
-    runs = [run["id"], *(prefect.run("look-around", "RUNNING")["id"] for _ in range(7))]
-    for run_id in runs:
-        wait_for(lambda one=run_id: admin.http.get(f"/runs/{one}").status_code == 200, "the run")
+    clock = Clock()
+    monkeypatch.setattr(details, "time", clock)
+    admin = serve()
+    runs = [run["id"] for run in running(prefect, admin, 8)]
+    full_reads.hold()
     asked: list[list[str]] = []
     own = admin.doors.store
     marks_of = own.marks_of
+
+    def read_all() -> None:
+        for run_id in runs:
+            admin.get(f"/runs/{run_id}")
+
+    read_all()  # each is put together from the model
     monkeypatch.setattr(own, "marks_of", lambda ids: asked.append(list(ids)) or marks_of(ids))
-    wait_for(lambda: all(admin.doors.model.get(run_id) for run_id in runs), "the runs in the read model")
-
-    def read_for(seconds: float) -> None:
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
-            for run_id in runs:
-                admin.get(f"/runs/{run_id}")
-            time.sleep(0.05)
-
-    read_for(1.5)  # each has been put together from the model
-    asked.clear()
-    read_for(3.0)
-    assert 1 <= len(asked) <= 4, asked
-    assert all(set(ids) == set(runs) for ids in asked), asked
+    for _ in range(3):
+        asked.clear()
+        clock.forward(LOOK_AFTER_S)
+        for _ in range(10):
+            read_all()
+        wait_for(lambda: asked, "the question to our store")
+        assert [set(ids) for ids in asked] == [set(runs)]
     store.keep(runs[3], "look", "Decision", {"word": "keep", "reason": "it is good"})
+    clock.forward(LOOK_AFTER_S)
     wait_for(lambda: admin.get(f"/runs/{runs[3]}")["decision"], "what the step left")
