@@ -4,7 +4,7 @@ UV = .boot/bin/uv
 PYTHON = .venv/bin/python
 CHANGE ?=
 OPTIONS ?=
-TIMED = tests/adapters/test_probe.py
+WORKERS = 5
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test lint deploy rollback crash-test bench
@@ -21,8 +21,7 @@ up: setup        ## run the whole stack until Ctrl-C
 	@$(PYTHON) -m deployments.up
 
 test: setup      ## run every test (those without their parts are skipped, with the reason)
-	@$(PYTHON) -m pytest --numprocesses=4 --ignore=tests/stack --ignore=$(TIMED)
-	@$(PYTHON) -m pytest $(TIMED) tests/stack  # by themselves: they measure what answers them
+	@$(PYTHON) -m tests.run --numprocesses=$(WORKERS) --dist=loadgroup
 
 lint: setup      ## formatter, linter, strict types
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy

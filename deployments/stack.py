@@ -78,7 +78,7 @@ class Stack:
         self.stop()
 
     def start(self) -> None:
-        """Start every part; return when all answer at their usual speed. Raises SlipwayError that names the part that does not."""
+        """Start every part; return when all answer at their usual speed. Raises SlipwayError with the part that does not."""
         self._take_home()
         self.ports = self._choose_ports()
         self.secrets = read_secrets(self.home / "secrets.json")

@@ -26,6 +26,10 @@ HOP_BY_HOP = (b"connection", b"keep-alive", b"transfer-encoding", b"content-leng
 Latency = Callable[[str, bool], float]  # of a target, for a visitor who sends a cookie or not; in ms
 
 
+def _none(target: str, signed_in: bool) -> float:
+    return 0.0
+
+
 @dataclass
 class Answer:
     """An answer as bytes, how long it is held back, and when it was fetched."""
@@ -56,7 +60,7 @@ class Paced:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.upstream = ""
-        self.latency_ms: Latency = lambda target, signed_in: 0.0
+        self.latency_ms: Latency = _none
         self.known: dict[tuple[str, bytes], Answer] = {}
         self.asking: set[tuple[str, bytes]] = set()
         self.asked: defaultdict[tuple[str, bytes], deque[float]] = defaultdict(lambda: deque(maxlen=OFTEN))

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     adopt_orphans()
     command = [sys.executable, "-m", "pytest", *arguments]
     # In a group of its own: a signal that kills one of the two groups leaves the other one to clean up.
-    tests = subprocess.Popen(command, preexec_fn=_interrupted_with_parent, process_group=0)
+    tests = subprocess.Popen(command, preexec_fn=_interrupted_with_parent, process_group=0)  # noqa: PLW1509 - one thread
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         tests.send_signal(signal.SIGINT)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -28,7 +27,8 @@ def test_fails():
 
 def test_waits():
     start("second")
-    pathlib.Path(__file__).with_name("pytest").write_text(str(os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()))
+    pid = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    pathlib.Path(__file__).with_name("pytest").write_text(str(pid))
     {{wait}}
 """
 
@@ -46,7 +46,8 @@ def run(folder: Path, wait: str, *options: str) -> subprocess.Popen[bytes]:
     """A run of the test in a process group of its own; it waits as the test says."""
     file = folder / "test_it.py"
     file.write_text(TEST.replace("{wait}", wait), encoding="utf-8")
-    command = [sys.executable, "-m", "tests.run", "-p", "tests.leftovers", "-p", "no:cacheprovider", *options, str(file)]
+    plugins = ["-p", "tests.leftovers", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "tests.run", *plugins, *options, str(file)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, process_group=0)
@@ -71,20 +72,21 @@ def test_a_run_that_fails(tmp_path: Path, options: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "end"),
+    ("options", "to", "number"),
     [
-        pytest.param(ONE, lambda runner, tests: os.kill(tests, signal.SIGTERM), id="SIGTERM to pytest"),
-        pytest.param(ONE, lambda runner, tests: os.kill(tests, signal.SIGKILL), id="SIGKILL to pytest"),
-        pytest.param(TWO, lambda runner, tests: os.kill(runner, signal.SIGINT), id="SIGINT to the runner"),
-        pytest.param(TWO, lambda runner, tests: os.killpg(tests, signal.SIGKILL), id="SIGKILL to the tests' group"),
-        pytest.param(TWO, lambda runner, tests: os.killpg(runner, signal.SIGKILL), id="SIGKILL to the runner's group"),
+        (ONE, "pytest", signal.SIGTERM),
+        (ONE, "pytest", signal.SIGKILL),
+        (TWO, "runner", signal.SIGINT),
+        (TWO, "group of pytest", signal.SIGKILL),
+        (TWO, "group of runner", signal.SIGKILL),
     ],
 )
-def test_a_run_that_is_interrupted(tmp_path: Path, options: tuple[str, ...], end: Callable[[int, int], None]) -> None:
+def test_a_run_that_is_interrupted(tmp_path: Path, options: tuple[str, ...], to: str, number: signal.Signals) -> None:
     """Whichever process gets the signal, everything that the tests have started ends."""
     runner = run(tmp_path, "time.sleep(600)", *options)
     started = [pid_in(tmp_path / name) for name in ("first", "second")]
     tests = pid_in(tmp_path / "pytest")
-    end(runner.pid, tests)
+    pid = tests if to.endswith("pytest") else runner.pid
+    (os.killpg if to.startswith("group") else os.kill)(pid, number)
     assert gone([*started, tests]), (tmp_path / "log").read_text()
     assert runner.wait(timeout=60) != 0

@@ -23,7 +23,7 @@ from slipway.adapters.access.tokens import Tokens
 from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.store import Store
-from tests.crash.world import portable_config, quick_config
+from tests.crash.world import quick_config
 from tests.paced import Paced
 from tests.stack.runs import Run, finished, scalar, wait_for
 

@@ -49,9 +49,7 @@ def held(stack: Stack) -> int:
     return int(scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold"))
 
 
-def test_a_roll_back_that_fails(
-    derive: Derive, stack: Stack, client: AdminClient, shop_database: PostgreSQL
-) -> None:
+def test_a_roll_back_that_fails(derive: Derive, stack: Stack, client: AdminClient, shop_database: PostgreSQL) -> None:
     """The run ends in a state that says so and names the command, and that command then rolls the service back."""
     name = derive("no-way-back", 'approval = "none"')
     before = shop_database.schema()

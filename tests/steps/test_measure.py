@@ -53,9 +53,7 @@ def plan(site: Site) -> Plan:
     sentences = dict.fromkeys(("owner", "reason", "expected", "rollback"), "a test")
     pages = {"targets": [{"route": "/a"}], "control": {"route": "/b"}}
     change = Change.model_validate({"service": "shop", **sentences, "purge": {"routes": ["/a"]}, "measure": pages})
-    return Plan(
-        name="a-change", digest="", change=change, service=service(site), commit="", files=(), migration_sql=""
-    )
+    return Plan(name="a-change", digest="", change=change, service=service(site), commit="", files=(), migration_sql="")
 
 
 def latencies(window: steps.MeasuredWindow) -> list[float]:

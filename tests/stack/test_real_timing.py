@@ -1,0 +1,62 @@
+"""One change with real latencies. Nobody knows its verdict beforehand; what must follow from each verdict is known."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from slipway.adapters.admin_client import AdminClient
+from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.rules.judging import WORST_FIRST
+from tests.stack.conftest import ROOT
+from tests.stack.runs import Run, finished, scalar
+
+NAME = "drop-with-real-latencies"
+ENDINGS = {"keep": "Kept", "roll back": "RolledBack", "freeze": "Frozen"}
+REVISIONS = {"keep": "0009", "roll back": "0008", "freeze": "0009"}
+
+
+@pytest.fixture(scope="module")
+def shipped(rolled_back: Run, changes: Path, client: AdminClient) -> Run:
+    """The run of a change as the project has it, on the shop without the front."""
+    shutil.copytree(ROOT / "changes" / "drop-open-orders-index", changes / NAME, ignore=shutil.ignore_patterns("*.svg"))
+    file = changes / NAME / "change.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace('"shop"', '"shop-real"'), encoding="utf-8")
+    return finished(client, client.start("ship-change", {"change": NAME}))
+
+
+def test_the_decision_follows_from_the_verdict(shipped: Run, shop_database: PostgreSQL) -> None:
+    """Kept only if nothing regressed, rolled back only if something did; the database is where the decision says."""
+    assert shipped["failures"] == [] and shipped["state"]["type"] == "COMPLETED", shipped["state"]
+    verdict, decision = shipped["verdict"], shipped["decision"]["word"]
+    expected = {"regressed": "roll back", "inconclusive": "freeze", "environment-shift": "freeze"}
+    assert decision == expected.get(verdict["verdict"], "keep")
+    assert shipped["state"]["name"] == ENDINGS[decision]
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == REVISIONS[decision]
+    worst = min((target["verdict"] for target in verdict["targets"]), key=WORST_FIRST.index)
+    assert verdict["verdict"] == worst
+
+
+def test_the_numbers_are_of_real_requests(shipped: Run) -> None:
+    """Every request of both windows is counted, as a sample or as an error, and the record has the same numbers."""
+    windows = {window["step"]: window for window in shipped["measurements"]}
+    assert {"measure before", "measure after"} <= set(windows)
+    for window in windows.values():
+        for name in ("/account", "/products/1"):
+            lines = [line for line in window["routes"] if line["target"]["route"] == name]
+            assert sum(line["samples"] + line["errors"] for line in lines) == 20 * 22
+            assert all(line["median_ms"] > 0 for line in lines if line["samples"])
+        assert any(remark.startswith("Warmed up for ") for remark in window["remarks"])
+    [target] = shipped["verdict"]["targets"]
+    assert target["sentence"] in shipped["record"]["markdown"]
+    assert "- Measured before the change: 20 bursts in 6 s." in shipped["record"]["markdown"]
+
+
+def test_it_can_be_rolled_back(shipped: Run, client: AdminClient, shop_database: PostgreSQL) -> None:
+    """Whatever the verdict was, the command of the record brings the service back."""
+    ended = finished(client, client.start("roll-back-change", {"change": NAME}))
+    assert ended["state"]["name"] == "RolledBack"
+    assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
+    assert "'open'" in scalar(shop_database, "SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_orders_open'")
