@@ -17,7 +17,7 @@ import psutil
 
 from slipway.errors import SlipwayError
 
-READY_WITHIN_S = 120.0
+READY_WITHIN_S = 300.0  # a part that dies is noticed at once; a slow machine takes minutes
 STEADY_AFTER_S = 30.0  # a part that ran so long was well
 END_WITHIN_S = 10.0
 
