@@ -7,6 +7,7 @@ from typing import Literal
 
 from slipway.measurement import CacheClass
 from slipway.noun import Noun
+from slipway.rules.sentences import significant
 
 
 class Point(Noun):
@@ -62,9 +63,9 @@ class Series(Noun):
     @property
     def sentence(self) -> str:
         """What is to be said of it."""
-        if self.baseline_ms is None:
+        if self.baseline_ms is None or self.newest_ms is None:
             return f"{self.name}: no baseline yet, {self.windows} {'window' if self.windows == 1 else 'windows'}."
-        moved = f"{self.baseline_ms:.3g} → {self.newest_ms:.3g} ms"
+        moved = f"{significant(self.baseline_ms)} → {significant(self.newest_ms)} ms"
         how = f"{self.drifted} than its baseline of {self.baseline_windows} windows" if self.drifted else "as before"
         return f"{self.name}: {how}, median {moved}."
 

@@ -17,6 +17,7 @@ from admin.pages import live, plans, standing
 from admin.templating import page
 from slipway.history import Point, Trend
 from slipway.reporting import trend_report
+from slipway.rules.sentences import significant
 from slipway.service import load_services
 
 LIMIT = 50
@@ -48,7 +49,7 @@ def words(trend: Trend, points: list[Point]) -> Words:
 
 
 def _spread(medians: list[float]) -> str:
-    low, high = f"{medians[0]:.3g}", f"{medians[-1]:.3g}"
+    low, high = significant(medians[0]), significant(medians[-1])
     return f", median {low} ms" if low == high else f", medians {low} to {high} ms"
 
 

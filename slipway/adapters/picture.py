@@ -14,7 +14,7 @@ from slipway.adapters.watched_picture import draw_watched
 from slipway.measurement import MeasuredWindow, TargetVerdict, Verdict, Watched
 from slipway.rules.bursts import side
 from slipway.rules.glimpses import sentence
-from slipway.rules.sentences import interval
+from slipway.rules.sentences import interval, significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,7 @@ def _curve(axes: Axes, latencies: Sequence[float], name: str, colour: str, dashe
         color=colour,
         linestyle=dashes,
         linewidth=1.8,
-        label=f"{name}, median {middle:.3g} ms",
+        label=f"{name}, median {significant(middle)} ms",
     )
     axes.plot([middle, middle], [0, 50], color=colour, linestyle=":", linewidth=1.2)
     axes.plot([middle], [50], color=colour, marker="o", markersize=5)

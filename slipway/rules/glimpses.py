@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from slipway.measurement import Glimpse, Watched
+from slipway.rules.sentences import significant
 
 MOST = 2_000  # a step; ten minutes at five a second are 3,000
 
@@ -44,4 +45,4 @@ def _of_route(glimpses: Sequence[Glimpse]) -> str:
     errors = f"{len(failed)} failed ({', '.join(sorted(set(failed)))})" if failed else "no error"
     if not times:
         return counted + errors
-    return f"median {median(times):.3g} ms, slowest {max(times):.3g} ms, {counted}{errors}"
+    return f"median {significant(median(times))} ms, slowest {significant(max(times))} ms, {counted}{errors}"

@@ -10,6 +10,11 @@ def ended(text: str) -> str:
     return text if text.rstrip().endswith((".", "!", "?", "…")) else f"{text.rstrip()}."
 
 
+def significant(value: float) -> str:
+    """Return a positive number with three significant digits, without an exponent: "0.512", "18.2", "1043"."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def milliseconds(before: float, after: float) -> str:
     """Return "18.2 → 3.1 ms"."""
     return f"{_time(before)} → {_time(after)} ms"

@@ -4,6 +4,7 @@ The services are reached through a front that sets their latencies (`tests.paced
 beforehand on any machine. Only `shop-real` is measured as it is.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,14 +17,14 @@ import httpx
 import pytest
 
 from deployments.ports import free_ports
-from deployments.stack import Stack
+from deployments.stack import PREFERRED, Stack
 from slipway.access import Grant, Role
 from slipway.adapters.access.accounts import Accounts
 from slipway.adapters.access.tokens import Tokens
 from slipway.adapters.admin_client import AdminClient
 from slipway.adapters.databases.postgresql import PostgreSQL
 from slipway.adapters.store import Store
-from tests.crash.world import quick_config
+from tests.crash.world import migrate_shop, quick_config
 from tests.paced import Paced
 from tests.stack.runs import Run, finished, scalar, wait_for
 
@@ -34,12 +35,21 @@ MARGIN = "margin = 1.0"  # ratios from 1/2 to 2 are "same": wider than what a bu
 ORDERS = 100_000
 
 
+SECOND = ("test_endings.py", "test_in_a_browser.py", "test_real_timing.py", "test_staging.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests of the stack to one process, which starts with them: together they take the longest."""
-    here = [item for item in items if Path(__file__).parent in item.path.parents]
-    for item in here:
-        item.add_marker(pytest.mark.xdist_group("stack"))
-    items.sort(key=lambda item: item not in here)
+    """Give the tests of the stack to two processes with a stack each, which begin with them: they take the longest."""
+
+    def place(item: pytest.Item) -> int:
+        if Path(__file__).parent not in item.path.parents:
+            return 2
+        return int(item.path.name in SECOND)
+
+    for item in items:
+        if place(item) < 2:
+            item.add_marker(pytest.mark.xdist_group(("stack", "second stack")[place(item)]))
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -136,6 +146,8 @@ def stack(
 ) -> Iterator[Stack]:
     """PostgreSQL, Prefect, worker, admin service, a smaller shop and its cache, as `make demo` starts them."""
     home = tmp_path_factory.mktemp("stack")
+    any_ports = json.dumps(dict.fromkeys(PREFERRED, 0))  # another stack starts at the same time
+    (home / "ports.json").write_text(any_ports, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(
             "PYTHONPATH", os.pathsep.join([str(own_code), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
@@ -220,6 +232,12 @@ def schema_before_the_drop(kept: Run, shop_database: PostgreSQL) -> str:
 def rolled_back(schema_before_the_drop: str, ship: Callable[[str], Run]) -> Run:
     """The run that dropped an index in use."""
     return ship("drop-open-orders-index")
+
+
+@pytest.fixture(scope="session")
+def at_0008(stack: Stack) -> None:
+    """The shop at the revision from which most changes here start, by its own command."""
+    migrate_shop(stack, "upgrade", "0008")
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,14 @@ Run = dict[str, Any]
 
 
 def finished(client: AdminClient, run: Run) -> Run:
-    """The run once it has ended; a crash is an end only when nothing resumes it."""
-    for current in client.follow(run["id"]):
-        run = current
-    return run
+    """The run once it has ended and all of it can be read. A crash is not an end: a worker resumes the run."""
+
+    def ended() -> Run | None:
+        *_, last = client.follow(run["id"])
+        return last if last["state"]["type"] != "CRASHED" and not last["missing"] else None
+
+    found: Run = wait_for(ended, f"the end of run {run['id']}", 900)
+    return found
 
 
 def wait_for_approval(client: AdminClient, run: Run) -> None:

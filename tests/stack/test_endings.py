@@ -21,7 +21,7 @@ Derive = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def derive(rolled_back: Run, changes: Path) -> Derive:
+def derive(at_0008: None, changes: Path) -> Derive:
     """Make a change like the one that drops an index in use, for the shop that is measured for a shorter time."""
 
     def make(name: str, *lines: str) -> str:
@@ -158,7 +158,7 @@ def test_rehearsing_alone(derive: Derive, stack: Stack, client: AdminClient, sho
 
 
 def test_cancelling_a_measurement(
-    rolled_back: Run, client: AdminClient, front: Paced, until: Callable[[Run, str], Run]
+    at_0008: None, client: AdminClient, front: Paced, until: Callable[[Run, str], Run]
 ) -> None:
     """A job that holds no service can be cancelled too."""
     with front.hold("/account", signed_in=True):  # the page that shows the sign-in

@@ -74,7 +74,7 @@ def change(changes: Path) -> str:
 
 
 def test_shipped_watched_and_approved_by_another(
-    rolled_back: Run, change: str, asker: Page, people: People, client: AdminClient
+    at_0008: None, change: str, asker: Page, people: People, client: AdminClient
 ) -> None:
     """A person ships with a typed name and watches; another one approves; the page tells the end without a reload."""
     asker.goto(f"/pages/changes/{change}")
@@ -114,6 +114,12 @@ def test_started_by_its_form_and_cancelled(asker: Page, front: Paced) -> None:
         asker.get_by_role("button", name="Cancel").click()
         asker.wait_for_url(lambda url: not url.endswith("/cancel"))
     expect(asker.locator(".banner")).to_contain_text("Cancelled by olga: the wrong service.", timeout=A_WHILE)
+
+
+@pytest.fixture(scope="module")
+def refreshed(at_0008: None, ship: Callable[[str], Run]) -> Run:
+    """A run that refreshed a page, and was kept."""
+    return ship("refresh-catalogue")
 
 
 def test_rolled_back_with_the_typed_name(refreshed: Run, asker: Page) -> None:

@@ -19,7 +19,7 @@ REVISIONS = {"keep": "0009", "roll back": "0008", "freeze": "0009"}
 
 
 @pytest.fixture(scope="module")
-def shipped(rolled_back: Run, changes: Path, client: AdminClient) -> Run:
+def shipped(at_0008: None, changes: Path, client: AdminClient) -> Run:
     """The run of a change as the project has it, on the shop without the front."""
     shutil.copytree(ROOT / "changes" / "drop-open-orders-index", changes / NAME, ignore=shutil.ignore_patterns("*.svg"))
     file = changes / NAME / "change.toml"

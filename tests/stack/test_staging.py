@@ -7,13 +7,13 @@ import pytest
 
 from deployments.stack import Stack
 from slipway.adapters.admin_client import AdminClient
-from tests.stack.runs import Run, finished, step_names
+from tests.stack.runs import finished, step_names
 
 NAME = "refresh-live"
 
 
 @pytest.fixture(scope="module")
-def change(rolled_back: Run, changes: Path) -> Path:
+def change(at_0008: None, changes: Path) -> Path:
     """A change for `shop-live`, whose staging is `shop-quick`."""
     folder = changes / NAME
     shutil.copytree(changes / "refresh-catalogue", folder, ignore=shutil.ignore_patterns("record*.md", "*.svg"))
@@ -52,7 +52,7 @@ def test_from_staging_to_production(change: Path, stack: Stack, client: AdminCli
     assert f"; rolled back there by run {back['id']}, " in record
 
 
-def test_a_service_without_staging(rolled_back: Run, client: AdminClient) -> None:
+def test_a_service_without_staging(at_0008: None, client: AdminClient) -> None:
     """What it does not name it cannot be asked for, at the door."""
     with pytest.raises(Exception, match=r"Service shop names no staging service\."):
         client.start("ship-change", {"change": "refresh-catalogue", "staging": True})
