@@ -38,6 +38,7 @@ ORDERS = 100_000
 SECOND = ("test_endings.py", "test_in_a_browser.py", "test_real_timing.py", "test_staging.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the tests of the stack to two processes with a stack each, which begin with them: they take the longest."""
 
