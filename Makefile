@@ -21,7 +21,7 @@ up: setup        ## run the whole stack until Ctrl-C
 	@$(PYTHON) -m deployments.up
 
 test: setup      ## run every test (those without their parts are skipped, with the reason)
-	@$(PYTHON) -m tests.run --numprocesses=$(WORKERS) --dist=loadgroup
+	@$(PYTHON) -m tests.run --numprocesses=$(WORKERS)
 
 lint: setup      ## formatter, linter, strict types
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy

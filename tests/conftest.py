@@ -13,6 +13,7 @@ from deployments.ports import free_ports
 from deployments.postgres import create_database, drop_database, server_part, server_url, url_on
 from tests import mariadb as mariadb_server
 from tests.leftovers import pytest_configure, pytest_keyboard_interrupt, pytest_unconfigure  # noqa: F401 - hooks
+from tests.scheduling import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401 - hooks
 from tests.sites import Site
 
 

@@ -35,24 +35,6 @@ MARGIN = "margin = 1.0"  # ratios from 1/2 to 2 are "same": wider than what a bu
 ORDERS = 100_000
 
 
-SECOND = ("test_endings.py", "test_in_a_browser.py", "test_real_timing.py", "test_staging.py")
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of the stack to two processes with a stack each, which begin with them: they take the longest."""
-
-    def place(item: pytest.Item) -> int:
-        if Path(__file__).parent not in item.path.parents:
-            return 2
-        return int(item.path.name in SECOND)
-
-    for item in items:
-        if place(item) < 2:
-            item.add_marker(pytest.mark.xdist_group(("stack", "second stack")[place(item)]))
-    items.sort(key=place)
-
-
 @pytest.fixture(scope="session")
 def front() -> Iterator[Paced]:
     """The front that sets the latencies of the shop."""
