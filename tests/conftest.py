@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -12,6 +14,8 @@ from sqlalchemy import URL
 from deployments.ports import free_ports
 from deployments.postgres import create_database, drop_database, server_part, server_url, url_on
 from tests import mariadb as mariadb_server
+from tests.forking import add_command, fork_server
+from tests.histories import BIN
 from tests.leftovers import pytest_configure, pytest_keyboard_interrupt, pytest_unconfigure  # noqa: F401 - hooks
 from tests.scheduling import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401 - hooks
 from tests.sites import Site
@@ -69,6 +73,41 @@ def mariadb_database(mariadb: URL) -> Iterator[URL]:
     mariadb_server.run(mariadb, f"CREATE DATABASE {name}")
     yield mariadb.set(database=name)
     mariadb_server.run(mariadb, f"DROP DATABASE {name}")
+
+
+@pytest.fixture(scope="session")
+def forked_alembic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with an `alembic` that runs the shop's own Alembic in a fork."""
+    modules = ("alembic.config", "alembic.context", "sqlalchemy.dialects.postgresql.psycopg", "psycopg")
+    with fork_server(tmp_path_factory.mktemp("forked"), BIN / "python", modules) as made:
+        add_command(made, "alembic", BIN / "python", BIN / "alembic")
+        yield made
+
+
+@pytest.fixture(scope="session")
+def forked_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a `python` that runs scripts in a fork of this interpreter, for plain commands with SQLAlchemy."""
+    python = Path(sys.executable)
+    modules = ("json", "sqlalchemy.dialects.mysql.pymysql", "sqlalchemy.dialects.sqlite", "pymysql")
+    with fork_server(tmp_path_factory.mktemp("forked"), python, modules) as made:
+        add_command(made, "python", python)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def forked_django(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a `python` that runs `manage.py` in a fork of this interpreter."""
+    python = Path(sys.executable)
+    modules = (
+        "django.core.management.commands.migrate",
+        "django.core.management.commands.showmigrations",
+        "django.core.management.commands.sqlmigrate",
+        "django.contrib.postgres.operations",
+        "django.db.backends.postgresql.base",
+    )
+    with fork_server(tmp_path_factory.mktemp("forked"), python, modules) as made:
+        add_command(made, "python", python)
+        yield made
 
 
 @pytest.fixture

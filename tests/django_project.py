@@ -57,8 +57,9 @@ START = "orders.0001_initial"
 class DjangoProject:
     """The apps `customers` and `orders`, each with a first migration, and the live database that they are for."""
 
-    def __init__(self, folder: Path, database_url: str) -> None:
+    def __init__(self, folder: Path, database_url: str, bin_folder: Path = BIN) -> None:
         self.folder = folder
+        self.bin_folder = bin_folder
         self.live = PostgreSQL(database_url)
         self.limits: dict[str, Any] = {}
         for name, text in {"manage.py": MANAGE, "settings.py": SETTINGS}.items():
@@ -95,7 +96,7 @@ class DjangoProject:
             directory=self.folder,
             routes=("/health", "/products/*"),
             database=Database(url=EnvironmentReference(env=VARIABLE)),
-            migrations=Migrations(**({"preset": "django", "bin": str(BIN), **self.limits} | changed)),
+            migrations=Migrations(**({"preset": "django", "bin": str(self.bin_folder), **self.limits} | changed)),
         )
 
     def tool(self, **changed: Any) -> MigrationTool:

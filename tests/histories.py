@@ -26,8 +26,9 @@ Move = tuple[str, str]  # the SQL of the upgrade and of the downgrade; "" does n
 class History:
     """Revisions 0001, 0002, … in a folder of their own, and the live database that they are for."""
 
-    def __init__(self, folder: Path, database_url: str, moves: Sequence[Move]) -> None:
+    def __init__(self, folder: Path, database_url: str, moves: Sequence[Move], bin_folder: Path = BIN) -> None:
         self.folder = folder
+        self.bin_folder = bin_folder
         self.live = PostgreSQL(database_url)
         self.moves = moves
         self.limits: dict[str, Any] = {}
@@ -82,7 +83,7 @@ class History:
             directory=self.folder,
             routes=("/health", "/products/*"),
             database=Database(url=EnvironmentReference(env=VARIABLE)),
-            migrations=Migrations(preset="alembic", bin=str(BIN), **self.limits),
+            migrations=Migrations(preset="alembic", bin=str(self.bin_folder), **self.limits),
         )
 
     def tool(self) -> MigrationTool:
@@ -129,11 +130,11 @@ def revision_of(kind: str, number: int) -> Move:
     return up.replace("{n}", str(number)), down.replace("{n}", str(number))
 
 
-def deep_history(folder: Path, database_url: str) -> History:
+def deep_history(folder: Path, database_url: str, bin_folder: Path = BIN) -> History:
     """0001 makes the table orders, then come revisions of all kinds in turn up to 0056; 0057a and 0057b, merged by 0058."""
     kinds = list(KINDS)
     moves = [revision_of(kinds[number % len(kinds)], number) for number in range(2, DEPTH + 1)]
-    history = History(folder, database_url, [ORDERS, *moves])
+    history = History(folder, database_url, [ORDERS, *moves], bin_folder)
     history.add("0057a", "0056", ("ALTER TABLE orders ADD COLUMN a int", "ALTER TABLE orders DROP COLUMN a"))
     history.add("0057b", "0056", ("ALTER TABLE orders ADD COLUMN b int", "ALTER TABLE orders DROP COLUMN b"))
     history.add("0058", ("0057a", "0057b"), ("CREATE INDEX merged ON orders (a, b)", "DROP INDEX merged"))

@@ -19,6 +19,7 @@ from slipway.service import Database, MigrationCommands, Migrations, Service
 from slipway.settings import EnvironmentReference
 from tests.histories import VARIABLE, plan_of
 
+BIN = Path(sys.executable).parent
 Move = tuple[str, str]  # the SQL of the upgrade and of the downgrade, statements apart by ";"; "" does nothing
 
 # Each statement commits by itself, so that what breaks off half-way stays half done.
@@ -59,8 +60,9 @@ with engine.connect() as connection:
 class PlainHistory:
     """Revisions 0001, 0002, … in a folder of their own, and the live database that they are for."""
 
-    def __init__(self, folder: Path, database_url: str, moves: Sequence[Move]) -> None:
+    def __init__(self, folder: Path, database_url: str, moves: Sequence[Move], bin_folder: Path = BIN) -> None:
         self.folder = folder
+        self.bin_folder = bin_folder
         self.url = database_url
         self.limits: dict[str, Any] = {}
         (folder / "migrate.py").write_text(TOOL)
@@ -104,7 +106,7 @@ class PlainHistory:
             directory=self.folder,
             routes=("/health", "/products/*"),
             database=Database(url=EnvironmentReference(env=VARIABLE)),
-            migrations=Migrations(commands=commands, bin=str(Path(sys.executable).parent), **self.limits),
+            migrations=Migrations(commands=commands, bin=str(self.bin_folder), **self.limits),
         )
 
     def plan(self, start: str = "0001", to: str = "0002") -> Plan:

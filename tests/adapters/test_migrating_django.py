@@ -16,9 +16,9 @@ ADD_NAME = 'migrations.AddField("customer", "name", models.TextField(default="")
 
 
 @pytest.fixture
-def project(tmp_path: Path, database: str) -> DjangoProject:
+def project(tmp_path: Path, database: str, forked_django: Path) -> DjangoProject:
     """A project of two apps over an empty database; the second migration of orders needs the second of customers."""
-    made = DjangoProject(tmp_path, database)
+    made = DjangoProject(tmp_path, database, forked_django)
     made.add("customers.0002_name", ("customers.0001_initial",), ADD_NAME)
     made.add("orders.0002_size", (START, "customers.0002_name"), ADD_SIZE)
     return made
@@ -37,6 +37,7 @@ def test_where_each_app_stands(project: DjangoProject) -> None:
 
 def test_up_and_down(project: DjangoProject) -> None:
     """Upgrade and downgrade go to the migration that is named; what it needs of another app stays behind."""
+    project.bin_folder = BIN  # Python itself, not in a fork
     tool = project.tool()
     assert tool.upgrade("orders.0002_size").exit_code == 0
     assert project.applied() == {"customers": 2, "orders": 2}

@@ -28,10 +28,10 @@ LIVES = {
 
 
 @pytest.fixture
-def deep(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> History:
+def deep(tmp_path: Path, database: str, forked_alembic: Path, monkeypatch: pytest.MonkeyPatch) -> History:
     """A history of 59 revisions over an empty database."""
     monkeypatch.setenv(VARIABLE, database)
-    return deep_history(tmp_path, database)
+    return deep_history(tmp_path, database, forked_alembic)
 
 
 def test_the_life_of_each_kind_of_change(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> None:

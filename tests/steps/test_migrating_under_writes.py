@@ -33,10 +33,10 @@ INDEX: Move = (
 
 
 @pytest.fixture
-def history(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> History:
+def history(tmp_path: Path, database: str, forked_alembic: Path, monkeypatch: pytest.MonkeyPatch) -> History:
     """A table of orders, and behind it a column and an index built concurrently."""
     monkeypatch.setenv(VARIABLE, database)
-    made = History(tmp_path, database, [ORDERS, COLUMN, INDEX])
+    made = History(tmp_path, database, [ORDERS, COLUMN, INDEX], forked_alembic)
     made.stand_at("0001")
     made.limits = {"lock_timeout_s": 1, "tries": 60}
     return made

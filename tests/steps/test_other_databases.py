@@ -21,7 +21,7 @@ from slipway.steps.rehearse import rehearse
 from slipway.steps.roll_back import roll_back
 from tests.histories import VARIABLE, History
 from tests.mariadb import run
-from tests.plain_histories import Move, PlainHistory
+from tests.plain_histories import BIN, Move, PlainHistory
 
 FIRST: Move = ("CREATE TABLE a (id int PRIMARY KEY, note varchar(40))", "DROP TABLE a")
 INDEX: Move = ("CREATE INDEX a_note ON a (note)", "DROP INDEX a_note")
@@ -78,12 +78,12 @@ only = partial(pytest.mark.parametrize, "url", indirect=True)
 
 
 @pytest.fixture
-def make(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Make:
+def make(tmp_path: Path, url: str, forked_python: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a history whose live database stands at its first revision, with rows."""
     monkeypatch.setenv(VARIABLE, url)
 
     def build(*moves: Move) -> PlainHistory:
-        history = PlainHistory(tmp_path, url, [FIRST, *(fitting(url, move) for move in moves)])
+        history = PlainHistory(tmp_path, url, [FIRST, *(fitting(url, move) for move in moves)], forked_python)
         history.stand_at_first(ROWS)
         return history
 
@@ -190,6 +190,7 @@ def test_an_upgrade_that_breaks_half_way(make: Make) -> None:
 def test_there_and_back(make: Make) -> None:
     """After apply, after repeat, after roll back and its repeat: the database is where it should be, and no command is lost."""
     history = make(INDEX)
+    history.bin_folder = BIN  # Python itself, not in a fork
     plan, before = history.plan(), state(history)
     rehearsal = rehearse(plan, history.folder)
 

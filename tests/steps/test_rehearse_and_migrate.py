@@ -37,12 +37,12 @@ Make = Callable[..., History]
 
 
 @pytest.fixture
-def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Make:
+def make(tmp_path: Path, database: str, forked_alembic: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a history whose live database stands at its first revision, with rows."""
     monkeypatch.setenv(VARIABLE, database)
 
     def build(*moves: Move) -> History:
-        history = History(tmp_path, database, [FIRST, *moves])
+        history = History(tmp_path, database, [FIRST, *moves], forked_alembic)
         history.stand_at("0001")
         history.run("INSERT INTO a SELECT n, 'note ' || n FROM generate_series(1, 100) AS n")
         return history
@@ -68,6 +68,7 @@ def refusal(history: History, start: str = "0001", to: str = "0002") -> SlipwayE
 def test_rehearsing_a_change_that_can_be_taken_back(make: Make) -> None:
     """Upgrade and downgrade run on a copy, their times are kept, and live and server are as before."""
     history = make(INDEX)
+    history.bin_folder = BIN  # Alembic itself, not in a fork
     before = state(history)
     rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
     assert rehearsal.reversibility == "lossless"
@@ -237,6 +238,7 @@ def test_no_time_for_the_copy(make: Make) -> None:
 def test_there_and_back(make: Make) -> None:
     """The live database is moved and goes back to the schema and rows it had; a repeat of either does nothing."""
     history = make(INDEX)
+    history.bin_folder = BIN  # Alembic itself, not in a fork
     plan, before = history.plan("0001", "0002"), state(history)
 
     moved, again = migrate(plan, history.folder), migrate(plan, history.folder)

@@ -14,7 +14,7 @@ from slipway.steps.look import where_it_stands
 from slipway.steps.migrate import migrate
 from slipway.steps.rehearse import rehearse
 from slipway.steps.roll_back import roll_back
-from tests.django_project import START, DjangoProject
+from tests.django_project import BIN, START, DjangoProject
 from tests.histories import VARIABLE
 
 TO = "orders.0002_change"
@@ -67,12 +67,12 @@ Make = Callable[..., DjangoProject]
 
 
 @pytest.fixture
-def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Make:
+def make(tmp_path: Path, database: str, forked_django: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a project whose live database stands at the first migration, with rows, and which has a second one."""
     monkeypatch.setenv(VARIABLE, database)
 
     def build(*kinds: Kind) -> DjangoProject:
-        project, last = DjangoProject(tmp_path, database), START
+        project, last = DjangoProject(tmp_path, database, forked_django), START
         for number, kind in enumerate(kinds, start=2):
             last = project.add(f"orders.{number:04}_change", (last,), kind.operation, atomic=kind.atomic)
         project.stand_at(START)
@@ -187,6 +187,7 @@ def test_a_lock_that_is_not_to_be_had(make: Make, monkeypatch: pytest.MonkeyPatc
     """Django's own failure over a lock is known as one: the ladder tries again, and then names who is in the way."""
     monkeypatch.setattr("slipway.adapters.databases.moving.LOOK_EVERY_S", 0.01)  # so that each try sees its blocker
     project = make(LOSSLESS[0])
+    project.bin_folder = BIN  # Python itself, not in a fork
     project.limits = {"lock_timeout_s": 1, "tries": 2}
     url = project.live.connection_url().replace("+psycopg", "")
     with psycopg.connect(url, application_name="the shop") as busy:
