@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
+import certifi
 import pytest
 from sqlalchemy import URL
 
@@ -19,6 +20,20 @@ from tests.histories import BIN
 from tests.leftovers import pytest_configure, pytest_keyboard_interrupt, pytest_unconfigure  # noqa: F401 - hooks
 from tests.scheduling import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401 - hooks
 from tests.sites import Site
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Trust one public certificate instead of all: loading them takes 25 ms per HTTP client or MariaDB connection.
+
+    No test verifies a public certificate. The variable is inherited by all processes that tests start.
+    """
+    one, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
+    file = tmp_path_factory.mktemp("certificates") / "one.pem"
+    file.write_text(one + end, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield
 
 
 @pytest.fixture(scope="session")
