@@ -6,6 +6,9 @@ CHANGE ?=
 OPTIONS ?=
 WORKERS = 5
 
+# Python caches what it has compiled, whatever the caller's environment says: everything here starts many processes.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test lint deploy rollback crash-test bench
 
