@@ -45,7 +45,7 @@ def slipway_environment(
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "results"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-        "PREFECT_WORKER_QUERY_SECONDS": "0.2",
+        "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "0.2"),
         "PREFECT_LOGGING_EXTRA_LOGGERS": "slipway",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the worker's own lines belong to no run
         "SLIPWAY_HOME": str(home),

@@ -45,7 +45,9 @@ CHANGE = Change.model_validate(
         },
     }
 )
-WINDOW = MeasuredWindow(started_at="2026-03-04T05:00:00+00:00", seconds=16, bursts=20, requests=25, measurements=())
+WINDOW = MeasuredWindow(
+    started_at="2026-03-04T05:00:00+00:00", seconds=16, bursts=20, requests=25, measurements=(), warm_up_s=2.4
+)
 FINDINGS = (
     Finding(code="cache-headers", level="info", summary="/orders: 200.", explanation="Seen."),
     Finding(code="vary-star", level="warning", summary="/orders says Vary: *.", explanation="It never hits."),
@@ -214,6 +216,7 @@ def test_kept() -> None:
     )
     assert section(text, "What was done") == [
         "- Inspected: 2 findings, 1 of them warnings.",
+        "- Measured before the change: 20 bursts in 16 s. Warmed up for 2.4 s.",
         "- Rehearsed: on a copy of 123 MB made in 4.2 s; upgrade 1.3 s, downgrade 0.5 s. "
         "The way back is lossless: the schema and all 1,200,000 rows are as before.",
         "- Migrated: from 0007 to 0008.",
@@ -221,6 +224,7 @@ def test_kept() -> None:
         "  - affected /orders: first read miss, second hit",
         "  - control /products/1: first read hit, second hit",
         "  - control /products/2: first read miss, second hit (had left the cache, too)",
+        "- Measured after the change: 20 bursts in 16 s. Warmed up for 2.4 s.",
     ]
     assert section(text, "Findings") == ["- warning: /orders says Vary: *. It never hits.", EVICTED]
     assert section(text, "Commands")[2:] == [
@@ -230,6 +234,16 @@ def test_kept() -> None:
         "| `alembic upgrade 0008` | 1.50 s | 0 |",
     ]
     assert section(text, "Way back") == ["    slipway rollback order-history-index"]
+
+
+def test_a_discarded_window_is_reported() -> None:
+    """A reader learns that the service was still warming up, with the route and its latencies."""
+    reason = "/orders as customer (pass) got faster within it, 5.2 → 0.32 ms"
+    text = render(KEPT.model_copy(update={"before": WINDOW.model_copy(update={"discarded": (reason,)})}))
+    assert section(text, "What was done")[1] == (
+        "- Measured before the change: 20 bursts in 16 s. A first window was discarded, because the service was still "
+        f"warming up: {reason}. Warmed up for 2.4 s."
+    )
 
 
 def test_what_was_planned_and_what_visitors_met() -> None:
@@ -325,7 +339,7 @@ def test_failed_before_it_was_measured_again() -> None:
     text = render(FAILED)
     assert field(text, "measured") == "nothing"
     assert "## Before and after" not in text
-    assert section(text, "What was done")[2:] == [
+    assert section(text, "What was done")[3:] == [
         "- Migrated: from 0007 to 0008.",
         "- Purged: nothing.",
         "- Rolled back: the database went from 0008 to 0007.",
@@ -356,9 +370,11 @@ def test_without_a_migration_findings_or_a_repository() -> None:
     text = render(bare)
     assert section(text, "What was done") == [
         "- Inspected: 0 findings, none of them a warning.",
+        "- Measured before the change: 20 bursts in 16 s. Warmed up for 2.4 s.",
         "- Rehearsed: nothing, the change has no migration.",
         "- Migrated: nothing, the change has no migration.",
         "- Purged: nothing.",
+        "- Measured after the change: 20 bursts in 16 s. Warmed up for 2.4 s.",
     ]
     assert "## Findings" not in text and "## Commands" not in text
     assert section(text, "Files touched") == ["- unknown: the change is not in a git repository"]

@@ -49,7 +49,11 @@ RUN: dict[str, Any] = {
     "leaving": {"routes": [EVIL], "tags": [EVIL], "tagged": [EVIL]},
     "findings": [{"level": "info", "summary": EVIL, "explanation": EVIL}],
     "measurements": [
-        {"step": EVIL, "routes": [{"target": {"route": EVIL, "identity": EVIL}, "median_ms": 1.234, "p90_ms": None}]}
+        {
+            "step": EVIL,
+            "remarks": [EVIL],
+            "routes": [{"target": {"route": EVIL, "identity": EVIL}, "median_ms": 1.234, "p90_ms": None}],
+        }
     ],
     "rehearsal": {"reversibility": "fails", "losses": [EVIL]},
     "backfill": {

@@ -33,6 +33,7 @@ RECORD = (ROOT / "docs" / "example-record.md").read_text(encoding="utf-8")
 PICTURE = (ROOT / "docs" / "before-after.svg").read_text(encoding="utf-8")
 WINDOW = {
     "step": "measure before",
+    "remarks": ["Warmed up for 7.6 s."],
     "routes": [
         {"target": {"route": "/orders", "identity": "customer"}, "cache": "pass", "samples": 500, "median_ms": 4.51},
         {"target": {"route": "/products/1", "identity": "customer"}, "cache": "hit", "samples": 500, "median_ms": 0.62},
