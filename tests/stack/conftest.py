@@ -135,7 +135,7 @@ def stack(
         patch.setenv(
             "PYTHONPATH", os.pathsep.join([str(own_code), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
         )
-        patch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")  # five times as often keeps a fifth of a processor busy
+        patch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")  # a test can wait, and others need the processor
         options = {"durable": False, "config": config, "orders": ORDERS}
         with Stack(home, changes=changes, fresh=True, say=said.append, **options) as running:
             front.upstream = running.shop_url
