@@ -1,6 +1,8 @@
-"""Which tests one process runs. The tests of `tests/stack` share a stack, which takes half a minute to start.
+"""Which tests one process runs: those of a file, so that what they share is started once.
 
-The marks of `--dist=loadgroup` would say the same, but pytest-xdist 3.8 does not see them under pytest 9.2.
+The tests of `tests/stack` share a stack, which takes half a minute to start. The slowest files are spread over all
+processes, test by test. The marks of `--dist=loadgroup` cannot say this: pytest-xdist 3.8 does not see them under
+pytest 9.2.
 """
 
 from __future__ import annotations
@@ -12,29 +14,43 @@ from xdist.scheduler import LoadScopeScheduling
 
 STACK = "tests/stack/"
 SECOND = ("test_endings.py", "test_in_a_browser.py", "test_real_timing.py", "test_staging.py")  # about half of the time
+SPREAD = (
+    "tests/rules/test_judging_on_recording.py",
+    "tests/steps/test_backfill.py",
+    "tests/steps/test_migrating_a_deep_history.py",
+    "tests/steps/test_migrating_under_writes.py",
+    "tests/steps/test_rehearse_and_migrate.py",
+    "tests/steps/test_rehearse_and_migrate_django.py",
+)
 
 
 def group_of(nodeid: str) -> str:
-    """The tests of one group run in one process, in their order; a test outside of `tests/stack` is a group by itself."""
+    """The name of a test's group, whose tests run in one process, in their order."""
     file = nodeid.partition("::")[0]
-    if not file.startswith(STACK):
-        return nodeid
-    return "second stack" if file.removeprefix(STACK) in SECOND else "stack"
+    if file.startswith(STACK):
+        return "second stack" if file.removeprefix(STACK) in SECOND else "stack"
+    return nodeid if file in SPREAD else file
 
 
-class ByStack(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives whole groups to processes, the largest first."""
+class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives whole groups to processes, in the order in which they were collected."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
     """The scheduler of `--numprocesses`."""
-    return ByStack(config, log)
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the first stack, whose tests ship the changes in their order."""
+    """Begin with the stacks, which take the longest; end with what fills the gaps."""
     order = ("stack", "second stack")
-    items.sort(key=lambda item: order.index(group) if (group := group_of(item.nodeid)) in order else len(order))
+
+    def place(item: pytest.Item) -> int:
+        group = group_of(item.nodeid)
+        return order.index(group) if group in order else 2 + (group == item.nodeid)
+
+    items.sort(key=place)

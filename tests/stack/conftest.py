@@ -71,16 +71,19 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def config(tmp_path_factory: pytest.TempPathFactory, front: Paced) -> Path:
+def config(tmp_path_factory: pytest.TempPathFactory, front: Paced, forked_alembic: Path) -> Path:
     """The shop of the project's slipway.toml under several names, so that tests do not share a hold or a history.
 
     `shop-quick` is also the staging of `shop-live`, whose database is another one, as it must be; no change here
-    migrates it. `shop-real` is the shop without the front.
+    migrates it. It migrates by Alembic in a fork, the others by Alembic itself. `shop-real` is the shop without the front.
     """
     file = tmp_path_factory.mktemp("config") / "slipway.toml"
     live = paced_config(front, "shop-live").replace("SHOP_DATABASE_URL", "SLIPWAY_DATABASE_URL")
+    quick = paced_config(front, "shop-quick")
+    assert 'bin = ".venv/bin"' in quick
     services = [
-        *(paced_config(front, name) for name in ("shop", "shop-quick", "shop-watched")),
+        *(paced_config(front, name) for name in ("shop", "shop-watched")),
+        quick.replace('bin = ".venv/bin"', f'bin = "{forked_alembic}"', 1),
         f'{live}\n[service.staging]\nservice = "shop-quick"\n',
         named(quick_config(), "shop-real"),
     ]
@@ -93,6 +96,7 @@ def paced_config(front: Paced, name: str) -> str:
     written = named(quick_config(), name)
     for old, new in (
         ('url = { env = "SHOP_URL" }', f'url = "{front.url}"'),
+        ("requests = 22", "requests = 20"),
         ("rate = 150", "rate = 400\nin_flight = 1_000\ntimeout_s = 60"),
     ):
         assert old in written, old

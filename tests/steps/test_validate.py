@@ -15,7 +15,7 @@ from slipway.settings import Settings
 from slipway.steps.backfill import backfill
 from slipway.steps.backfill import validate as validate_backfill
 from slipway.steps.validate import validate
-from tests.histories import BIN, VARIABLE, History
+from tests.histories import VARIABLE, History
 from tests.sites import Answer, Site
 
 CHANGE = """\
@@ -41,7 +41,7 @@ def write(folder: Path, parts: str) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, forked_alembic: Path) -> Settings:
     """An installation with one service, which is its own cache; the site answers at its first plain route."""
     monkeypatch.setenv("TEST_PURGE_TOKEN", "right-token")
     entry = f"""
@@ -58,7 +58,7 @@ token = {{ env = "TEST_PURGE_TOKEN" }}
 url = {{ env = "{VARIABLE}" }}
 [service.migrations]
 preset = "alembic"
-bin = {json.dumps(str(BIN))}
+bin = {json.dumps(str(forked_alembic))}
 """
     (tmp_path / "slipway.toml").write_text(entry)
     (tmp_path / "shop").mkdir()
@@ -267,11 +267,15 @@ def test_a_revision_that_does_not_exist(refused: Callable[[str], SlipwayError], 
 
 
 def test_a_service_without_its_own_environment(
-    refused: Callable[[str], SlipwayError], settings: Settings, history: History, monkeypatch: pytest.MonkeyPatch
+    refused: Callable[[str], SlipwayError],
+    settings: Settings,
+    history: History,
+    forked_alembic: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A migration tool that is not installed where the entry says is told with that place."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")  # an activated environment of ours would have an Alembic of its own
-    settings.config.write_text(settings.config.read_text().replace(str(BIN), ".venv/bin"))
+    settings.config.write_text(settings.config.read_text().replace(str(forked_alembic), ".venv/bin"))
     error = refused(MIGRATE.format("0001", "0002"))
     assert error.failed == "There is no command 'alembic'."
     assert error.expected == (f"It in {history.folder}/.venv/bin; has the service's own environment been set up?")
