@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -164,7 +165,8 @@ class _Window:
             for sample in samples:
                 bursts[sample.burst].append(sample)
         whole = [bursts[burst] for burst in sorted(bursts) if len(bursts[burst]) == self.probe.requests]
-        return [median(sample.latency_ms for sample in burst) for burst in whole]
+        sent = [[sample.latency_ms for sample in burst if sample.error != "dropped"] for burst in whole]
+        return [median(latencies) if latencies else math.inf for latencies in sent]
 
     def _launch(self, item: RouteAs, burst: int, due: float, due_s: float) -> None:
         if len(self.in_flight) >= self.probe.in_flight:

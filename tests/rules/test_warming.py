@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
@@ -30,6 +31,8 @@ BURSTS, REQUESTS = 20, 5
         ([0.9, 0.6, 0.45], True),  # less than half a millisecond is noise
         ([30.0, 40.0, 60.0], True),  # slower and slower is not warming up
         ([30.0, 60.0, 40.0], False),
+        ([math.inf, math.inf, 40.0], False),
+        ([math.inf, math.inf, math.inf], True),  # nothing was sent: there is nothing to wait for
     ],
 )
 def test_settled(medians: list[float], expected: bool) -> None:

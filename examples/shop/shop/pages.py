@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-# A shared cache keeps the page for five minutes, a browser asks again every time.
+# A shared cache keeps the page for an hour, a browser asks again every time.
 SHARED = "public, max-age=0, s-maxage=3600"
 PRIVATE = "private, no-store"
 
