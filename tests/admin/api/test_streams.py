@@ -196,9 +196,15 @@ def test_runs_that_are_looked_at_are_asked_for_together(
         for run_id in runs:
             admin.get(f"/runs/{run_id}")
 
+    def is_idle() -> bool:
+        """Whether no detail is being made, or about to be because of an event: it would be as new as a question."""
+        details = admin.doors.details
+        return not (details._begun or details._gathering or details._looking)
+
     read_all()  # each is put together from the model
     monkeypatch.setattr(own, "marks_of", lambda ids: asked.append(list(ids)) or marks_of(ids))
     for _ in range(3):
+        wait_for(is_idle, "the details to be made")
         asked.clear()
         clock.forward(LOOK_AFTER_S)
         for _ in range(10):
