@@ -75,15 +75,12 @@ def config(tmp_path_factory: pytest.TempPathFactory, front: Paced, forked_alembi
     """The shop of the project's slipway.toml under several names, so that tests do not share a hold or a history.
 
     `shop-quick` is also the staging of `shop-live`, whose database is another one, as it must be; no change here
-    migrates it. It migrates by Alembic in a fork, the others by Alembic itself. `shop-real` is the shop without the front.
+    migrates it. `shop-real` is the shop without the front, and with Alembic itself instead of a fork.
     """
     file = tmp_path_factory.mktemp("config") / "slipway.toml"
-    live = paced_config(front, "shop-live").replace("SHOP_DATABASE_URL", "SLIPWAY_DATABASE_URL")
-    quick = paced_config(front, "shop-quick")
-    assert 'bin = ".venv/bin"' in quick
+    live = paced_config(front, forked_alembic, "shop-live").replace("SHOP_DATABASE_URL", "SLIPWAY_DATABASE_URL")
     services = [
-        *(paced_config(front, name) for name in ("shop", "shop-watched")),
-        quick.replace('bin = ".venv/bin"', f'bin = "{forked_alembic}"', 1),
+        *(paced_config(front, forked_alembic, name) for name in ("shop", "shop-quick", "shop-watched")),
         f'{live}\n[service.staging]\nservice = "shop-quick"\n',
         named(quick_config(), "shop-real"),
     ]
@@ -91,11 +88,12 @@ def config(tmp_path_factory: pytest.TempPathFactory, front: Paced, forked_alembi
     return file
 
 
-def paced_config(front: Paced, name: str) -> str:
+def paced_config(front: Paced, alembic: Path, name: str) -> str:
     """A service behind the front, measured in short windows in which no request is late or lost on a slow machine."""
     written = named(quick_config(), name)
     for old, new in (
         ('url = { env = "SHOP_URL" }', f'url = "{front.url}"'),
+        ('bin = ".venv/bin"', f'bin = "{alembic}"'),
         ("requests = 22", "requests = 20"),
         ("rate = 150", "rate = 400\nin_flight = 1_000\ntimeout_s = 60"),
     ):
