@@ -20,7 +20,8 @@ import httptools
 import httpx
 
 OFTEN = 10  # requests for a page within a second, from which on its answer is repeated
-KEPT_S = 1.0  # how old a repeated answer may be, unless the service takes longer for a new one
+KEPT_S = 1.0  # how old a repeated answer may be
+LONGEST_S = 4.0  # and while a new one is fetched; less than there is between two windows of a run
 HOP_BY_HOP = (b"connection", b"keep-alive", b"transfer-encoding", b"content-length")  # RFC 9110, section 7.6.1
 
 Latency = Callable[[str, bool], float]  # of a target, for a visitor who sends a cookie or not; in ms
@@ -116,7 +117,7 @@ class Paced:
         asked.append(now)
         often = request.method == "GET" and len(asked) == OFTEN and now - asked[0] < 1
         known = self.known.get(key)
-        if often and known and (key in self.asking or now - known.at < KEPT_S):
+        if often and known and now - known.at < (LONGEST_S if key in self.asking else KEPT_S):
             return known
         self.asking.add(key)
         try:
