@@ -247,7 +247,7 @@ class Stack:
         """Return when the services answer at their usual speed: what is measured right after a start would be too slow."""
         self.say("waiting until every service answers at its usual speed")
         urls = {
-            "the shop behind its cache": f"{self.shop_url}/products/1",
+            "the shop through its cache": f"{self.shop_url}/products/1",
             "the shop": f"http://{HOST}:{self.ports['origin']}/products/1",
             "the Prefect server": f"{self.prefect_url}/api/ready",
             "the admin service": f"{self.admin_url}/health",

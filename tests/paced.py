@@ -1,8 +1,8 @@
-"""A front before a real cache whose latencies the test sets, so that a verdict does not depend on the machine.
+"""A proxy before a real cache. The test sets its latencies, so that a verdict does not depend on the machine.
 
-Every answer comes from the cache behind the front. The front holds each one back until its latency has passed. A page
-that is read many times a second, as only the probe does, is answered as it was up to a second ago: however slow the
-machine is, the service behind the front does not add to the latency that was set.
+Every answer comes from the cache. The proxy delays each answer until its latency has passed. Only the probe reads a page
+many times a second; then the proxy repeats its last answer for up to a second. So even on a slow machine, neither the
+cache nor the service adds to the latency that was set.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def doors(tmp_path: Path) -> MadeUp:
 
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
-    """The app of this file; each test gives it doors of its own."""
+    """The app of this file; each test gives it its own services."""
     return create_app()
 
 

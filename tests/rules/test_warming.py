@@ -41,7 +41,7 @@ def test_settled(medians: list[float], expected: bool) -> None:
 
 
 def window(*medians: float, **update: object) -> MeasuredWindow:
-    """A window whose bursts have these medians, with an error in each that nobody may count."""
+    """A window whose bursts have these medians, and one error in each, which must not count."""
     samples = [Sample(burst, 0.0, ms) for burst, ms in enumerate(medians) for _ in range(REQUESTS)]
     failed = [Sample(burst, 0.0, 5_000.0, "timeout") for burst in range(len(medians))]
     series = Measurement(route="/a", identity="anonymous", cache="hit", samples=tuple(sorted(samples + failed)))

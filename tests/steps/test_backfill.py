@@ -56,7 +56,7 @@ def wait_for(look: Callable[[], object], what: str, seconds: float = 120) -> Non
 
 
 class Beside:
-    """The backfill in a thread of its own, with what it told, who pauses it, and a way to stop it.
+    """A backfill in its own thread, with its progress, its pauses and a way to stop it.
 
     The backfill waits for `on_progress`, which is called with each progress in its thread.
     """
