@@ -22,6 +22,7 @@ from statistics import median
 import uvloop
 
 from slipway import interruption
+from slipway.adapters.alarm import Alarm
 from slipway.adapters.resting import Rests
 from slipway.adapters.visiting import away, signed_wire, target, up
 from slipway.adapters.wire import Answer, Wire
@@ -32,7 +33,6 @@ from slipway.rules.caching import cache_class
 from slipway.service import Probe, Service
 
 LONGEST_WARM_UP_S = 60.0  # or as long as the window itself, where that is shorter
-TIMER_GRAIN_S = 0.0015
 Progress = Callable[[float], None]
 Key = tuple[str, str, CacheClass]
 
@@ -67,13 +67,14 @@ async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progre
             wires[name] = await signed_wire(service, service.identity(name))
         for item in routes:
             await _first_answer(wires[item.identity], service, item)
-        rests = Rests()
-        began = time.perf_counter()
-        unsettled = await _Window(service.probe, routes, wires, rests).warm_up()
-        warm_up_s = round(time.perf_counter() - began, 1)
-        started_at = datetime.now(UTC).isoformat(timespec="seconds")
-        window = _Window(service.probe, routes, wires, rests)
-        await window.run(progress)
+        with Alarm() as alarm:
+            window = _Window(service.probe, routes, wires, Rests(), alarm)
+            began = time.perf_counter()
+            unsettled = await window.warm_up()
+            warm_up_s = round(time.perf_counter() - began, 1)
+            started_at = datetime.now(UTC).isoformat(timespec="seconds")
+            window = _Window(service.probe, routes, wires, window.rests, alarm)
+            await window.run(progress)
     finally:
         for wire in wires.values():
             await wire.close()
@@ -87,19 +88,12 @@ async def _first_answer(wire: Wire, service: Service, item: RouteAs) -> None:
         raise away(service, item.route, error) from None
 
 
-async def _until(due: float) -> None:
-    """Wait for a moment of `perf_counter` to some 20 µs. The event loop's timers have a grain of 1 ms, early or late."""
-    rest = due - time.perf_counter()
-    if rest > 2 * TIMER_GRAIN_S:
-        await asyncio.sleep(rest - TIMER_GRAIN_S)
-    while time.perf_counter() < due:
-        await asyncio.sleep(0)
-
-
 class _Window:
     """One window under way: the schedule, what is in flight, and the samples so far."""
 
-    def __init__(self, probe: Probe, routes: Sequence[RouteAs], wires: dict[str, Wire], rests: Rests) -> None:
+    def __init__(
+        self, probe: Probe, routes: Sequence[RouteAs], wires: dict[str, Wire], rests: Rests, alarm: Alarm
+    ) -> None:
         self.probe = probe
         self.routes = routes
         self.wires = wires
@@ -109,6 +103,7 @@ class _Window:
         self.failed: dict[tuple[str, str], list[Sample]] = defaultdict(list)
         self.in_flight: set[asyncio.Future[Answer]] = set()
         self.rests = rests
+        self.alarm = alarm
         self.start = 0.0  # when the first request was due, by `perf_counter`; a rest moves it
 
     async def run(self, progress: Progress) -> None:
@@ -146,7 +141,7 @@ class _Window:
         for number in range(burst * size, (burst + 1) * size):
             self.start += await self.rests.taken()
             due = self.start + number * gap
-            await _until(due)
+            await self.alarm.until(due)
             self._launch(self.routes[number % len(self.routes)], burst, due, due - self.start)
 
     async def _drain(self) -> None:
