@@ -79,7 +79,8 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     yield opened
     context.close()
-    assert [told for told in complaints if not re.search("status of|Response Status Error Code 503", told)] == []
+    expected = "status of|Response Status Error Code 503|htmx:timeout|htmx:afterRequest"
+    assert [told for told in complaints if not re.search(expected, told)] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -191,3 +192,16 @@ def test_the_service_goes_away(page: Page, doors: MadeUp) -> None:
     expect(page.locator("#away")).to_be_visible(timeout=15_000)
     doors.away = False
     expect(page.locator("#away")).to_be_hidden(timeout=15_000)
+
+
+def test_an_answer_that_never_comes(page: Page, doors: MadeUp) -> None:
+    """The page gives a question up after a while, says that it is not live, and asks again."""
+    page.goto(f"/pages/runs/{BY_IDS['shipping']}")
+    assert page.evaluate("htmx.config.timeout") == 15_000
+    page.evaluate("htmx.config.timeout = 300")  # the test need not wait as long as a person
+    page.route("**/pages/runs/*", lambda _: None)
+    expect(page.locator("#away")).to_be_visible(timeout=15_000)
+    page.unroute("**/pages/runs/*")
+    doors.found["steps"][-1] = {**doors.found["steps"][-1], "name": "measure after"}
+    expect(page.locator(".at-work")).to_have_text("At work: measure after")
+    expect(page.locator("#away")).to_be_hidden()
