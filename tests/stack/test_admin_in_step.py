@@ -86,7 +86,7 @@ def test_logs_as_prefect_has_them(http: httpx.Client, client: AdminClient) -> No
 
 
 def test_schedules_are_switched(stack: Stack, http: httpx.Client) -> None:
-    """A paused job plans nothing more, in Prefect itself, until it is switched on again."""
+    """A job that is not paused plans runs; once it is paused, it plans nothing more, in Prefect itself."""
     url = "/jobs/measure-service"
 
     def planned() -> list[Any]:
@@ -98,9 +98,10 @@ def test_schedules_are_switched(stack: Stack, http: httpx.Client) -> None:
         jobs = httpx.post(f"{stack.prefect_url}/api/deployments/filter", json={}, trust_env=False).json()
         return next(job["paused"] for job in jobs if job["name"] == "measure-service")
 
+    assert paused_in_prefect() is True, "the fixture of the stack pauses all schedules"
+    assert http.patch(url, json={"paused": False}).json()["paused"] is False
+    assert paused_in_prefect() is False
     wait_for(planned, "runs that the schedule plans")
     assert http.patch(url, json={"paused": True}).json()["paused"] is True
     assert paused_in_prefect() is True
     wait_for(lambda: not planned(), "the planned runs to go")
-    assert http.patch(url, json={"paused": False}).json()["paused"] is False
-    assert paused_in_prefect() is False
