@@ -82,7 +82,7 @@ class Jobs:
             act = partial(self._switches.disable, name, by, why) if disabled else partial(self._switches.enable, name)
             await asyncio.to_thread(act)
             self._disabled.forget(None)
-        if paused is not None and paused != bool(job.get("paused")):
+        if paused is not None:  # whatever we remember of the job: somebody may have switched it in Prefect
             await self._prefect.switch_schedules(job["id"], on=not paused)
             await self._read()
         return await self.one(name)

@@ -16,6 +16,7 @@ from sqlalchemy import URL
 from deployments.ports import HOST
 from deployments.postgres import create_database, database_names, drop_database, let_read, rename_database, url_on
 from deployments.processes import Part
+from slipway.adapters.pages import trusted
 from slipway.errors import SlipwayError
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples" / "shop"
@@ -108,7 +109,7 @@ def cache_part(kind: str, folder: Path, port: int, origin: int, token: str, log:
 def answers(url: str) -> bool:
     """Whether a GET is answered with 200."""
     try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+        return httpx.get(url, timeout=2, trust_env=False, verify=trusted()).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -26,13 +26,15 @@ from tests.sites import Site
 def few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Trust one public certificate instead of all: loading them takes 25 ms per HTTP client or MariaDB connection.
 
-    No test verifies a public certificate. The variable is inherited by all processes that tests start.
+    No test verifies a public certificate. The variable is inherited by all processes that tests start; a client of this
+    process that ignores the environment asks certifi.
     """
     one, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
     file = tmp_path_factory.mktemp("certificates") / "one.pem"
     file.write_text(one + end, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(file))
+        patch.setattr(certifi, "where", lambda: str(file))
         yield
 
 

@@ -74,18 +74,36 @@ def address(app: FastAPI, served: str, doors: MadeUp) -> str:
 def page(browser: Browser, address: str) -> Iterator[Page]:
     """A window onto the app, which fails the test for whatever the browser complains of."""
     context = new_context(browser, base_url=address, viewport=DESK)
-    opened, complaints = context.new_page(), []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened = context.new_page()
+    complaints = hear_complaints(opened)
     yield opened
     context.close()
+    assert complaints() == []
+
+
+def hear_complaints(page: Page) -> Callable[[], list[str]]:
+    """Begin to collect what the browser complains of; a call returns what no test expects."""
+    all_of_them: list[str] = []
+    page.on("console", lambda message: all_of_them.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: all_of_them.append(str(error)))
     expected = "status of|Response Status Error Code 503|htmx:timeout|htmx:afterRequest"
-    assert [told for told in complaints if not re.search(expected, told)] == []
+    return lambda: [text for text in all_of_them if not re.search(expected, text)]
+
+
+@pytest.fixture(scope="module")
+def wall(browser: Browser, served: str) -> Iterator[Page]:
+    """One window for all pages that are only looked at: each new one costs a second."""
+    context = new_context(browser, base_url=served)
+    yield context.new_page()
+    context.close()
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_page_for_everybody(page: Page, name: str) -> None:
+def test_every_page_for_everybody(wall: Page, address: str, name: str) -> None:
     """axe finds nothing wrong in light and in dark; a phone needs no scrolling sideways. Pictures are kept."""
+    page, complaints = wall, hear_complaints(wall)
+    page.set_viewport_size(DESK)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme="light")
     page.goto(PAGES[name])
     assert violations(page) == []
     keep_picture(page, f"{name}-light")
@@ -96,6 +114,7 @@ def test_every_page_for_everybody(page: Page, name: str) -> None:
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     assert wider_than_the_window(page) == 0
     keep_picture(page, f"{name}-phone")
+    assert complaints() == []
 
 
 def test_a_form_with_faults(page: Page) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from slipway import interruption
+from slipway.adapters.pages import trusted
 from slipway.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.noun import ROUTE, TAG
 
@@ -64,6 +65,7 @@ class Purger:
             timeout=TIMEOUT_S,
             trust_env=False,
             auth=self._auth(),
+            verify=trusted(),
         )
 
     def __enter__(self) -> Self:

@@ -37,6 +37,14 @@ def test_schedules_are_switched(prefect: PlayedPrefect, admin: Served) -> None:
     assert prefect.jobs["look-around"]["paused"] is False
 
 
+def test_schedules_that_were_switched_in_prefect(prefect: PlayedPrefect, admin: Served) -> None:
+    """The service switches them as it is asked, even if it remembers the job as it was before."""
+    assert admin.http.get("/jobs/look-around").json()["paused"] is False
+    prefect.jobs["look-around"]["paused"] = True
+    assert admin.http.patch("/jobs/look-around", json={"paused": False}).json()["paused"] is False
+    assert prefect.jobs["look-around"]["paused"] is False
+
+
 def test_a_job_is_disabled(admin: Served) -> None:
     """A disabled job starts by no door, and the refusal says who, why and since when; enabled it starts again."""
     switched = admin.http.patch("/jobs/look-around", json={"disabled": True, "why": "it breaks things"})
