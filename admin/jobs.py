@@ -38,6 +38,7 @@ class Jobs:
         self._switches = switches
         self._asked: list[Document] | None = None
         self._asked_at = 0.0
+        self._asks = self._asked_number = 0
         self._asking: Once[list[Document]] = Once(0.0, 0)
         self._disabled: Once[dict[str, Disabled]] = Once(1.0)
         self._known_disabled: dict[str, Disabled] = {}
@@ -84,6 +85,7 @@ class Jobs:
             self._disabled.forget(None)
         if paused is not None:  # whatever we remember of the job: somebody may have switched it in Prefect
             await self._prefect.switch_schedules(job["id"], on=not paused)
+            self._asking.forget(None)
             await self._read()
         return await self.one(name)
 
@@ -138,9 +140,16 @@ class Jobs:
             task.exception()  # the last answer stays good
 
     async def _read(self) -> list[Document]:
-        self._asked = await self._asking.get(None, self._prefect.jobs)
-        self._asked_at = time.monotonic()
-        return self._asked
+        return await self._asking.get(None, self._ask)
+
+    async def _ask(self) -> list[Document]:
+        """Ask Prefect; of two answers the one that was asked for later stays."""
+        self._asks += 1
+        number = self._asks
+        found = await self._prefect.jobs()
+        if number > self._asked_number:
+            self._asked, self._asked_number, self._asked_at = found, number, time.monotonic()
+        return found
 
     async def _read_disabled(self) -> dict[str, Disabled]:
         """The disabled jobs as a reader is shown them: with the store away, those that were known."""

@@ -33,19 +33,23 @@ class Once(Generic[T]):
         return await asyncio.shield(running)  # who goes away does not take the answer from the others
 
     def forget(self, key: Hashable) -> None:
-        """Ask again for this key."""
+        """Ask again for this key: an answer that is on its way now may be older than what the caller has just done."""
         self._kept.pop(key, None)
+        self._running.pop(key, None)
 
     async def _ask(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
+        here = asyncio.current_task()
         try:
             found = await ask()
-            self._kept[key] = (time.monotonic(), found)
-            self._kept.move_to_end(key)
+            if self._running.get(key) is here:
+                self._kept[key] = (time.monotonic(), found)
+                self._kept.move_to_end(key)
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
             return found
         finally:
-            self._running.pop(key, None)
+            if self._running.get(key) is here:
+                del self._running[key]
 
 
 def _see(done: asyncio.Future[T]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -43,6 +45,32 @@ def test_schedules_that_were_switched_in_prefect(prefect: PlayedPrefect, admin: 
     prefect.jobs["look-around"]["paused"] = True
     assert admin.http.patch("/jobs/look-around", json={"paused": False}).json()["paused"] is False
     assert prefect.jobs["look-around"]["paused"] is False
+
+
+def test_a_read_that_began_before_the_switch(
+    prefect: PlayedPrefect, admin: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a switch is as Prefect has the job then, though an older read is still on its way."""
+    jobs = admin.doors.jobs
+    read, may_answer, asked = jobs._prefect.jobs, threading.Event(), threading.Event()
+
+    async def late() -> list[Any]:
+        found = await read()
+        monkeypatch.setattr(jobs._prefect, "jobs", read)
+        asked.set()
+        await asyncio.to_thread(may_answer.wait, WITHIN_S)
+        return found
+
+    assert admin.http.get("/jobs/look-around").json()["paused"] is False
+    monkeypatch.setattr(jobs._prefect, "jobs", late)
+    monkeypatch.setattr("admin.jobs.FRESH_S", 0.0)  # the next request has the jobs read in the background,
+    monkeypatch.setattr("admin.jobs.SERVED_S", float("inf"))  # and does not wait for that
+    assert admin.http.get("/jobs/look-around").json()["paused"] is False
+    assert asked.wait(60)
+    assert admin.http.patch("/jobs/look-around", json={"paused": True}).json()["paused"] is True
+    may_answer.set()
+    wait_for(lambda: not jobs._later, "the older read to end")
+    assert admin.http.get("/jobs/look-around").json()["paused"] is True
 
 
 def test_a_job_is_disabled(admin: Served) -> None:
