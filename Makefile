@@ -18,33 +18,33 @@ help:            ## show this list
 setup: .venv/.ready examples/shop/.venv/.ready   ## install what is needed, into this folder only
 
 demo: setup      ## ship two changes on an embedded stack: one is kept, one rolls itself back
-	@$(PYTHON) -m deployments.demo
+	@$(PYTHON) -m slipway.deployments.demo
 
 up: setup        ## run the whole stack until Ctrl-C
-	@$(PYTHON) -m deployments.up
+	@$(PYTHON) -m slipway.deployments.up
 
 test: setup      ## run every test (those without their parts are skipped, with the reason)
 	@$(PYTHON) -m tests.run --numprocesses=$(WORKERS)
 
 lint: setup      ## formatter, linter, strict types
-	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-logo
 
 crash-test: setup ## kill -9 everything in every step, and look at the whole world afterwards (OPTIONS="--quick")
 	@$(PYTHON) -m tests.crash.run $(OPTIONS)
 
 bench: setup     ## measure against peers, side by side in one run: JSON lines with ratios
-	@$(PYTHON) -m bench.start
-	@$(PYTHON) -m bench.copy
-	@$(PYTHON) -m bench.live
-	@$(PYTHON) -m bench.backfill
-	@$(PYTHON) -m bench.report
-	@$(PYTHON) -m bench.probe
-	@$(PYTHON) -m bench.purge
-	@$(PYTHON) -m bench.admin
-	@$(PYTHON) -m bench.page
+	@$(PYTHON) -m benchmarks.start
+	@$(PYTHON) -m benchmarks.copy
+	@$(PYTHON) -m benchmarks.live
+	@$(PYTHON) -m benchmarks.backfill
+	@$(PYTHON) -m benchmarks.report
+	@$(PYTHON) -m benchmarks.probe
+	@$(PYTHON) -m benchmarks.purge
+	@$(PYTHON) -m benchmarks.admin
+	@$(PYTHON) -m benchmarks.page
 
 deploy: setup    ## install the jobs on the Prefect server that PREFECT_API_URL names
-	@$(PYTHON) -m deployments.deploy
+	@$(PYTHON) -m slipway.deployments.deploy
 
 rollback: setup  ## roll a shipped change back: make rollback CHANGE=<name>
 	@test -n "$(CHANGE)" || { echo "usage: make rollback CHANGE=<name>" >&2; exit 2; }

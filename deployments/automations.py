@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from slipway.errors import Unavailable
+from slipway.core.errors import Unavailable
 
 NAME = "slipway: mark runs of a lost host as crashed"
 SILENT_FOR_S = 45  # flows send a heartbeat every 30 s (PREFECT_FLOWS_HEARTBEAT_FREQUENCY)

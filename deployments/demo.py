@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deployments.deploy import ROOT
-from deployments.processes import exit_on_sigterm
-from deployments.stack import Stack, say_with_time
-from slipway.adapters.admin_client import AdminClient
-from slipway.errors import SlipwayError
-from slipway.progress import Progress, ending
-from slipway.settings import Settings
+from slipway.cli.progress import Progress, ending
+from slipway.client.http import AdminClient
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import Settings
+from slipway.deployments.deploy import ROOT
+from slipway.deployments.processes import exit_on_sigterm
+from slipway.deployments.stack import Stack, say_with_time
 
 HOME = Path(".slipway") / "demo"
 STORY = (("order-history-index", "keep"), ("drop-open-orders-index", "roll back"))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 
-from deployments import automations
-from deployments.jobs_file import read_jobs
-from slipway.errors import SlipwayError, Unavailable
+from slipway.core.errors import SlipwayError, Unavailable
+from slipway.deployments import automations
+from slipway.deployments.jobs_file import FILE, read_jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL, POOL_TYPE = "slipway", "slipway"
@@ -27,7 +27,7 @@ def deploy(environment: Mapping[str, str]) -> None:
 
 def deploy_jobs(environment: Mapping[str, str]) -> None:
     """Install every job of prefect.yaml, once it has been read strictly. Raises SlipwayError."""
-    read_jobs(ROOT / "prefect.yaml")
+    read_jobs(FILE)
     argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     ran = subprocess.run(
         argv, cwd=ROOT, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, text=True

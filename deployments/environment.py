@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from deployments import shop
-from deployments.ports import HOST
-from deployments.postgres import url_on
+from slipway.deployments import shop
+from slipway.deployments.ports import HOST
+from slipway.deployments.postgres import url_on
 
 STORE, PREFECT = "slipway", "slipway_prefect"  # databases
 SECRETS = ("postgres", "purge", "session", "customer", "shop")

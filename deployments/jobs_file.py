@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slipway.documents import parse
-from slipway.errors import InvalidInput
+from slipway.core.errors import InvalidInput
+from slipway.core.toml_files import parse
+
+FILE = Path(__file__).resolve().parent.parent / "prefect.yaml"  # in a checkout as in an installed package
 
 
 class _Strict(BaseModel):
@@ -36,7 +38,7 @@ class Job(_Strict):
     """One deployment. Its description is its flow's card."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
-    entrypoint: Annotated[str, Field(pattern=r"^flows\.[a-z_]+\.[a-z_]+$")]
+    entrypoint: Annotated[str, Field(pattern=r"^slipway\.flows\.[a-z_]+\.[a-z_]+$")]
     tags: list[str]
     work_pool: WorkPool
     schedules: list[Schedule] = []

@@ -16,10 +16,10 @@ from pathlib import Path
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from deployments.ports import HOST
-from deployments.processes import Part
-from slipway.adapters.databases.postgresql import client_tools
-from slipway.errors import SlipwayError
+from slipway.core.errors import SlipwayError
+from slipway.databases.postgresql.database import client_tools
+from slipway.deployments.ports import HOST
+from slipway.deployments.processes import Part
 
 USER = "slipway"
 

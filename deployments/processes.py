@@ -15,7 +15,7 @@ from threading import Event
 
 import psutil
 
-from slipway.errors import SlipwayError
+from slipway.core.errors import SlipwayError
 
 READY_WITHIN_S = 300.0  # a part that dies is noticed at once; a slow machine takes minutes
 STEADY_AFTER_S = 30.0  # a part that ran so long was well

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from deployments.deploy import ROOT
-from deployments.ports import HOST
-from deployments.processes import Part
-from deployments.shop import answers
+from slipway.deployments.deploy import ROOT
+from slipway.deployments.ports import HOST
+from slipway.deployments.processes import Part
+from slipway.deployments.shop import answers
 
 NICE = -15  # it takes little, and a person waits for it; jobs, workers and Prefect's server can wait a moment
 LOWEST_OF_REAL_TIME = 1
@@ -19,7 +19,17 @@ LOWEST_OF_REAL_TIME = 1
 
 def admin_part(environment: Mapping[str, str], port: int, log: Path, *, name: str = "admin service") -> Part:
     """One process of the admin service. Behind no proxy: what a header says of the peer's address is not believed."""
-    argv = [sys.executable, "-m", "uvicorn", "--factory", "admin.app:create_app", "--host", HOST, "--port", str(port)]
+    argv = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        "slipway.admin.app:create_app",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+    ]
     argv += ["--timeout-graceful-shutdown", "2"]  # streams of events end only with the service
     return Part(
         name=name,

@@ -13,11 +13,18 @@ from pathlib import Path
 import httpx
 from sqlalchemy import URL
 
-from deployments.ports import HOST
-from deployments.postgres import create_database, database_names, drop_database, let_read, rename_database, url_on
-from deployments.processes import Part
-from slipway.adapters.pages import trusted
-from slipway.errors import SlipwayError
+from slipway.core.errors import SlipwayError
+from slipway.deployments.ports import HOST
+from slipway.deployments.postgres import (
+    create_database,
+    database_names,
+    drop_database,
+    let_read,
+    rename_database,
+    url_on,
+)
+from slipway.deployments.processes import Part
+from slipway.measurement.pages import trusted
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples" / "shop"
 DATABASE = "slipway_shop"

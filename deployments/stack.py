@@ -21,18 +21,18 @@ from typing import IO, Self
 
 from sqlalchemy import URL, make_url
 
-from deployments import automations, shop
-from deployments.deploy import POOL, POOL_TYPE, ROOT, create_pool, deploy_jobs, forget_runs
-from deployments.environment import PREFECT, STORE, read_secrets, slipway_environment
-from deployments.ports import HOST, free_ports
-from deployments.postgres import create_database, database_names, server_part, server_url
-from deployments.processes import Part, end_marked, mark
-from deployments.serving import admin_part
-from deployments.settling import wait_until_settled
-from deployments.tokens import own_token, write_private
-from slipway.adapters.admin_client import STORE_FILE, TOKEN_FILE, AdminClient
-from slipway.adapters.store import Store
-from slipway.errors import InvalidInput
+from slipway.client.http import STORE_FILE, TOKEN_FILE, AdminClient
+from slipway.core.errors import InvalidInput
+from slipway.deployments import automations, shop
+from slipway.deployments.deploy import POOL, POOL_TYPE, ROOT, create_pool, deploy_jobs, forget_runs
+from slipway.deployments.environment import PREFECT, STORE, read_secrets, slipway_environment
+from slipway.deployments.ports import HOST, free_ports
+from slipway.deployments.postgres import create_database, database_names, server_part, server_url
+from slipway.deployments.processes import Part, end_marked, mark
+from slipway.deployments.readiness import wait_until_settled
+from slipway.deployments.serving import admin_part
+from slipway.deployments.tokens import own_token, write_private
+from slipway.runs.store import Store
 
 PREFERRED = {"postgres": 0, "prefect": 4200, "admin": 8400, "shop": 8500, "origin": 0}
 Say = Callable[[str], None]

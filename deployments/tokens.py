@@ -6,10 +6,10 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from slipway.access import Grant
-from slipway.adapters.access.keys import digest_of
-from slipway.adapters.access.tokens import Tokens
-from slipway.adapters.store import Store
+from slipway.accounts.grants import Grant
+from slipway.accounts.keys import digest_of
+from slipway.accounts.tokens import Tokens
+from slipway.runs.store import Store
 
 LASTS, RENEWED_BEFORE = timedelta(days=365), timedelta(days=30)
 

@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
-from deployments.deploy import ROOT
-from deployments.stack import Stack, say_with_time
-from slipway.adapters.store import Store
-from slipway.cli_access import first_link
-from slipway.errors import SlipwayError
-from slipway.settings import Settings
+from slipway.cli.access import first_link
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import Settings
+from slipway.deployments.deploy import ROOT
+from slipway.deployments.stack import Stack, say_with_time
+from slipway.runs.store import Store
 
 HOME = Path(".slipway") / "up"
 

@@ -6,11 +6,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.cards import card
-from flows.changing import while_wanted
-from slipway.noun import ServiceName
-from tasks.audit import audit_service as audit
-from tasks.service import read_service
+from slipway.core.frozen import ServiceName
+from slipway.flows.card import card
+from slipway.flows.service_hold import while_wanted
+from slipway.tasks.audit import audit_service as audit
+from slipway.tasks.service import read_service
 
 CARD = card(
     "Audits a service: cache headers, leaks between people, security headers, cookies, the upload limit, error pages, the "

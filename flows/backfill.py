@@ -9,14 +9,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled as CancelledState
 from prefect.states import Completed
 
-from flows.cards import card
-from flows.changing import while_held
-from flows.endings import gave_up
-from slipway.change import ChangeName
-from slipway.outcomes import BackfillPlan
-from tasks.attempts import Cancelled
-from tasks.backfill import backfill as change_rows
-from tasks.backfill import how_far, look_how_far, read_backfill
+from slipway.backfilling.outcomes import BackfillPlan
+from slipway.config.change import ChangeName
+from slipway.flows.card import card
+from slipway.flows.endings import gave_up
+from slipway.flows.service_hold import while_held
+from slipway.tasks.backfill import backfill as change_rows
+from slipway.tasks.backfill import how_far, look_how_far, read_backfill
+from slipway.tasks.engine.attempts import Cancelled
 
 CARD = card(
     "Changes the rows of one table in batches, each exactly once, and holds while the service or its database is not well.",

@@ -6,8 +6,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled as CancelledState
 from prefect.states import Completed, Failed
 
-from slipway.outcomes import Decision, Plan
-from tasks.attempts import Cancelled
+from slipway.config.plan import Plan
+from slipway.shipping.outcomes import Decision
+from slipway.tasks.engine.attempts import Cancelled
 
 NAMES = {"keep": "Kept", "roll back": "RolledBack", "freeze": "Frozen", "reject": "Rejected"}
 

@@ -6,13 +6,13 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.cards import card
-from flows.changing import while_wanted
-from slipway.noun import ServiceName
-from slipway.rules.warming import remarks
-from tasks.history import keep_history
-from tasks.measure import measure_service as measure
-from tasks.service import read_service
+from slipway.core.frozen import ServiceName
+from slipway.flows.card import card
+from slipway.flows.service_hold import while_wanted
+from slipway.measurement.warm_up import remarks
+from slipway.tasks.history import keep_history
+from slipway.tasks.measure import measure_service as measure
+from slipway.tasks.service import read_service
 
 CARD = card(
     "Measures the watched routes of a service, anonymous and signed in, at the rate that its owner set.",

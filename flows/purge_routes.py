@@ -9,11 +9,11 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.cards import card
-from flows.changing import while_wanted
-from slipway.noun import Route, ServiceName, Tag
-from tasks.purge import purge_routes as purge
-from tasks.service import read_service_to_purge
+from slipway.core.frozen import Route, ServiceName, Tag
+from slipway.flows.card import card
+from slipway.flows.service_hold import while_wanted
+from slipway.tasks.purge import purge_routes as purge
+from slipway.tasks.service import read_service_to_purge
 
 CARD = card(
     "Purges named routes and tags from a service's cache, twice, and verifies by reading; nothing else leaves the cache.",

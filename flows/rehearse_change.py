@@ -8,14 +8,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.cards import card
-from flows.changing import give_up_on, while_held
-from slipway.change import ChangeName
-from slipway.outcomes import Plan
-from slipway.reporting import way_back_words
-from slipway.rules.deciding import decide_on_rehearsal
-from tasks.rehearse import rehearse
-from tasks.validate import validate
+from slipway.config.change import ChangeName
+from slipway.config.plan import Plan
+from slipway.flows.card import card
+from slipway.flows.service_hold import give_up_on, while_held
+from slipway.shipping.decide import decide_on_rehearsal
+from slipway.shipping.rehearsal_report import way_back_words
+from slipway.tasks.rehearse import rehearse
+from slipway.tasks.validate import validate
 
 CARD = card(
     "Rehearses a change's migration on a copy of the live database: up, down and up again, with a report. Ships nothing.",

@@ -8,16 +8,16 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.cards import card
-from flows.changing import give_up_on, while_held
-from flows.endings import failed_on_the_way_back, without_record
-from slipway.change import ChangeName, OnStaging
-from slipway.outcomes import Plan
-from tasks.attempts import Cancelled, shield
-from tasks.purge import purge
-from tasks.record import append_to_record
-from tasks.roll_back import roll_back
-from tasks.validate import read_plan
+from slipway.config.change import ChangeName, OnStaging
+from slipway.config.plan import Plan
+from slipway.flows.card import card
+from slipway.flows.endings import failed_on_the_way_back, without_record
+from slipway.flows.service_hold import give_up_on, while_held
+from slipway.tasks.engine.attempts import Cancelled, shield
+from slipway.tasks.purge import purge
+from slipway.tasks.record import append_to_record
+from slipway.tasks.roll_back import roll_back
+from slipway.tasks.validate import read_plan
 
 CARD = card(
     "Rolls a shipped change back: the database by the service's own downgrade, then the purge of the change's routes.",

@@ -9,30 +9,32 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from flows.cards import card
-from flows.changing import give_up_on, while_held
-from flows.endings import NAMES, failed_on_the_way_back, final_state, without_record
-from slipway.change import ChangeName, OnStaging
-from slipway.errors import SlipwayError
-from slipway.measurement import MeasuredWindow, Verdict
-from slipway.outcomes import Failure, Migration, Plan, Rehearsal
-from slipway.record import Story
-from slipway.rules.auditing import findings_of, unfit
-from slipway.rules.deciding import decide_on_rehearsal, decide_on_rejection, worth_extending
-from tasks.approval import wait_for_approval
-from tasks.attempts import Cancelled, StoppedBefore, cancelled_by, run_id, shield
-from tasks.audit import audit_service
-from tasks.inspect_headers import inspect_headers
-from tasks.judge import decide, judge
-from tasks.look import has_begun
-from tasks.measure import measure
-from tasks.migrate import migrate
-from tasks.purge import purge
-from tasks.record import write_record
-from tasks.rehearse import rehearse
-from tasks.roll_back import roll_back
-from tasks.staging import look_at_staging
-from tasks.validate import validate
+from slipway.auditing.results import findings_of, unfit
+from slipway.config.change import ChangeName, OnStaging
+from slipway.config.plan import Plan
+from slipway.core.errors import SlipwayError
+from slipway.flows.card import card
+from slipway.flows.endings import NAMES, failed_on_the_way_back, final_state, without_record
+from slipway.flows.service_hold import give_up_on, while_held
+from slipway.measurement.samples import MeasuredWindow, Verdict
+from slipway.migrations.outcomes import Migration, Rehearsal
+from slipway.shipping.decide import decide_on_rehearsal, decide_on_rejection, worth_extending
+from slipway.shipping.outcomes import Failure
+from slipway.shipping.record import Story
+from slipway.tasks.approval import wait_for_approval
+from slipway.tasks.audit import audit_service
+from slipway.tasks.engine.attempts import Cancelled, StoppedBefore, cancelled_by, run_id, shield
+from slipway.tasks.inspect_headers import inspect_headers
+from slipway.tasks.judge import decide, judge
+from slipway.tasks.look import has_begun
+from slipway.tasks.measure import measure
+from slipway.tasks.migrate import migrate
+from slipway.tasks.purge import purge
+from slipway.tasks.record import write_record
+from slipway.tasks.rehearse import rehearse
+from slipway.tasks.roll_back import roll_back
+from slipway.tasks.staging import look_at_staging
+from slipway.tasks.validate import validate
 
 CARD = card(
     "Ships one change to a live service: rehearsed on a copy, measured before and after, kept only when the numbers allow.",

@@ -2,9 +2,10 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from slipway.adapters.attempts import ANSWERED_FOR_S
-from slipway.outcomes import Approval, Plan
-from tasks.attempts import check_cancelled
+from slipway.config.plan import Plan
+from slipway.runs.attempts import ANSWERED_FOR_S
+from slipway.shipping.outcomes import Approval
+from slipway.tasks.engine.attempts import check_cancelled
 
 HOUR_S = 3_600
 
@@ -20,7 +21,7 @@ class ApprovalInput(RunInput):
 def wait_for_approval(plan: Plan) -> Approval | None:
     """Suspend the run until a person has said yes or no; its process ends meanwhile. None when nobody need be asked.
 
-    When nobody answers in time, a worker answers no (deployments/warm/resuming.py), so that the record is written.
+    When nobody answers in time, a worker answers no (deployments/worker/resuming.py), so that the record is written.
 
     Not a durable step: Prefect keeps the answer itself, and the code before it runs again with its steps cached.
     """

@@ -1,11 +1,11 @@
-from slipway.adapters.audits import Audits
-from slipway.audit import Audit
-from slipway.rules.auditing import compared
-from slipway.service import Service
-from slipway.settings import Settings
-from slipway.steps import audit as steps
-from tasks.attempts import own_store, run_id
-from tasks.durable import durable
+from slipway.auditing import runner as steps
+from slipway.auditing.report import Audit
+from slipway.auditing.results import compared
+from slipway.auditing.store import Audits
+from slipway.config.service import Service
+from slipway.core.settings import Settings
+from slipway.tasks.engine.attempts import own_store, run_id
+from slipway.tasks.engine.durable import durable
 
 
 @durable("audit")

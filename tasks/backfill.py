@@ -1,13 +1,13 @@
 from prefect.logging import get_run_logger
 from pydantic_core import to_jsonable_python
 
-from slipway.errors import SlipwayError, Unavailable
-from slipway.outcomes import Backfilled, BackfillPlan, BackfillProgress
-from slipway.settings import Settings
-from slipway.steps import backfill as steps
-from tasks.attempts import own_store, paused_by, run_id
-from tasks.durable import durable
-from tasks.showing import ProgressBar
+from slipway.backfilling import backfill as steps
+from slipway.backfilling.outcomes import Backfilled, BackfillPlan, BackfillProgress
+from slipway.core.errors import SlipwayError, Unavailable
+from slipway.core.settings import Settings
+from slipway.tasks.engine.attempts import own_store, paused_by, run_id
+from slipway.tasks.engine.durable import durable
+from slipway.tasks.engine.run_artifacts import ProgressBar
 
 PROGRESS = "backfill progress"
 

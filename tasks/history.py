@@ -2,14 +2,14 @@ import uuid
 
 from prefect.events import emit_event
 
-from slipway.adapters.history import History
-from slipway.adapters.shipments import Shipments
-from slipway.history import Series, Trend
-from slipway.measurement import MeasuredWindow
-from slipway.service import Service
-from slipway.steps import history as steps
-from tasks.attempts import own_store, run_id
-from tasks.durable import durable
+from slipway.config.service import Service
+from slipway.measurement import keep_history as steps
+from slipway.measurement.history import Series, Trend
+from slipway.measurement.history_store import History
+from slipway.measurement.samples import MeasuredWindow
+from slipway.runs.shipments import Shipments
+from slipway.tasks.engine.attempts import own_store, run_id
+from slipway.tasks.engine.durable import durable
 
 DRIFTED = "slipway.baseline.drifted"  # the event that an automation can notify on
 
@@ -28,7 +28,7 @@ def _tell(service: str, series: Series) -> None:
     emit_event(
         event=DRIFTED,
         resource={
-            "prefect.resource.id": f"slipway.service.{service}",
+            "prefect.resource.id": f"slipway.config.service.{service}",
             "prefect.resource.name": service,
             "slipway.route": series.route,
             "slipway.identity": series.identity,

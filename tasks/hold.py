@@ -7,10 +7,10 @@ from prefect import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
-from slipway.errors import SlipwayError
-from slipway.outcomes import OnService
-from tasks.attempts import own_store, run_id, shield
-from tasks.durable import durable
+from slipway.config.plan import OnService
+from slipway.core.errors import SlipwayError
+from slipway.tasks.engine.attempts import own_store, run_id, shield
+from slipway.tasks.engine.durable import durable
 
 CRASHED_FOR_GOOD = timedelta(minutes=10)  # a crashed run is resumed long before
 

@@ -1,6 +1,7 @@
-from slipway.outcomes import Inspection, Plan
-from slipway.steps import inspect as steps
-from tasks.durable import durable
+from slipway.config.plan import Plan
+from slipway.shipping import inspect as steps
+from slipway.shipping.outcomes import Inspection
+from slipway.tasks.engine.durable import durable
 
 
 @durable("inspect headers")

@@ -1,7 +1,10 @@
-from slipway.measurement import MeasuredWindow, Verdict
-from slipway.outcomes import Decision, Failure, Plan, Rehearsal
-from slipway.rules import deciding, judging
-from tasks.durable import durable
+from slipway.config.plan import Plan
+from slipway.measurement import judge as judging
+from slipway.measurement.samples import MeasuredWindow, Verdict
+from slipway.migrations.outcomes import Rehearsal
+from slipway.shipping import decide as deciding
+from slipway.shipping.outcomes import Decision, Failure
+from slipway.tasks.engine.durable import durable
 
 ALPHA = 0.05
 

@@ -1,10 +1,10 @@
-from slipway.adapters.attempts import MAX_RESUMES, Attempt
-from slipway.errors import SlipwayError
-from slipway.outcomes import Plan
-from slipway.settings import Settings
-from slipway.steps import look as steps
-from slipway.steps.validate import read_plan
-from tasks.attempts import own_store, run_id
+from slipway.config.plan import Plan
+from slipway.core.errors import SlipwayError
+from slipway.core.settings import Settings
+from slipway.migrations import current_revision as steps
+from slipway.runs.attempts import MAX_RESUMES, Attempt
+from slipway.shipping.validate import read_plan
+from slipway.tasks.engine.attempts import own_store, run_id
 
 
 def out_of_resumes(current: Attempt) -> bool:

@@ -1,14 +1,14 @@
 import logging
 from contextlib import AbstractContextManager
 
-from slipway.adapters.probe import Progress
-from slipway.adapters.store import Store
-from slipway.measurement import MeasuredWindow
-from slipway.outcomes import Plan
-from slipway.service import Service
-from slipway.steps import measure as steps
-from tasks.attempts import own_store
-from tasks.durable import durable
+from slipway.config.plan import Plan
+from slipway.config.service import Service
+from slipway.measurement import measure as steps
+from slipway.measurement.probe import Progress
+from slipway.measurement.samples import MeasuredWindow
+from slipway.runs.store import Store
+from slipway.tasks.engine.attempts import own_store
+from slipway.tasks.engine.durable import durable
 
 PROBED_WITHIN_S = 20.0  # short, as a cancel is heard between two tries; a step has thirty
 logger = logging.getLogger("slipway.measure")

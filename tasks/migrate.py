@@ -1,8 +1,9 @@
-from slipway.outcomes import Migration, Plan, Rehearsal
-from slipway.settings import Settings
-from slipway.steps import migrate as steps
-from tasks.durable import durable
-from tasks.watching import watched
+from slipway.config.plan import Plan
+from slipway.core.settings import Settings
+from slipway.migrations import migrate as steps
+from slipway.migrations.outcomes import Migration, Rehearsal
+from slipway.tasks.engine.durable import durable
+from slipway.tasks.engine.monitoring import watched
 
 
 @durable("migrate", acts_on=lambda plan: plan.service.name, interruptible=True)

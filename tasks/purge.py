@@ -1,9 +1,10 @@
-from slipway.outcomes import Plan, Purged
-from slipway.service import Service
-from slipway.settings import Settings
-from slipway.steps import purge as steps
-from tasks.durable import durable
-from tasks.watching import watched
+from slipway.caching import purge as steps
+from slipway.caching.outcomes import Purged
+from slipway.config.plan import Plan
+from slipway.config.service import Service
+from slipway.core.settings import Settings
+from slipway.tasks.engine.durable import durable
+from slipway.tasks.engine.monitoring import watched
 
 
 @durable("purge and verify", acts_on=lambda plan: plan.service.name)

@@ -1,11 +1,14 @@
-from slipway.adapters.shipments import Shipments
-from slipway.outcomes import Plan, Purged, Record, Reverted
-from slipway.record import Story, rolled_back_later
-from slipway.settings import Settings
-from slipway.steps import record as steps
-from slipway.steps.staging import note
-from tasks.attempts import own_store, run_id
-from tasks.durable import durable
+from slipway.caching.outcomes import Purged
+from slipway.config.plan import Plan
+from slipway.core.settings import Settings
+from slipway.migrations.outcomes import Reverted
+from slipway.runs.shipments import Shipments
+from slipway.shipping import write_record as steps
+from slipway.shipping.outcomes import Record
+from slipway.shipping.record import Story, rolled_back_later
+from slipway.shipping.staging import note
+from slipway.tasks.engine.attempts import own_store, run_id
+from slipway.tasks.engine.durable import durable
 
 
 @durable("record", acts_on=lambda story: story.plan.service.name)

@@ -1,7 +1,8 @@
-from slipway.outcomes import Plan, Rehearsal
-from slipway.settings import Settings
-from slipway.steps import rehearse as steps
-from tasks.durable import durable
+from slipway.config.plan import Plan
+from slipway.core.settings import Settings
+from slipway.migrations import rehearse as steps
+from slipway.migrations.outcomes import Rehearsal
+from slipway.tasks.engine.durable import durable
 
 
 @durable("rehearse")

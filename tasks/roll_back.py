@@ -1,7 +1,8 @@
-from slipway.outcomes import Plan, Rehearsal, Reverted
-from slipway.settings import Settings
-from slipway.steps import roll_back as steps
-from tasks.durable import durable
+from slipway.config.plan import Plan
+from slipway.core.settings import Settings
+from slipway.migrations import roll_back as steps
+from slipway.migrations.outcomes import Rehearsal, Reverted
+from slipway.tasks.engine.durable import durable
 
 
 @durable("roll back", acts_on=lambda plan: plan.service.name)

@@ -1,7 +1,7 @@
-from slipway.service import Service, load_service
-from slipway.settings import Settings
-from slipway.steps import purge as steps
-from tasks.durable import durable
+from slipway.caching import purge as steps
+from slipway.config.service import Service, load_service
+from slipway.core.settings import Settings
+from slipway.tasks.engine.durable import durable
 
 
 @durable("read service")

@@ -1,8 +1,9 @@
-from slipway.adapters.shipments import Shipments
-from slipway.outcomes import Plan, Staged
-from slipway.steps import staging as steps
-from tasks.attempts import own_store
-from tasks.durable import durable
+from slipway.config.plan import Plan
+from slipway.runs.shipments import Shipments
+from slipway.shipping import staging as steps
+from slipway.shipping.outcomes import Staged
+from slipway.tasks.engine.attempts import own_store
+from slipway.tasks.engine.durable import durable
 
 
 @durable("look at staging")

@@ -1,7 +1,7 @@
-from slipway.outcomes import Plan
-from slipway.settings import Settings
-from slipway.steps import validate as steps
-from tasks.durable import durable
+from slipway.config.plan import Plan
+from slipway.core.settings import Settings
+from slipway.shipping import validate as steps
+from slipway.tasks.engine.durable import durable
 
 
 @durable("validate")

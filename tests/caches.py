@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-from deployments.ports import free_ports
-from deployments.processes import Part
-from deployments.shop import answers, cache_part
+from slipway.deployments.ports import free_ports
+from slipway.deployments.processes import Part
+from slipway.deployments.shop import answers, cache_part
 from tests.sites import Site
 
 TOKEN = "right-token"

@@ -12,8 +12,9 @@ import certifi
 import pytest
 from sqlalchemy import URL
 
-from deployments.ports import free_ports
-from deployments.postgres import create_database, drop_database, server_part, server_url, url_on
+from slipway.deployments.ports import free_ports
+from slipway.deployments.postgres import create_database, drop_database, server_part, server_url, url_on
+from slipway.runs.store import Store
 from tests import mariadb as mariadb_server
 from tests.forking import add_command, fork_server
 from tests.histories import BIN
@@ -58,6 +59,15 @@ def database(postgres: URL) -> Iterator[str]:
     create_database(postgres, name)
     yield url_on(postgres, name)
     drop_database(postgres, name)
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """An empty store."""
+    made = Store(database)
+    made.create_tables()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

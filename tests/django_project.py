@@ -9,12 +9,12 @@ from typing import Any
 
 import psycopg
 
-from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.adapters.migrating import MigrationTool
-from slipway.change import Migrate
-from slipway.outcomes import Plan
-from slipway.service import Database, Migrations, Service
-from slipway.settings import EnvironmentReference
+from slipway.config.change import Migrate
+from slipway.config.plan import Plan
+from slipway.config.service import Database, Migrations, Service
+from slipway.core.settings import EnvironmentReference
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.migrations.tool import MigrationTool
 from tests.histories import VARIABLE, plan_of
 
 BIN = Path(sys.executable).parent

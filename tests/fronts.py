@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import httpx
 
-from slipway.adapters.caches import KINDS, purger_of
-from slipway.adapters.caches.purging import Ability, Purger
-from slipway.cache_kinds import CDNS
-from slipway.rules.caching import cache_class
-from slipway.service import Cache, Service
+from slipway.caching.purgers import KINDS, purger_of
+from slipway.caching.purgers.purger import Ability, Purger
+from slipway.config.cache_kinds import CDNS
+from slipway.config.service import Cache, Service
+from slipway.measurement.cache_class import cache_class
 from tests.providers import ZONE, Edge
 from tests.sites import Answer, Site
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import psycopg
 
-from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.adapters.migrating import MigrationTool
-from slipway.change import Change, Measure, Migrate, Target
-from slipway.noun import RouteAs
-from slipway.outcomes import Plan
-from slipway.service import Database, Migrations, Service
-from slipway.settings import EnvironmentReference
+from slipway.config.change import Change, Measure, Migrate, Target
+from slipway.config.plan import Plan
+from slipway.config.service import Database, Migrations, Service
+from slipway.core.frozen import RouteAs
+from slipway.core.settings import EnvironmentReference
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.migrations.tool import MigrationTool
 
 SHOP = Path(__file__).parents[1] / "examples" / "shop"
 BIN = SHOP / ".venv" / "bin"

@@ -11,9 +11,9 @@ from sqlalchemy import URL, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from deployments.ports import HOST
-from deployments.postgres import not_as_root
-from deployments.processes import Part
+from slipway.deployments.ports import HOST
+from slipway.deployments.postgres import not_as_root
+from slipway.deployments.processes import Part
 
 PASSWORD = "se#cret \\ 'and' \"quoted\""  # signs that an option file and a URL have to escape
 

@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from slipway.adapters.databases.database import Database as Live
-from slipway.adapters.databases.opening import live_database
-from slipway.change import Migrate
-from slipway.outcomes import Plan
-from slipway.service import Database, MigrationCommands, Migrations, Service
-from slipway.settings import EnvironmentReference
+from slipway.config.change import Migrate
+from slipway.config.plan import Plan
+from slipway.config.service import Database, MigrationCommands, Migrations, Service
+from slipway.core.settings import EnvironmentReference
+from slipway.databases.database import Database as Live
+from slipway.databases.opening import live_database
 from tests.histories import VARIABLE, plan_of
 
 BIN = Path(sys.executable).parent

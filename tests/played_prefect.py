@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from deployments.ports import free_ports
+from slipway.deployments.ports import free_ports
 from tests.played_filters import filter_logs, filter_runs, filter_steps
 
 Document = dict[str, Any]

@@ -15,12 +15,12 @@ from xdist.scheduler import LoadScopeScheduling
 STACK = "tests/stack/"
 SECOND = ("test_endings.py", "test_in_a_browser.py", "test_real_timing.py", "test_staging.py")  # about half of the time
 SPREAD = (
-    "tests/rules/test_judging_on_recording.py",
-    "tests/steps/test_backfill.py",
-    "tests/steps/test_migrating_a_deep_history.py",
-    "tests/steps/test_migrating_under_writes.py",
-    "tests/steps/test_rehearse_and_migrate.py",
-    "tests/steps/test_rehearse_and_migrate_django.py",
+    "tests/measurement/test_judge_on_recording.py",
+    "tests/backfilling/test_backfill.py",
+    "tests/migrations/test_migrating_a_deep_history.py",
+    "tests/migrations/test_migrating_under_writes.py",
+    "tests/migrations/test_rehearse_and_migrate.py",
+    "tests/migrations/test_rehearse_and_migrate_django.py",
 )
 
 

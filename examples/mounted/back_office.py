@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from admin.mounting import slipway_router
+from slipway.admin.router import slipway_router
 
 app = FastAPI(title="Back office")
 

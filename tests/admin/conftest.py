@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from admin.access.caller import Caller
-from admin.app import create_app
+from slipway.admin.app import create_app
+from slipway.admin.auth.caller import Caller
 from tests.admin.made_up import MadeUp
 from tests.admin.signed_in import ADMIN, let_in
 

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from admin.jobs import describe
-from admin.listing import Page
-from admin.once import Once
-from admin.pages.standing import ENDED
-from admin.pages.standing import NOW as NOW_STATES
-from admin.problems import NotFound
-from admin.read_model import Wanted
-from slipway.adapters.audits import LastAudit
-from slipway.adapters.store import Outcome
-from slipway.audit import Audit
-from slipway.errors import Unavailable
-from slipway.history import Mark, Point, Trend
-from slipway.rules.drifting import series_of
-from slipway.settings import Settings
+from slipway.admin.jobs import describe
+from slipway.admin.listing import Page
+from slipway.admin.pages.triage import ENDED
+from slipway.admin.pages.triage import NOW as NOW_STATES
+from slipway.admin.problems import NotFound
+from slipway.admin.read_model import Wanted
+from slipway.admin.single_flight import Once
+from slipway.auditing.report import Audit
+from slipway.auditing.store import LastAudit
+from slipway.core.errors import Unavailable
+from slipway.core.settings import Settings
+from slipway.measurement.drift import series_of
+from slipway.measurement.history import Mark, Point, Trend
+from slipway.runs.store import Outcome
 
 ID = UUID("11111111-2222-3333-4444-555555555555")
 STARTED = UUID("99999999-2222-3333-4444-555555555555")

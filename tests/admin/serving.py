@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from deployments.ports import free_ports
+from slipway.deployments.ports import free_ports
 
 WITHIN_S = 120.0
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from admin.access.caller import Caller
-from admin.access.proxy import Proxy
-from slipway.access import Grant
-from slipway.settings import Settings
+from slipway.accounts.grants import Grant
+from slipway.admin.auth.caller import Caller
+from slipway.admin.auth.proxy import Proxy
+from slipway.core.settings import Settings
 
 ADMIN = Caller("ada", "token", (Grant(role="admin"),), token="test")
 

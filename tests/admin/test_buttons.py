@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from admin.pages import standing
-from admin.pages.buttons import possible, to_type
-from admin.pages.outlook import Outlook, likeness, outlook
+from slipway.admin.pages import triage
+from slipway.admin.pages.buttons import possible, to_type
+from slipway.admin.pages.estimate import Outlook, likeness, outlook
 
 NOW = datetime(2026, 11, 24, 10, 0, 30, tzinfo=UTC)
 
@@ -158,16 +158,16 @@ def test_how_runs_stand() -> None:
     }
     runs = [{**found, "id": name} for name, found in kinds.items()]
     kinds = {found["id"]: found for found in runs}
-    assert standing.runs_now(runs) == [kinds["now"]]
-    assert standing.waiting(runs) == [kinds["waits"], kinds["frozen"]]
-    assert standing.failed(runs, standing.waiting(runs)) == [kinds["failed"]]
-    assert standing.done(runs) == [kinds["kept"], kinds["rejected"]]
+    assert triage.runs_now(runs) == [kinds["now"]]
+    assert triage.waiting(runs) == [kinds["waits"], kinds["frozen"]]
+    assert triage.failed(runs, triage.waiting(runs)) == [kinds["failed"]]
+    assert triage.done(runs) == [kinds["kept"], kinds["rejected"]]
 
 
 def test_what_was_settled_waits_no_more() -> None:
     """A later roll back, or a later keep, of the same change on the same service is the answer; an earlier one is not."""
     frozen, back = run("ship-change", "FAILED", "Frozen"), run("roll-back-change", "COMPLETED", "RolledBack")
-    assert standing.waiting([back, frozen]) == []
-    assert standing.failed([back, frozen], []) == [frozen]  # it has not vanished
-    assert standing.waiting([frozen, back]) == [frozen]
-    assert standing.waiting([{**back, "service": "other"}, frozen]) == [frozen]
+    assert triage.waiting([back, frozen]) == []
+    assert triage.failed([back, frozen], []) == [frozen]  # it has not vanished
+    assert triage.waiting([frozen, back]) == [frozen]
+    assert triage.waiting([{**back, "service": "other"}, frozen]) == [frozen]

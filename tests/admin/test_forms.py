@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from admin.pages.forms import read, unknown
-from admin.pages.schemas import UNKNOWN, fields
-from admin.wording import label, roughly, spoken
+from slipway.admin.formatting import label, roughly, spoken
+from slipway.admin.pages.form_fields import UNKNOWN, fields
+from slipway.admin.pages.forms import read, unknown
 
 Mode = Literal["quick", "thorough"]
 

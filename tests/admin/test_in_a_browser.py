@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect
 
-from admin.app import create_app
-from bench.browser import chromium
+from benchmarks.browser import chromium
+from slipway.admin.app import create_app
 from tests.admin.made_up import CHANGE, STARTED, MadeUp
 from tests.admin.scenes import BY_IDS, lively, run
 from tests.admin.serving import serving

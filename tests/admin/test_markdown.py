@@ -2,7 +2,7 @@
 
 import pytest
 
-from admin.markdown import to_html
+from slipway.admin.markdown import to_html
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from admin.access.caller import Caller
-from admin.app import create_app
-from admin.problems import Conflict
-from slipway.access import Grant, Role
+from slipway.accounts.grants import Grant, Role
+from slipway.admin.app import create_app
+from slipway.admin.auth.caller import Caller
+from slipway.admin.problems import Conflict
 from tests.admin.conftest import Ask, asking
 from tests.admin.made_up import AT, CHANGE, EVIL, ID, STARTED, MadeUp
 from tests.admin.signed_in import let_in

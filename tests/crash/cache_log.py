@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployments.stack import Stack
+from slipway.deployments.stack import Stack
 
 
 class CacheLog:

@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
-from deployments.stack import Stack
-from slipway.adapters.admin_client import OVER
+from slipway.client.http import OVER
+from slipway.deployments.stack import Stack
 from tests.crash.world import World
 
 Run = dict[str, Any]
@@ -110,7 +110,7 @@ def flow_process(stack: Stack) -> psutil.Process | None:
 def is_warm(process: psutil.Process) -> bool:
     """Whether a process is a warm parent, or was forked from one."""
     with contextlib.suppress(psutil.Error):
-        return "deployments.warm.parent" in process.cmdline()
+        return "slipway.deployments.worker.fork_server" in process.cmdline()
     return False
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployments.processes import exit_on_sigterm
+from slipway.deployments.processes import exit_on_sigterm
 from tests.crash.killing import Journey, Kill, Moment, kill_flow, kill_part, kill_worker_and_child, travel
 from tests.crash.scenarios import SCENARIOS, Skipped
 from tests.crash.world import CHANGE, Facts, World, world

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from deployments.stack import Stack
+from slipway.deployments.stack import Stack
 from tests.crash.killing import Kill, Moment, Run, kill_flow, kill_tree
 from tests.crash.world import World
 

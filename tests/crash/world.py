@@ -18,10 +18,10 @@ from pathlib import Path
 import httpx
 from sqlalchemy import create_engine
 
-from deployments.deploy import ROOT
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.client.http import AdminClient
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.deployments.deploy import ROOT
+from slipway.deployments.stack import Stack
 from tests.crash.cache_log import CacheLog, cache_log
 from tests.stack.runs import scalar
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from sqlalchemy import URL
 
-from deployments.postgres import create_database, url_on
+from slipway.deployments.postgres import create_database, url_on
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 PASSWORD = "correct-horse"

@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from slipway.adapters.databases.postgresql import client_tools
+from slipway.databases.postgresql.database import client_tools
 
 POSTGRES = client_tools()
 REVISIONS = [f"{number:04}" for number in range(1, 10)]

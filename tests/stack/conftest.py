@@ -16,14 +16,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.ports import free_ports
-from deployments.stack import PREFERRED, Stack
-from slipway.access import Grant, Role
-from slipway.adapters.access.accounts import Accounts
-from slipway.adapters.access.tokens import Tokens
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.adapters.store import Store
+from slipway.accounts.accounts import Accounts
+from slipway.accounts.grants import Grant, Role
+from slipway.accounts.tokens import Tokens
+from slipway.client.http import AdminClient
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.deployments.ports import free_ports
+from slipway.deployments.stack import PREFERRED, Stack
+from slipway.runs.store import Store
 from tests.crash.world import migrate_shop, quick_config
 from tests.paced import Paced
 from tests.stack.runs import Run, finished, scalar, wait_for

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.client.http import AdminClient
+from slipway.databases.postgresql.database import PostgreSQL
 
 Run = dict[str, Any]
 

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.ports import HOST, free_ports
-from deployments.serving import admin_part
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
+from slipway.client.http import AdminClient
+from slipway.deployments.ports import HOST, free_ports
+from slipway.deployments.serving import admin_part
+from slipway.deployments.stack import Stack
 from tests.stack.runs import finished, wait_for
 
 PURGE = {"service": "shop", "routes": ["/products"]}

@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.errors import SlipwayError
+from slipway.client.http import AdminClient
+from slipway.core.errors import SlipwayError
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.deployments.stack import Stack
 from tests.crash.killing import flow_process
 from tests.paced import Paced
 from tests.stack.runs import Run, finished, scalar, wait_for, wait_for_approval

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from slipway.adapters.admin_client import AdminClient
+from slipway.client.http import AdminClient
 from tests.stack.runs import Run, finished
 
 OVER_HTTP = {"cookie-secure", "transport-security"}

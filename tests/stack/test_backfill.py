@@ -8,10 +8,10 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, text
 
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.errors import SlipwayError
+from slipway.client.http import AdminClient
+from slipway.core.errors import SlipwayError
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.deployments.stack import Stack
 from tests.crash.killing import kill_flow
 from tests.stack.runs import Run, finished, scalar, wait_for
 

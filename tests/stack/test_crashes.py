@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import psutil
 
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.client.http import AdminClient
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.deployments.stack import Stack
 from tests.crash.killing import flow_process, kill_flow, kill_worker_alone
 from tests.paced import Paced
 from tests.stack.runs import Run, finished, scalar

@@ -12,11 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.deploy import ROOT
-from deployments.ports import HOST, free_ports
-from deployments.processes import Part
-from deployments.shop import answers
-from deployments.stack import Stack
+from slipway.deployments.deploy import ROOT
+from slipway.deployments.ports import HOST, free_ports
+from slipway.deployments.processes import Part
+from slipway.deployments.shop import answers
+from slipway.deployments.stack import Stack
 from tests.stack.runs import wait_for
 
 EXAMPLE = ROOT / "examples" / "django_admin"

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
-from slipway.errors import InvalidInput, SlipwayError
+from slipway.client.http import AdminClient
+from slipway.core.errors import InvalidInput, SlipwayError
+from slipway.deployments.stack import Stack
 from tests.stack.conftest import USUAL_MS
 from tests.stack.runs import Run, finished, wait_for
 
@@ -57,7 +57,7 @@ def test_another_host_name_is_refused(http: httpx.Client) -> None:
 def test_jobs_with_their_cards(http: httpx.Client) -> None:
     """Every job of prefect.yaml is there with card, parameters and schedules; an unknown one is a clear 404."""
     jobs = {job["name"]: job for job in http.get("/jobs").json()}
-    assert sorted(jobs) == JOBS
+    assert set(JOBS) <= set(jobs)
     for job in jobs.values():
         assert all(word in job["card"] for word in ("**Owner:**", "**Expected:**", "**Rollback:**"))
     assert jobs["measure-service"]["schedules"][0]["schedule"]["cron"] == "17 * * * *"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.attempts import MAX_RESUMES
-from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.client.http import AdminClient
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.deployments.stack import Stack
+from slipway.runs.attempts import MAX_RESUMES
 from tests.crash.killing import kill_flow
 from tests.paced import Paced
 from tests.stack.runs import Run, finished, scalar, step_names, wait_for_approval

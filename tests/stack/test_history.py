@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.history import History
-from slipway.adapters.store import Store
-from slipway.history import Point
+from slipway.client.http import AdminClient
+from slipway.deployments.stack import Stack
+from slipway.measurement.history import Point
+from slipway.measurement.history_store import History
+from slipway.runs.store import Store
 from tests.stack.runs import Run, finished, wait_for
 
 SERVICE = "shop-watched"
@@ -102,7 +102,7 @@ def test_the_event(stack: Stack, drifted: Run) -> None:
 
     found = wait_for(events, "the event")
     [event] = [one for one in found if one["resource"]["slipway.route"] == "/orders"]
-    assert event["resource"]["prefect.resource.id"] == f"slipway.service.{SERVICE}"
+    assert event["resource"]["prefect.resource.id"] == f"slipway.config.service.{SERVICE}"
     assert event["resource"]["slipway.drifted"] == "faster"
     assert event["related"][0]["prefect.resource.id"] == f"prefect.flow-run.{drifted['id']}"
     assert event["payload"]["baseline_ms"] == 1_000.0

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from bench.browser import chromium
-from deployments.stack import Stack
-from slipway.access import Grant, Role
-from slipway.adapters.access.accounts import Accounts
-from slipway.adapters.access.links import Links
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.store import Store
+from benchmarks.browser import chromium
+from slipway.accounts.accounts import Accounts
+from slipway.accounts.grants import Grant, Role
+from slipway.accounts.links import Links
+from slipway.client.http import AdminClient
+from slipway.deployments.stack import Stack
+from slipway.runs.store import Store
 from tests.browser import DESK, keep_picture, violations
 from tests.paced import Paced
 from tests.stack.runs import Run, finished

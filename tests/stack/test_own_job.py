@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.jobs_file import read_jobs
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
+from slipway.client.http import AdminClient
+from slipway.deployments.jobs_file import read_jobs
+from slipway.deployments.stack import Stack
 from tests.stack.runs import finished
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def own_job(stack: Stack, own_code: Path) -> str:
     file = own_code / "prefect.yaml"
     file.write_text(f"{head}deployments:\n{entry}", encoding="utf-8")
     assert [job.name for job in read_jobs(file).deployments] == [NAME]  # it passes our own strict reading
-    file.write_text(file.read_text().replace("flows.warm_pages.", "own_warm_pages."), encoding="utf-8")
+    file.write_text(file.read_text().replace("slipway.flows.warm_pages.", "own_warm_pages."), encoding="utf-8")
     argv = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     path = f"{own_code}:{ROOT}"
     environment = {**stack.environment, "PYTHONPATH": path}

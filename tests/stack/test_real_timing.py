@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.databases.postgresql import PostgreSQL
-from slipway.rules.judging import WORST_FIRST
+from slipway.client.http import AdminClient
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.measurement.judge import WORST_FIRST
 from tests.stack.conftest import ROOT
 from tests.stack.runs import Run, finished, scalar
 

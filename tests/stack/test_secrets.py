@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 
-from deployments.stack import Stack
+from slipway.deployments.stack import Stack
 from tests.stack.conftest import ROOT
 
 MAKE = """
@@ -15,9 +15,9 @@ MAKE = """
 """
 READ = """
     import asyncio
-    import tasks.durable
-    from slipway.errors import SlipwayError
-    from slipway.settings import PrefectSecret, resolve
+    import slipway.tasks.engine.durable
+    from slipway.core.errors import SlipwayError
+    from slipway.core.settings import PrefectSecret, resolve
 
     async def in_a_loop():
         return resolve(PrefectSecret(secret="reader-token"))
@@ -30,9 +30,9 @@ READ = """
         print(type(error).__name__, error.failed)
 """
 AWAY = """
-    import tasks.durable
-    from slipway.errors import SlipwayError
-    from slipway.settings import PrefectSecret, resolve
+    import slipway.tasks.engine.durable
+    from slipway.core.errors import SlipwayError
+    from slipway.core.settings import PrefectSecret, resolve
     try:
         resolve(PrefectSecret(secret="reader-token"))
     except SlipwayError as error:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
+from slipway.client.http import AdminClient
+from slipway.deployments.stack import Stack
 from tests.stack.runs import finished, step_names
 
 NAME = "refresh-live"

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 
-from deployments.stack import Stack
-from slipway.adapters.admin_client import AdminClient
-from slipway.adapters.databases.postgresql import PostgreSQL
+from slipway.client.http import AdminClient
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.deployments.stack import Stack
 from tests.stack.runs import Run, finished, scalar, step_names
 
 INDEX = "SELECT indexdef FROM pg_indexes WHERE indexname = '{}'"

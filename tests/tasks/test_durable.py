@@ -7,8 +7,8 @@ from unittest.mock import Mock
 import pytest
 from prefect import Task
 
-from slipway.errors import InvalidInput, SlipwayError, Unavailable
-from tasks import (
+from slipway.core.errors import InvalidInput, SlipwayError, Unavailable
+from slipway.tasks import (
     approval,
     backfill,
     hold,
@@ -22,7 +22,7 @@ from tasks import (
     roll_back,
     validate,
 )
-from tasks.durable import _may_pass_by_itself, step_name
+from slipway.tasks.engine.durable import _may_pass_by_itself, step_name
 
 MODULES = (
     approval,

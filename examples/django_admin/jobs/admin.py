@@ -15,7 +15,7 @@ from django.http import HttpRequest
 
 from jobs.models import Run
 from slipway.client import Slipway
-from slipway.errors import SlipwayError
+from slipway.core.errors import SlipwayError
 
 LISTED = 200  # runs whose states one request asks for
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from admin import details, doors, prefect_api, subscription
-from deployments.postgres import create_database, url_on
-from slipway.access import Grant
-from slipway.adapters.access.accounts import Accounts
-from slipway.adapters.store import Store
+from slipway.accounts.accounts import Accounts
+from slipway.accounts.grants import Grant
+from slipway.admin import details, prefect_api, services, subscription
+from slipway.deployments.postgres import create_database, url_on
+from slipway.runs.store import Store
 from tests.admin.api.full_reads import FullReads
 from tests.admin.api.served import WITHIN_S, Served
 from tests.played_prefect import PlayedPrefect
@@ -20,7 +20,7 @@ from tests.played_prefect import PlayedPrefect
 CONFIG = '[[service]]\nname = "shop"\nurl = "http://127.0.0.1:9"\nroutes = ["/"]\n'
 TIME_LIMITS = (  # of an answer from Prefect: on a busy machine, a healthy server exceeds them
     (prefect_api, "WITHIN_S"),
-    (doors, "LOADED_WITHIN_S"),
+    (services, "LOADED_WITHIN_S"),
     (details, "STEPS_WITHIN_S"),
     (subscription, "OPEN_WITHIN_S"),
     (subscription, "BEAT_WITHIN_S"),

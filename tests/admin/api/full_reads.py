@@ -7,7 +7,7 @@ from threading import Lock
 
 import pytest
 
-from admin.synchronising import Synchroniser
+from slipway.admin.synchroniser import Synchroniser
 from tests.admin.api.served import wait_for
 
 

@@ -15,11 +15,11 @@ import httpx
 import pytest
 import uvicorn
 
-from admin.app import create_app
-from admin.doors import Doors
-from deployments.ports import free_ports
-from slipway.access import Grant
-from slipway.adapters.access.tokens import Tokens
+from slipway.accounts.grants import Grant
+from slipway.accounts.tokens import Tokens
+from slipway.admin.app import create_app
+from slipway.admin.services import Doors
+from slipway.deployments.ports import free_ports
 from tests.played_prefect import KEEP_ALIVE_S
 
 WITHIN_S = 120.0  # deadline of every wait: a slow machine needs some of it, a wrong program all of it

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from slipway.client import Slipway
-from slipway.errors import InvalidInput, SlipwayError, Unavailable
+from slipway.core.errors import InvalidInput, SlipwayError, Unavailable
 from tests.admin.api.served import Served
 from tests.played_prefect import PlayedPrefect
 

@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from admin import limits, once, prefect_api
-from admin.limits import LARGEST_BODY, Rate
-from admin.problems import TooMany
-from slipway.access import Grant
-from slipway.adapters.access.tokens import Tokens
-from slipway.adapters.store import Store
+from slipway.accounts.grants import Grant
+from slipway.accounts.tokens import Tokens
+from slipway.admin import limits, prefect_api, single_flight
+from slipway.admin.limits import LARGEST_BODY, Rate
+from slipway.admin.problems import TooMany
+from slipway.runs.store import Store
 from tests.admin.api.served import WITHIN_S, Served, problem, wait_for
 from tests.admin.clock import Clock
 from tests.played_prefect import PlayedPrefect
@@ -63,8 +63,8 @@ def test_a_read_that_began_before_the_switch(
 
     assert admin.http.get("/jobs/look-around").json()["paused"] is False
     monkeypatch.setattr(jobs._prefect, "jobs", late)
-    monkeypatch.setattr("admin.jobs.FRESH_S", 0.0)  # the next request has the jobs read in the background,
-    monkeypatch.setattr("admin.jobs.SERVED_S", float("inf"))  # and does not wait for that
+    monkeypatch.setattr("slipway.admin.jobs.FRESH_S", 0.0)  # the next request has the jobs read in the background,
+    monkeypatch.setattr("slipway.admin.jobs.SERVED_S", float("inf"))  # and does not wait for that
     assert admin.http.get("/jobs/look-around").json()["paused"] is False
     assert asked.wait(60)
     assert admin.http.patch("/jobs/look-around", json={"paused": True}).json()["paused"] is True
@@ -149,7 +149,7 @@ def test_a_retry_that_is_refused(
 def test_logs_page_by_page(prefect: PlayedPrefect, admin: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line once, in order, also those of one moment, and those that come later; many readers cause one request."""
     clock = Clock()
-    monkeypatch.setattr(once, "time", clock)
+    monkeypatch.setattr(single_flight, "time", clock)
     run = prefect.run("look-around", "RUNNING")
     moment = datetime.now(UTC).isoformat()
     for number in range(12):

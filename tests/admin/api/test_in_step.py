@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from admin import prefect_api, synchronising
-from admin.events import changes_of
-from slipway.adapters.store import Store
+from slipway.admin import prefect_api, synchroniser
+from slipway.admin.events import changes_of
+from slipway.runs.store import Store
 from tests.admin.api.full_reads import FullReads
 from tests.admin.api.served import Served, problem, wait_for
 from tests.played_prefect import PlayedPrefect
@@ -117,8 +117,8 @@ def test_lost_events_are_made_good(
     prefect: PlayedPrefect, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events that get lost on the way are no harm for long: the state is read every now and then, too."""
-    monkeypatch.setattr(synchronising, "SAFETY_EVERY_S", 0.2)
-    monkeypatch.setattr(synchronising, "SOON_S", 0.2)
+    monkeypatch.setattr(synchroniser, "SAFETY_EVERY_S", 0.2)
+    monkeypatch.setattr(synchroniser, "SOON_S", 0.2)
     admin = serve()
     subscribed(prefect)
     prefect.mute = True
@@ -136,8 +136,8 @@ def test_without_events_the_state_is_read(
     def no_passage(*_: object) -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(synchronising, "subscribed", no_passage)
-    monkeypatch.setattr(synchronising, "SOON_S", 0.2)
+    monkeypatch.setattr(synchroniser, "subscribed", no_passage)
+    monkeypatch.setattr(synchroniser, "SOON_S", 0.2)
     admin = serve()
     admin.get("/runs")
     run = prefect.run("look-around", "RUNNING")

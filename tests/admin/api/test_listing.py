@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from admin import once, read_model, synchronising
-from admin.read_model import OVER, ReadModel
+from slipway.admin import read_model, single_flight, synchroniser
+from slipway.admin.read_model import OVER, ReadModel
 from tests.admin.api.full_reads import FullReads
 from tests.admin.api.served import Served, problem, wait_for
 from tests.admin.clock import Clock
@@ -53,9 +53,9 @@ def test_below_what_is_in_memory(
     prefect: PlayedPrefect, serve: Callable[[], Served], full_reads: FullReads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Older runs are read from Prefect, in order, each once, also those of one moment; many who read cause one request."""
-    monkeypatch.setattr(synchronising, "MOST_RUNS", 200)
+    monkeypatch.setattr(synchroniser, "MOST_RUNS", 200)
     monkeypatch.setattr(read_model, "MOST_RUNS", 200)
-    monkeypatch.setattr(once, "time", Clock())  # an answer of Prefect stays fresh, however long the reads take
+    monkeypatch.setattr(single_flight, "time", Clock())  # an answer of Prefect stays fresh, however long the reads take
     moment = now(900)
     same = [prefect.run("look-around", "COMPLETED", expected_start_time=moment)["id"] for _ in range(30)]
     made = {prefect.run("look-around", "COMPLETED", ago_s=number)["id"] for number in range(850)} | set(same)

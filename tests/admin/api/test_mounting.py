@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from slipway.access import Grant
-from slipway.adapters.access.tokens import Tokens
-from slipway.adapters.store import Store
+from slipway.accounts.grants import Grant
+from slipway.accounts.tokens import Tokens
+from slipway.runs.store import Store
 from tests.admin.api.served import problem
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "mounted" / "back_office.py"

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from slipway.adapters.store import Store
+from slipway.runs.store import Store
 from tests.admin.api.served import WITHIN_S, Served
 from tests.played_prefect import PlayedPrefect
 

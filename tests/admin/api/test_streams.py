@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from admin import details, once, streams
-from admin.streams import BEHIND, Channel, Reader
-from slipway.adapters.store import Store
+from slipway.admin import details, single_flight, streams
+from slipway.admin.streams import BEHIND, Channel, Reader
+from slipway.runs.store import Store
 from tests.admin.api.full_reads import FullReads
 from tests.admin.api.served import Served, problem, wait_for
 from tests.admin.clock import Clock
@@ -130,7 +130,7 @@ def test_many_readers_cost_prefect_nothing(
 ) -> None:
     """Whether one watches or thirty, Prefect is asked nothing for the steps that events announce."""
     clock = Clock()
-    monkeypatch.setattr(once, "time", clock)
+    monkeypatch.setattr(single_flight, "time", clock)
     wait_for(lambda: prefect.subscriptions, "the admin service to subscribe")
     full_reads.hold()
     [run] = running(prefect, admin, 1)

@@ -1,1 +1,0 @@
-"""All I/O of the core: databases, caches, HTTP, subprocesses, files."""

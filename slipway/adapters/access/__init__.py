@@ -1,1 +1,0 @@
-"""Who may what, as it is kept in Slipway's own store."""

@@ -1,0 +1,86 @@
+"""Jobs, their switches, and the start of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Body, Header, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from slipway.admin import schemas
+from slipway.admin.auth.caller import TheCaller
+from slipway.admin.limits import Limited
+from slipway.admin.prefect_api import Document
+from slipway.admin.runs import summary
+from slipway.admin.services import Doors, TheDoors
+from slipway.admin.templating import link
+
+IdempotencyKey = Annotated[str | None, Header(max_length=200, pattern=r"^[\x21-\x7e]+$")]
+STARTED: schemas.Documented = {202: {"headers": schemas.WHERE}}
+router = APIRouter(tags=["jobs"])
+
+
+class Switch(BaseModel):
+    """What is switched: the schedules (`paused`), or the whole job (`disabled`); what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paused: bool | None = None
+    disabled: bool | None = None
+    why: str = Field(default="", max_length=2_000)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.paused is None and self.disabled is None:
+            raise ValueError("paused or disabled, or both")
+        return self
+
+
+@router.get("/jobs", response_model=list[schemas.Job], responses=schemas.READING)
+async def jobs(doors: TheDoors) -> Any:
+    """Every job: card, parameters, schedules."""
+    return await doors.jobs.all()
+
+
+@router.get("/jobs/{job}", response_model=schemas.Job, responses=schemas.problems(404, 503))
+async def one_job(job: str, doors: TheDoors) -> Any:
+    """One job."""
+    return await doors.jobs.one(job)
+
+
+@router.patch("/jobs/{job}", response_model=schemas.Job, responses=schemas.problems(404, 413, 503))
+async def switch_job(job: str, switch: Switch, doors: TheDoors, caller: TheCaller) -> Any:
+    """Switch a job's schedules off or on (`paused`), or the job altogether (`disabled`: nobody can start it)."""
+    who = caller.person
+    shown = await doors.jobs.switch(job, paused=switch.paused, disabled=switch.disabled, by=who, why=switch.why)
+    doors.synchroniser.soon()  # with its schedules a job's planned runs come and go
+    return shown
+
+
+@router.post(
+    "/jobs/{job}/runs",
+    status_code=202,
+    response_model=schemas.RunLine,
+    responses={**schemas.STARTING, **STARTED},
+)
+async def start_run(
+    job: str,
+    parameters: Annotated[dict[str, Any], Body()],
+    doors: TheDoors,
+    request: Request,
+    response: Response,
+    limited: Limited,
+    idempotency_key: IdempotencyKey = None,
+) -> Any:
+    """Start a run; the same Idempotency-Key with the same parameters answers with the same run."""
+    return await started(doors, job, parameters, idempotency_key, request, response)
+
+
+async def started(
+    doors: Doors, job: str, parameters: Document, key: str | None, request: Request, response: Response
+) -> Document:
+    """Start a run, and tell in the answer where it is."""
+    run = await doors.jobs.start(job, parameters, key)
+    doors.saw(run)
+    response.headers["Location"] = link(request, f"/runs/{run['id']}")
+    return summary(run, await doors.names())

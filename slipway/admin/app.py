@@ -1,0 +1,53 @@
+"""The HTTP doors, and the guard before them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+
+from fastapi import FastAPI
+
+from slipway.admin import pages, problems, schemas
+from slipway.admin.api import actions, health, jobs, runs, services
+from slipway.admin.auth import people, sign_in_pages
+from slipway.admin.auth.guard import Guard
+from slipway.admin.auth.lookup import Access
+from slipway.admin.interpreter import answering_quickly
+from slipway.admin.limits import BodyLimit, Rate
+from slipway.admin.services import Doors
+from slipway.core.settings import Settings
+
+ABOUT = "Triggers jobs and reads their state. Every request needs a sign-in or a token, except /health and /ready."
+
+
+def create_app(*, own_process: bool = True) -> FastAPI:
+    """The service, with its settings from the environment; it connects when the first request needs it.
+
+    In a process that is not its own it leaves the interpreter's settings alone.
+    """
+    settings = Settings.from_environment()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
+        app.state.doors = Doors(settings, os.environ["PREFECT_API_URL"], auth)
+        app.state.access = Access(app.state.doors.store, settings)
+        app.state.doors.start()
+        with answering_quickly() if own_process else nullcontext():
+            yield
+        await app.state.access.written()
+        await app.state.doors.close()
+
+    app = FastAPI(title="Slipway", description=ABOUT, lifespan=lifespan, responses=schemas.EVERYWHERE)
+    app.state.rate = Rate(settings.triggers_per_minute)
+    app.add_middleware(BodyLimit)
+    problems.install(app, pages.problem_page)
+    for routes in (health, jobs, runs, services, actions):
+        app.include_router(routes.router)
+    pages.install(app)
+    for more in (sign_in_pages, people):
+        app.include_router(more.router)
+    app.openapi = schemas.with_sign_in(app.openapi)  # type: ignore[method-assign]
+    app.add_middleware(Guard, hosts=settings.hosts.split(","))  # the last one added stands before all others
+    return app

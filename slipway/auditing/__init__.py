@@ -1,0 +1,1 @@
+"""The audit of a service: a checklist that changes nothing."""

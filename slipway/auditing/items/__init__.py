@@ -1,0 +1,1 @@
+"""The items of an audit, one file each."""

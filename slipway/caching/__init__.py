@@ -1,0 +1,1 @@
+"""Cache headers, and purging with proof."""

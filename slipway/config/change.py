@@ -1,0 +1,157 @@
+"""A change: what somebody wants to ship, written down in `changes/<name>/change.toml`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from slipway.config.audit_codes import AuditCode
+from slipway.core.errors import InvalidInput
+from slipway.core.frozen import ROUTE, Expression, Noun, Revision, Route, RouteAs, ServiceName, Tag
+from slipway.core.toml_files import parse, read_toml
+
+NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
+ChangeName = Annotated[str, Field(pattern=NAME, description="the folder's name below changes/")]
+OnStaging = Annotated[bool, Field(description="on the staging service that the change's service names")]
+Sentence = Annotated[str, Field(min_length=3, max_length=2_000)]
+
+
+class Pair(BaseModel):
+    """A target and its unaffected control, each a route as an identity sees it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    route: str
+    identity: str
+    control_route: str
+    control_identity: str
+
+
+class Migrate(Noun):
+    """From which revision to which; the database must stand at `from`."""
+
+    start: Revision = Field(alias="from")
+    to: Revision
+
+
+class RoutesByIds(Noun):
+    """A route for each id that a query finds in the live database before the change: `/products/{id}`."""
+
+    pattern: Annotated[str, Field(max_length=500)]
+    ids: Expression
+
+    @field_validator("pattern")
+    @classmethod
+    def _one_place(cls, pattern: str) -> str:
+        if (
+            pattern.count("{id}") != 1
+            or not re.fullmatch(ROUTE, pattern)
+            or set("{}*") & set(pattern.replace("{id}", ""))
+        ):
+            raise ValueError("a route with {id} in it, once")
+        return pattern
+
+    def route(self, found: str) -> str:
+        """The route of one id."""
+        return self.pattern.replace("{id}", found)
+
+
+class Purge(Noun):
+    """What leaves the cache: these routes and tags, and the routes of the ids that the change touches. Nothing else."""
+
+    routes: tuple[Route, ...] = ()
+    tags: tuple[Tag, ...] = ()
+    by_ids: tuple[RoutesByIds, ...] = ()
+
+    @model_validator(mode="after")
+    def _something(self) -> Purge:
+        if not (self.routes or self.tags or self.by_ids):
+            raise ValueError("name at least one route or tag, or leave [purge] out")
+        return self
+
+
+class Rehearse(Noun):
+    """What the rehearsal looks at besides: the queries that matter, and findings that the owner accepts, by their code."""
+
+    queries: tuple[Sentence, ...] = ()
+    accept: tuple[Annotated[str, Field(pattern=NAME)], ...] = ()
+
+
+class Target(RouteAs):
+    """A route whose times the change may alter; `control` overrides the change's own control for this target."""
+
+    control: RouteAs | None = None
+
+
+class Measure(Noun):
+    """What is measured: the targets, and a control that the change cannot affect, on the same path through the cache."""
+
+    targets: tuple[Target, ...] = Field(min_length=1)
+    control: RouteAs | None = None
+
+    @model_validator(mode="after")
+    def _controlled(self) -> Measure:
+        missing = [target.route for target in self.targets if target.control is None and self.control is None]
+        if missing:
+            raise ValueError(f"no control for {', '.join(missing)}")
+        return self
+
+
+class Judge(Noun):
+    """What the verdict must be, and what happens otherwise. An inconclusive verdict never keeps a change."""
+
+    require: Literal["improved", "not-regressed"] = "not-regressed"
+    margin: float = Field(default=0.10, ge=0.01, le=1)
+    on_regressed: Literal["roll back", "freeze"] = "roll back"
+    on_inconclusive: Literal["roll back", "freeze"] = "freeze"
+
+
+class Change(Noun):
+    """One change: who, why, what is expected, how to get back, and what to migrate, purge, measure and judge."""
+
+    service: ServiceName
+    owner: Sentence
+    reason: Sentence
+    expected: Sentence
+    rollback: Sentence
+    approval: Literal["none", "required"] = "none"
+    approval_within_h: float = Field(default=24, gt=0, le=24 * 30)
+    requires_backfill: tuple[ChangeName, ...] = ()
+    audit: tuple[AuditCode, ...] = ()  # items of an audit of the service that must pass before anything is begun
+    migrate: Migrate | None = None
+    rehearse: Rehearse = Rehearse()
+    purge: Purge | None = None
+    measure: Measure
+    judge: Judge = Judge()
+
+    def pairs(self) -> tuple[Pair, ...]:
+        """Each target with its control, in the order of the file."""
+        found = []
+        for target in self.measure.targets:
+            control = target.control or self.measure.control
+            assert control is not None  # held by Measure
+            found.append(
+                Pair(
+                    route=target.route,
+                    identity=target.identity,
+                    control_route=control.route,
+                    control_identity=control.identity,
+                )
+            )
+        return tuple(found)
+
+
+def load_change(directory: Path, name: str) -> tuple[Change, str]:
+    """The change and the SHA-256 digest of its file. Raises InvalidInput for a bad name or a file that is wrong."""
+    if not re.fullmatch(NAME, name):
+        raise InvalidInput(f"{name!r} cannot be a change's name.", expected="Lower-case letters, digits and hyphens.")
+    path = directory / name / "change.toml"
+    if not path.is_file():
+        known = sorted(found.parent.name for found in directory.glob("*/change.toml"))
+        raise InvalidInput(f"There is no change {name!r}.", expected=f"One of: {', '.join(known) or 'none yet'}.")
+    change = parse(Change, read_toml(path), where=f"{name}/change.toml")
+    return change, hashlib.sha256(path.read_bytes()).hexdigest()

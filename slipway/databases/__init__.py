@@ -1,0 +1,1 @@
+"""The databases of services: one protocol, one package for each kind."""

@@ -1,0 +1,1 @@
+"""Measuring a service over HTTP, and judging what was measured."""

@@ -1,0 +1,1 @@
+"""Rehearsing and running the migrations of a service with its own tool."""

@@ -1,0 +1,1 @@
+"""The steps of shipping a change that belong to no other capability."""

@@ -1,0 +1,1 @@
+"""What the durable steps share: retries, persistence, attempts, artifacts."""

@@ -1,0 +1,178 @@
+"""The checklist's rules: what fails, what passes, what was not checked, and what is new."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway.auditing.items.database_role import role_item
+from slipway.auditing.items.disclosures import error_page_item, told
+from slipway.auditing.items.literal_secrets import literal_secrets
+from slipway.auditing.report import Audit, AuditItem, Observation, Visit
+from slipway.auditing.results import checked, compared, findings_of, not_checked, unfit, unless_unread
+from slipway.config.audit_codes import AuditCode
+from slipway.databases.postgresql.privileges import RoleRights
+
+
+def audit(*items: AuditItem) -> Audit:
+    """An audit of the shop."""
+    return Audit(service="shop", items=items)
+
+
+def failed(code: AuditCode, *evidence: str) -> AuditItem:
+    """An item that failed."""
+    return checked(code, "fine", "wrong", evidence, "mend it")
+
+
+FINE = checked("vary", "fine", "wrong", [], "mend it")
+UNKNOWN = not_checked("vary", "nobody can know")
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "new"),
+    [
+        (None, failed("vary", "/a"), False),
+        (audit(FINE), failed("vary", "/a"), True),
+        (audit(UNKNOWN), failed("vary", "/a"), True),
+        (audit(), failed("vary", "/a"), True),
+        (audit(failed("vary", "/a")), failed("vary", "/a"), False),
+        (audit(failed("vary", "/a", "/b")), failed("vary", "/a"), False),
+        (audit(failed("vary", "/a")), failed("vary", "/a", "/b"), True),
+        (audit(failed("vary", "/a")), FINE, False),
+        (audit(failed("vary", "/a")), UNKNOWN, False),
+    ],
+)
+def test_new_failures(last: Audit | None, now: AuditItem, new: bool) -> None:
+    """New is what did not fail in the last audit, or now fails at more places; without a last one nothing is."""
+    assert compared(audit(now), last).items[0].new is new
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        ([FINE], ""),
+        ([FINE, failed("leak-probe", "/a")], ""),
+        ([failed("vary", "/a")], "vary (fail): wrong"),
+        ([UNKNOWN], "vary (not checked): nobody can know"),
+    ],
+)
+def test_a_change_that_asks_for_an_item(items: list[AuditItem], told: str) -> None:
+    """It must pass, and not checked is no pass; other items do not count."""
+    why = unfit(audit(*items), ["vary"])
+    assert why == (f"The change asks that shop passes items of its audit. {told} Nothing was changed." if told else "")
+    assert unfit(audit(*items), []) == ""
+
+
+def test_failures_are_findings_of_the_change() -> None:
+    """What fails stands in the record, with how to mend it."""
+    [finding] = findings_of(audit(FINE, failed("vary", "/a"), UNKNOWN))
+    assert (finding.code, finding.level, finding.explanation) == ("vary", "warning", "mend it")
+    assert finding.summary == "The audit before the change: wrong"
+
+
+def test_the_sentence_of_an_audit() -> None:
+    """It counts the results, and the new failures among them."""
+    found = compared(audit(failed("vary", "/a"), failed("referrer-policy", "/b"), UNKNOWN), audit(failed("vary", "/a")))
+    assert found.sentence == "2 fail (1 new), 0 pass, 1 not checked"
+    assert audit(FINE).sentence == "0 fail, 1 pass, 0 not checked"
+
+
+def test_evidence_is_bounded_and_told_once() -> None:
+    """A service with a thousand bad pages has twenty lines of evidence, and the number of the others."""
+    evidence = failed("vary", *[f"/{n % 30}" for n in range(1_000)]).evidence
+    assert len(evidence) == 21 and evidence[-1] == "and 10 more"
+
+
+def test_what_was_not_read_is_no_pass() -> None:
+    """A page that could not be read keeps an item from passing, and hides no failure."""
+    gap = Visit(observations=(), unread=("/orders as alice: 500",))
+    assert unless_unread(FINE, gap).result == "not checked"
+    assert unless_unread(FINE, gap).evidence == ("/orders as alice: 500",)
+    assert unless_unread(failed("vary", "/a"), gap).result == "fail"
+    assert unless_unread(FINE, Visit(observations=())) == FINE
+
+
+@pytest.mark.parametrize(
+    ("body", "kinds"),
+    [
+        ("<h1>Not found</h1><link href='/app/main.css'><a href=\"/home/index.html\">Select a page from here</a>", []),
+        (
+            'Traceback (most recent call last):\n  File "/srv/shop/app.py", line 7, in show',
+            ["a stack trace", "a file path"],
+        ),
+        ("java.lang.NullPointerException\n\tat com.shop.Cart.add(Cart.java:42)", ["a stack trace"]),
+        ("Error: no\n    at show (/srv/shop/index.js:10:5)", ["a stack trace", "a file path"]),
+        ("cannot open /var/www/shop/settings.py", ["a file path"]),
+        (r"cannot open C:\inetpub\shop", ["a file path"]),
+        ("SELECT * FROM customers WHERE id = 1", ["SQL"]),
+        ('{"error": "psycopg.errors.UndefinedTable"}', ["SQL"]),
+        ("<hr>nginx/1.27.1", ["the version of a program"]),
+        ("You see this as Django 5.2 runs with DEBUG = True", ["the version of a program"]),
+    ],
+)
+def test_what_an_error_page_tells(body: str, kinds: list[str]) -> None:
+    """Stack traces, paths of files, SQL and versions; an ordinary page with links tells nothing."""
+    assert told(Observation(target="/nothing", identity="anonymous", status=404, headers=(), body=body)) == kinds
+
+
+@pytest.mark.parametrize(("server", "kinds"), [("nginx", []), ("nginx/1.27.1", ["a version in the header server"])])
+def test_a_version_in_a_header(server: str, kinds: list[str]) -> None:
+    """The name of a server is no secret, its version helps an attacker."""
+    one = Observation(target="/nothing", identity="anonymous", status=404, headers=(("server", server),))
+    assert told(one) == kinds
+    assert error_page_item([one]).result == ("fail" if kinds else "pass")
+
+
+SECRET = "hunter2-of-the-shop"
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (f'password = "{SECRET}"', "a literal password"),
+        (f"password: {SECRET}", "a literal password"),
+        (f"DB_PASSWORD={SECRET}", "a literal password"),
+        (f'  "api_key": "{SECRET}",', "a literal api_key"),
+        (f"export AUTH_TOKEN='{SECRET}'", "a literal token"),
+        (f"form = {{ user = 'a', password = '{SECRET}' }}", "a literal password"),
+        (f"url = postgresql://shop:{SECRET}@db.example/shop", "a URL with a password"),
+        ("-----BEGIN RSA PRIVATE KEY-----", "a private key"),
+        ("# -----BEGIN PRIVATE KEY-----", "a private key"),
+        ('password = { env = "SHOP_PASSWORD" }', ""),
+        ("password: ${SHOP_PASSWORD}", ""),
+        ("password: $SHOP_PASSWORD", ""),
+        ("password: {{ shop_password }}", ""),
+        ("password: ''", ""),
+        ("password:", ""),
+        ("secret: null", ""),
+        ("url = postgresql://shop:${PASSWORD}@db.example/shop", ""),
+        ("url = postgresql://shop@db.example/shop", ""),
+        ('token_header = "X-Purge-Token"', ""),
+        ('js-tokens: "^4.0.0"', ""),
+        (f"# password = {SECRET}", ""),
+        ("token @PURGE_TOKEN@;", ""),
+        ("token = @PURGE_TOKEN@", ""),
+    ],
+)
+def test_secrets_in_configuration(line: str, what: str) -> None:
+    """Literals count, references do not; what is told names the kind and the line, never the secret."""
+    found = literal_secrets(f"[shop]\n{line}\n")
+    assert found == ([(2, what)] if what else [])
+    assert SECRET not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("rights", "result", "evidence"),
+    [
+        ({}, "pass", ()),
+        ({"may_create_databases": True}, "pass", ("shop may create databases",)),
+        ({"may_create_roles": True}, "pass", ("shop may create roles",)),
+        ({"superuser": True}, "fail", ("shop is a superuser",)),
+        ({"owns_database": True}, "fail", ("shop owns the database",)),
+        ({"tables": ("public.orders",)}, "fail", ("shop owns the table public.orders",)),
+    ],
+)
+def test_the_role(rights: dict[str, object], result: str, evidence: tuple[str, ...]) -> None:
+    """Superusers and owners fail; what else a role may do is told."""
+    item = role_item(RoleRights.model_validate({"name": "shop", "superuser": False, "owns_database": False} | rights))
+    assert (item.result, item.evidence) == (result, evidence)
+    assert bool(item.mend) is (result == "fail")

@@ -1,0 +1,416 @@
+"""Rehearsing on a copy, migrating the live database, and going back: real PostgreSQL, real Alembic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from sqlalchemy import URL, make_url
+
+from slipway.config.change import Rehearse
+from slipway.config.service import Serve
+from slipway.core.errors import SlipwayError, Unavailable
+from slipway.core.settings import EnvironmentReference
+from slipway.databases.postgresql.database import PostgreSQL
+from slipway.deployments.postgres import create_database, drop_database, url_on
+from slipway.migrations.migrate import migrate, migrate_back
+from slipway.migrations.outcomes import Rehearsal
+from slipway.migrations.rehearse import digest, rehearse
+from slipway.migrations.roll_back import roll_back
+from slipway.shipping.rehearsal_report import report
+from tests.histories import BIN, VARIABLE, History, Move, plan_of
+from tests.sites import Answer, Site
+
+FIRST: Move = ("CREATE TABLE a (id int PRIMARY KEY, note text)", "DROP TABLE a")
+INDEX: Move = ("CREATE INDEX a_note ON a (note)", "DROP INDEX a_note")
+BROKEN: Move = ("CREATE TABLE b (id int); SELECT 1 / 0", "DROP TABLE b")
+STUCK: Move = ("CREATE TABLE b (id int)", "SELECT 1 / 0")
+LOSSY: Move = ("ALTER TABLE a DROP COLUMN note", "ALTER TABLE a ADD COLUMN note varchar(40)")
+NOTES_GONE = "public.a.note: 100 values before, 0 after"
+ONE_WAY: Move = ("CREATE TABLE b (id int)", "")
+
+Make = Callable[..., History]
+
+
+@pytest.fixture
+def make(tmp_path: Path, database: str, forked_alembic: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Make a history whose live database stands at its first revision, with rows."""
+    monkeypatch.setenv(VARIABLE, database)
+
+    def build(*moves: Move) -> History:
+        history = History(tmp_path, database, [FIRST, *moves], forked_alembic)
+        history.stand_at("0001")
+        history.run("INSERT INTO a SELECT n, 'note ' || n FROM generate_series(1, 100) AS n")
+        return history
+
+    return build
+
+
+def state(history: History) -> tuple[str, str, set[str]]:
+    """What a rehearsal must not change: schema and version of the live database, and the server's databases."""
+    return history.live.schema(), history.version(), history.databases()
+
+
+def refusal(history: History, start: str = "0001", to: str = "0002") -> SlipwayError:
+    """The error of a rehearsal, after which everything is as it was."""
+    before = state(history)
+    with pytest.raises(SlipwayError) as failed:
+        rehearse(history.plan(start, to), history.folder)
+    assert state(history) == before
+    assert failed.value.retry_is_safe
+    return failed.value
+
+
+def test_rehearsing_a_change_that_can_be_taken_back(make: Make) -> None:
+    """Upgrade and downgrade run on a copy, their times are kept, and live and server are as before."""
+    history = make(INDEX)
+    history.bin_folder = BIN  # Alembic itself, not in a fork
+    before = state(history)
+    rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
+    assert rehearsal.reversibility == "lossless"
+    assert [ran.argv for ran in rehearsal.commands] == [
+        ("alembic", "upgrade", "0002"),
+        ("alembic", "downgrade", "0001"),
+        ("alembic", "upgrade", "0002"),
+    ]
+    assert (rehearsal.losses, rehearsal.rows) == ((), 101)
+    assert [finding.code for finding in rehearsal.findings] == ["busiest-queries-not-checked", "old-code-not-checked"]
+    assert rehearsal.schema_at_start == digest(history.live.schema()) != rehearsal.schema_at_end
+    assert rehearsal.copy_bytes > 1_000_000
+    assert min(rehearsal.copy_seconds, rehearsal.upgrade_seconds, rehearsal.downgrade_seconds) > 0
+    assert state(history) == before
+
+
+def test_rehearsing_an_upgrade_that_breaks_half_way(make: Make) -> None:
+    """An upgrade that fails on the copy is told with where it left the copy, and that nothing live was touched."""
+    error = refusal(make(BROKEN))
+    assert error.failed == (
+        "The upgrade failed on the copy of the live database: `alembic upgrade 0002` ended with 1: "
+        "sqlalchemy.exc.DataError: (psycopg.errors.DivisionByZero) division by zero. "
+        "The database still stands at 0001. Nothing live was changed."
+    )
+    assert error.expected == "It to end with 0 at the wanted revision."
+
+
+@pytest.mark.parametrize(
+    ("move", "worth", "losses"),
+    [
+        pytest.param(INDEX, "lossless", [], id="index"),
+        pytest.param(
+            ("ALTER TABLE a ADD COLUMN size int DEFAULT 3", "ALTER TABLE a DROP COLUMN size"),
+            "lossless",
+            [],
+            id="column",
+        ),
+        pytest.param(
+            ("UPDATE a SET note = upper(note)", "UPDATE a SET note = lower(note)"),
+            "lossless",
+            [],
+            id="data there and back",
+        ),
+        pytest.param(
+            ("CREATE TABLE b AS SELECT * FROM a; DELETE FROM a", "INSERT INTO a SELECT * FROM b; DROP TABLE b"),
+            "lossless",
+            [],
+            id="rows moved there and back",
+        ),
+        pytest.param(
+            LOSSY, "lossy", ["-    note text", "+    note character varying(40)", NOTES_GONE], id="column dropped"
+        ),
+        pytest.param(
+            ("UPDATE a SET note = 'x'", "UPDATE a SET note = note || id"),
+            "lossy",
+            ["public.a.note: values differ, 100 in 100 rows"],
+            id="values overwritten",
+        ),
+        pytest.param(
+            ("UPDATE a SET note = CASE id WHEN 1 THEN 'note 2' WHEN 2 THEN 'note 1' ELSE note END", "SELECT 1"),
+            "does nothing",
+            ["public.a.note: values differ, 100 in 100 rows"],
+            id="two values changed places",
+        ),
+        pytest.param(
+            ("DELETE FROM a WHERE id > 90", ""),
+            "does nothing",
+            ["public.a: 100 rows before, 90 after"],
+            id="rows deleted",
+        ),
+        pytest.param(
+            ("UPDATE a SET note = NULL WHERE id <= 40", "UPDATE a SET note = '?' WHERE id = 1"),
+            "lossy",
+            ["public.a.note: 100 values before, 61 after"],
+            id="values erased",
+        ),
+        pytest.param(
+            ONE_WAY,
+            "does nothing",
+            ["+CREATE TABLE public.b (", "+    id integer", "+);"],
+            id="empty downgrade of a table",
+        ),
+        pytest.param(
+            STUCK,
+            "fails",
+            [
+                "`alembic downgrade 0001` ended with 1: sqlalchemy.exc.DataError: (psycopg.errors.DivisionByZero) "
+                "division by zero. The database still stands at 0002."
+            ],
+            id="downgrade fails",
+        ),
+    ],
+)
+def test_what_a_way_back_is_worth(make: Make, move: Move, worth: str, losses: list[str]) -> None:
+    """The way back is judged by schema and rows, and what it does not bring back is named; nothing live is touched."""
+    history = make(move)
+    before = state(history)
+    rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
+    assert (rehearsal.reversibility, list(rehearsal.losses)) == (worth, losses)
+    warned = [] if worth == "lossless" else [f"way-back-{worth.replace(' ', '-')}"]
+    assert [finding.code for finding in rehearsal.findings if finding.level == "warning"] == warned
+    assert state(history) == before
+
+
+def test_an_upgrade_that_cannot_be_repeated(make: Make) -> None:
+    """A downgrade that leaves something behind, over which the next upgrade falls, is no way back."""
+    history = make(("CREATE TABLE b (id int); CREATE SEQUENCE s", "DROP TABLE b"))
+    rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
+    assert rehearsal.reversibility == "fails"
+    assert "After the downgrade the upgrade does not work any more: " in rehearsal.losses[-1]
+
+
+@pytest.mark.parametrize("move", [BROKEN, STUCK], ids=["upgrade", "downgrade"])
+def test_a_server_that_was_restarted_meanwhile(make: Make, move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails then says nothing about the change: the rehearsal is to be made again."""
+    history = make(move)
+    before = state(history)
+    starts = (f"start {number}" for number in count())
+    monkeypatch.setattr(PostgreSQL, "server_started", lambda _: next(starts))
+    with pytest.raises(Unavailable) as failed:
+        rehearse(history.plan("0001", "0002"), history.folder)
+    assert failed.value.failed == "The database of shop was restarted."
+    assert state(history) == before
+
+
+def test_a_tool_that_does_not_keep_to_the_copy(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service whose commands connect to the live database whatever the variable says is found before it migrates."""
+    history = make(INDEX)
+    before = state(history)
+    env = history.folder / "migrations" / "env.py"
+    live = history.live.connection_url()
+    env.write_text(
+        f"import os\nos.environ['DATABASE_URL'] = {live!r}\n" + env.read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    with pytest.raises(SlipwayError) as refused:
+        rehearse(history.plan("0001", "0002"), history.folder)
+    assert refused.value.failed == (
+        "`alembic current` sees revision 0001 in an empty database: it does not follow the variable DATABASE_URL, and "
+        "would change another database than the copy. Nothing was changed."
+    )
+    assert state(history) == before
+
+
+def test_no_room_for_the_dump(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without room nothing is begun, and what is needed is told."""
+    history = make(INDEX)
+    before = state(history)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    with pytest.raises(SlipwayError, match=r"There is no room for the dump.* of .*: \d+ MB are needed, 1 MB free\."):
+        rehearse(history.plan("0001", "0002"), history.folder)
+    assert state(history) == before
+
+
+def test_no_time_for_the_copy(make: Make) -> None:
+    """A copy that would take longer than the owner allows for is not begun."""
+    history = make(INDEX)
+    before, plan = state(history), history.plan("0001", "0002")
+    assert plan.service.database is not None
+    short = plan.service.database.model_copy(update={"copy_within_s": 0.1})
+    plan = plan.model_copy(update={"service": plan.service.model_copy(update={"database": short})})
+    with pytest.raises(SlipwayError, match=r"would take about 0\.[12] s\. Nothing was copied\.") as refused:
+        rehearse(plan, history.folder)
+    assert refused.value.expected == "At most 0.1 s (copy_within_s in [service.database]), or a clone."
+    assert state(history) == before
+
+
+def test_there_and_back(make: Make) -> None:
+    """The live database is moved and goes back to the schema and rows it had; a repeat of either does nothing."""
+    history = make(INDEX)
+    history.bin_folder = BIN  # Alembic itself, not in a fork
+    plan, before = history.plan("0001", "0002"), state(history)
+
+    moved, again = migrate(plan, history.folder), migrate(plan, history.folder)
+    assert moved is not None and (moved.before, moved.after, moved.acted) == ("0001", "0002", True)
+    assert [ran.argv[1:] for ran in moved.commands] == [("current",), ("upgrade", "0002"), ("current",)]
+    assert again is not None and (again.before, again.after, again.acted) == ("0002", "0002", False)
+    assert [ran.argv[1:] for ran in again.commands] == [("current",)]
+    assert history.version() == "0002" and "CREATE INDEX a_note" in history.live.schema()
+
+    back, again_back = roll_back(plan, history.folder), roll_back(plan, history.folder)
+    assert back.sentence == "the database went from 0002 to 0001."
+    assert back.migration is not None and back.migration.acted
+    assert again_back.sentence == "nothing was left to do, the database already stands at 0001."
+    assert again_back.migration is not None and not again_back.migration.acted
+    assert state(history) == before
+    assert history.run("SELECT count(*) FROM a") == [(100,)]
+
+
+def test_migrating_from_somewhere_else_is_refused(make: Make) -> None:
+    """A database that stands at neither end is left alone, and both ends are named."""
+    history = make(INDEX, LOSSY)
+    before = state(history)
+    for move in (migrate, migrate_back):
+        with pytest.raises(SlipwayError) as failed:
+            move(history.plan("0002", "0003"), history.folder)
+        assert failed.value.retry_is_safe
+        assert state(history) == before
+    assert failed.value.failed == "The database of shop is at 0001; faster moves it from 0003 to 0002."
+    assert failed.value.expected == "A database at 0003 (or already at 0002)."
+
+
+def test_a_live_migration_that_fails(make: Make) -> None:
+    """A live upgrade that fails says that the database still stands where it was, so that a retry is safe."""
+    history = make(BROKEN)
+    before = state(history)
+    with pytest.raises(SlipwayError) as failed:
+        migrate(history.plan("0001", "0002"), history.folder)
+    assert failed.value.failed.startswith("`alembic upgrade 0002` ended with 1: ")
+    assert failed.value.failed.endswith(" The database still stands at 0001.")
+    assert failed.value.expected == "It to end with 0 at the wanted revision."
+    assert failed.value.retry_is_safe
+    assert state(history) == before
+
+
+def test_a_live_migration_that_stops_between(make: Make) -> None:
+    """A live upgrade that stops between its ends says where, and that a person has to look before a retry."""
+    history = make(INDEX, BROKEN)
+    with pytest.raises(SlipwayError) as failed:
+        migrate(history.plan("0001", "0003"), history.folder)
+    assert failed.value.failed.endswith(" The database was at 0001 and stands at 0002.")
+    assert not failed.value.retry_is_safe
+    assert history.version() == "0002"
+
+
+def test_without_a_migration_nothing_is_done(make: Make) -> None:
+    """A change without a migration rehearses, migrates and goes back without a look at the database."""
+    history = make()
+    plan = plan_of(history.service())
+    assert rehearse(plan, history.folder) == Rehearsal(reversibility="nothing to migrate")
+    assert migrate(plan, history.folder) is None
+    assert roll_back(plan, history.folder).sentence == "nothing was left to do, the change has no migration."
+
+
+def test_the_report(make: Make) -> None:
+    """Every statement with rows and locks, the SQL that is dangerous, and the gate on a query that lost its index."""
+    history = make(
+        (
+            "CREATE INDEX a_again ON a (id); DROP INDEX a_note; UPDATE a SET size = 2",
+            "DROP INDEX a_again; CREATE INDEX a_note ON a (note); UPDATE a SET size = 1",
+        )
+    )
+    history.run("ALTER TABLE a ADD COLUMN size int NOT NULL DEFAULT 1")
+    history.run("CREATE INDEX a_note ON a (note)")
+    history.run("INSERT INTO a SELECT n, 'note ' || n FROM generate_series(101, 120000) AS n")
+    plan = history.plan("0001", "0002")
+    wanted = Rehearse(queries=("SELECT * FROM a WHERE note = $1",))
+    sql = history.tool().sql("0001", "0002")
+    plan = plan.model_copy(update={"change": plan.change.model_copy(update={"rehearse": wanted}), "migration_sql": sql})
+    rehearsal = rehearse(plan, history.folder)
+    found = {finding.code: finding for finding in rehearsal.findings}
+    assert rehearsal.reversibility == "lossless", rehearsal.losses
+    assert found["plan-seq-scan"].level == "error"
+    assert found["plan-seq-scan"].summary.startswith(
+        "SELECT * FROM a WHERE note = $1 read a_note; after the change it reads"
+    )
+    assert {"sql-no-where", "squawk-require-concurrent-index-creation"} <= set(found)
+    assert any("a_again" in finding.summary for code, finding in found.items() if code.startswith("index-"))
+    [update] = [ran for ran in rehearsal.statements if "UPDATE a SET size" in ran.sql]
+    assert update.rows == 120_000
+    assert "a" in {lock.table for ran in rehearsal.statements for lock in ran.locks}
+    assert "UPDATE a SET size = 2` | 1 |" in report(rehearsal)
+
+
+def test_a_clone_that_the_owner_keeps(make: Make, postgres: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is copied; a clone that is the live database under another name is refused before anything is changed."""
+    history = make(INDEX)
+    name = f"clone_{history.live.name}"
+    create_database(postgres, name)
+    plan = history.plan("0001", "0002")
+    monkeypatch.setenv("CLONE_URL", url_on(postgres, name))
+    database = plan.service.database.model_copy(update={"clone": EnvironmentReference(env="CLONE_URL")})
+    plan = plan.model_copy(update={"service": plan.service.model_copy(update={"database": database})})
+    try:
+        with pytest.raises(SlipwayError, match=r"The copy stands at base, not at 0001\. Nothing live was changed\."):
+            rehearse(plan, history.folder)
+        clone = History(history.folder / "clone", url_on(postgres, name), [FIRST, INDEX])
+        clone.stand_at("0001")
+        before = state(history)
+        assert rehearse(plan, history.folder).reversibility == "lossless"
+        assert (clone.version(), state(history)) == ("0002", before)
+        alias = make_url(history.live.connection_url()).set(host="localhost").render_as_string(hide_password=False)
+        monkeypatch.setenv("CLONE_URL", alias)
+        with pytest.raises(SlipwayError, match=r"is the live database itself\. Nothing was changed\."):
+            rehearse(plan, history.folder)
+        assert state(history) == before
+    finally:
+        drop_database(postgres, name)
+
+
+SERVICE = """
+import http.server, os, psycopg, sys
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        try:
+            with psycopg.connect(os.environ["DATABASE_URL"].replace("+psycopg", "")) as connection:
+                connection.execute("SELECT note FROM a LIMIT 1") if self.path != "/health" else None
+            self.send_response(200)
+        except psycopg.Error:
+            self.send_response(500)
+        self.end_headers()
+    def log_message(self, *words): pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("move", "command", "told"),
+    [
+        pytest.param(INDEX, ("python", "service.py", "{port}"), [], id="fits"),
+        pytest.param(
+            ("ALTER TABLE a RENAME note TO words", "ALTER TABLE a RENAME words TO note"),
+            ("python", "service.py", "{port}"),
+            [
+                f"/products/{number} as anonymous answers 500 on the migrated copy and 200 on the live service."
+                for number in (1, 2)
+            ],
+            id="breaks",
+        ),
+        pytest.param(
+            INDEX,
+            ("python", "-c", "import sys; sys.exit('no such module')", "{port}"),
+            [
+                "The service does not start on the migrated copy: The service ended with 1 before it answered on the "
+                "migrated copy: no such module"
+            ],
+            id="does not start",
+        ),
+    ],
+)
+def test_the_code_that_runs_now_meets_the_new_schema(
+    make: Make, site: Site, move: Move, command: tuple[str, ...], told: list[str]
+) -> None:
+    """The service itself is started on the migrated copy; a route that breaks there is an error, and no process is left."""
+    history = make(move)
+    (history.folder / "service.py").write_text(SERVICE, encoding="utf-8")
+    site.pages |= {"/products/1": Answer(), "/products/2": Answer()}
+    plan = history.plan("0001", "0002")
+    serve = Serve(command=command, bin=str(BIN), within_s=300)
+    service = plan.service.model_copy(update={"url": site.url, "serve": serve})
+    rehearsal = rehearse(plan.model_copy(update={"service": service}), history.folder)
+    found = [finding for finding in rehearsal.findings if finding.code != "busiest-queries-not-checked"]
+    assert [finding.summary for finding in found] == told
+    assert {finding.code for finding in found} <= {"old-code-breaks"}
+    running = [process.info for process in psutil.process_iter(["cmdline", "cwd"])]
+    assert not [found for found in running if found["cwd"] == str(history.folder)]
