@@ -84,16 +84,14 @@ class Bench:
         _until(lambda: ids[PAGE // 2] in self._listed(), "the history to be listed")
         _until(lambda: self._asked_in(3.0) == 0, "the process to have read the history")
         cold = [self.admin.timed("GET", f"/runs/{run_id}") for run_id in ids[:40]]
-        list_idle, _ = self._lists("slipway/admin/list", history=HISTORY)
-        detail_idle, _ = self._details(
-            "slipway/admin/detail", ids[:20], first_look_p50_ms=round(statistics.median(cold), 2)
-        )
+        list_idle, _ = self._lists("admin/list", history=HISTORY)
+        detail_idle, _ = self._details("admin/detail", ids[:20], first_look_p50_ms=round(statistics.median(cold), 2))
         running = [self._start({"seconds": RUN_FOR_S}) for _ in range(RUNNING)]
         _until(lambda: all(self._state(run_id) == "RUNNING" for run_id in running), "20 runs to run", 400)
-        list_busy, _ = self._lists("slipway/admin/list-while-20-run", history=HISTORY)
-        detail_busy, _ = self._details("slipway/admin/detail-while-20-run", running)
-        _compare("slipway/admin/list-idle-or-busy", list_busy, "idle", list_idle)
-        _compare("slipway/admin/detail-idle-or-busy", detail_busy, "idle", detail_idle)
+        list_busy, _ = self._lists("admin/list-while-20-run", history=HISTORY)
+        detail_busy, _ = self._details("admin/detail-while-20-run", running)
+        _compare("admin/list-idle-or-busy", list_busy, "idle", list_idle)
+        _compare("admin/detail-idle-or-busy", detail_busy, "idle", detail_idle)
         self._viewers(running)
         self._trigger()
         return self._burst()
@@ -140,7 +138,7 @@ class Bench:
             watched = self._asked_in(WATCHED_S)
             told, lost = seen.events, VIEWERS - seen.open
         alone = round((before + self._asked_in(WATCHED_S)) / 2, 2)
-        line = {"name": "slipway/admin/requests-to-prefect", "unit": "1/s", "ours": watched, "peer": "nobody-watches"}
+        line = {"name": "admin/requests-to-prefect", "unit": "1/s", "ours": watched, "peer": "nobody-watches"}
         more = {"viewers": VIEWERS, "events_told": told, "lost_viewers": lost}
         _print(line | {"theirs": alone, "ratio": round(alone / watched, 2)} | more)
 
@@ -164,8 +162,8 @@ class Bench:
             ]
             for took, wire, where, body in acts if number % 2 else reversed(acts):
                 took.append(wire.timed("POST", where, body))
-        _compare("slipway/admin/trigger", ours, "bare-create", theirs, at=0.5)
-        _compare("slipway/admin/trigger", ours, "bare-create-that-may-be-repeated", repeatable, at=0.5)
+        _compare("admin/trigger", ours, "bare-create", theirs, at=0.5)
+        _compare("admin/trigger", ours, "bare-create-that-may-be-repeated", repeatable, at=0.5)
 
     def _burst(self) -> int:
         """8 clients with 300 triggers each, as fast as they are answered."""
@@ -186,7 +184,7 @@ class Bench:
             list(pool.map(client, range(CLIENTS)))
         seconds = time.perf_counter() - began
         doubled = len(ids) - len(set(ids))
-        line = {"name": "slipway/admin/burst", "unit": "1/s", "ours": round(len(ids) / seconds, 1), "clients": CLIENTS}
+        line = {"name": "admin/burst", "unit": "1/s", "ours": round(len(ids) / seconds, 1), "clients": CLIENTS}
         _print(line | {"triggers": CLIENTS * BURST, "errors": len(errors), "doubled": doubled})
         for error in errors[:3]:
             _tell(error)

@@ -66,7 +66,7 @@ def _measure(browser: Browser, stack: Stack, name: str, ours: str, theirs: str) 
     a, b = (statistics.median(seconds for seconds, _ in loads[1:]) for loads in (own, peer))
     weight = max(kilobytes for _, kilobytes in own)
     line = {
-        "name": f"slipway/admin/page-{name}",
+        "name": f"admin/page-{name}",
         "unit": "s",
         "ours": round(a, 3),
         "peer": "Prefect UI",

@@ -28,7 +28,7 @@ def _tell(service: str, series: Series) -> None:
     emit_event(
         event=DRIFTED,
         resource={
-            "prefect.resource.id": f"slipway.config.service.{service}",
+            "prefect.resource.id": f"slipway.service.{service}",
             "prefect.resource.name": service,
             "slipway.route": series.route,
             "slipway.identity": series.identity,

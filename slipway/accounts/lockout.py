@@ -1,4 +1,4 @@
-"""How long somebody waits who has failed to sign in."""
+"""How long somebody waits who has failed to sign in. Pure."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ from slipway.measurement.pages import visitor
 EVERY_S = 1.0  # how often progress is told and health is looked at
 Tell = Callable[[BackfillProgress], None]
 PausedBy = Callable[[], str]
-logger = logging.getLogger("slipway.config.backfill")
+logger = logging.getLogger("slipway.backfill")
 
 
 def read_plan(name: str, settings: Settings) -> BackfillPlan:

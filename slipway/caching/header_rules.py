@@ -1,4 +1,4 @@
-"""What HTTP headers say about caching: pure rules over one response. Sources are named beside each rule."""
+"""What HTTP headers say about caching: pure rules over one response. Sources are named beside each rule. Pure."""
 
 from __future__ import annotations
 

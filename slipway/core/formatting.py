@@ -1,4 +1,4 @@
-"""Numbers as people read them, the same in sentences, pictures and records; and sentences that people wrote."""
+"""Numbers as people read them, the same in sentences, pictures and records; and sentences that people wrote. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a table is, and the words for it."""
+"""How large a table is, and the words for it. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """The three tests that judging rests on. Pure functions over plain numbers.
 
 scipy.special and not scipy.stats: the import takes a second less, and Student's t is all that is needed.
+
+Pure.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """A checklist of migrations, one a line with a tick for each that is applied, as `manage.py showmigrations` prints it.
 
 Strict: what cannot be read as a whole is an error, so that nothing is ever guessed about where a database stands.
+
+Pure.
 """
 
 from __future__ import annotations

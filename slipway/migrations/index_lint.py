@@ -1,4 +1,7 @@
-"""What is wrong with indexes: duplicate, covered by another, invalid, unused; and whether a new one repeats an old one."""
+"""What is wrong with indexes: duplicate, covered by another, invalid, unused; and whether a new one repeats an old one.
+
+Pure.
+"""
 
 from __future__ import annotations
 

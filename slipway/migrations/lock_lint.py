@@ -1,4 +1,4 @@
-"""Which statements of a migration make a live service wait: strong locks held long, and tables written anew."""
+"""Which statements of a migration make a live service wait: strong locks held long, and tables written anew. Pure."""
 
 from __future__ import annotations
 

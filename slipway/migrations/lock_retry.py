@@ -3,6 +3,8 @@
 Who waits for a lock on a table blocks everybody behind it, readers too, so every try has a limit, the last one too. A
 pause lets the queue go by. (GitLab's migration helpers climb 41 rungs in this way; squawk and strong_migrations
 recommend a lock_timeout for every migration.)
+
+Pure.
 """
 
 from __future__ import annotations

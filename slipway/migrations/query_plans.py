@@ -1,4 +1,4 @@
-"""How a change alters plans: a new sequential scan over a large table, a cost that grew, a query that plans no more."""
+"""How a change alters plans: a new sequential scan over a large table, a cost that grew, a query that plans no more. Pure."""
 
 from __future__ import annotations
 

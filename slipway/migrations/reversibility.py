@@ -1,4 +1,4 @@
-"""Whether the way back brings everything back: schema, rows, and in which places it does not."""
+"""Whether the way back brings everything back: schema, rows, and in which places it does not. Pure."""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 It adds to squawk, which knows locks but neither UPDATE without WHERE nor the size of a table. The rehearsal has the last
 word: it shows what is lost and which tables are written anew. Read with sqlglot's parser for PostgreSQL; what that cannot
 read is itself a finding.
+
+Pure.
 """
 
 from __future__ import annotations

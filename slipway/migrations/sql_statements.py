@@ -1,4 +1,4 @@
-"""SQL cut into its statements by a tokenizer: a semicolon in a string, a comment or a function's body cuts nothing."""
+"""SQL cut into its statements by a tokenizer: a semicolon in a string, a comment or a function's body cuts nothing. Pure."""
 
 from __future__ import annotations
 

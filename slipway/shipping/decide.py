@@ -1,4 +1,7 @@
-"""From a verdict, or from a failure, to a decision. Fail closed: only a verdict that meets the change's own demand keeps it."""
+"""From a verdict, or from a failure, to a decision. Fail closed: only a verdict that meets the change's own demand keeps it.
+
+Pure.
+"""
 
 from __future__ import annotations
 

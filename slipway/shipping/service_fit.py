@@ -1,4 +1,4 @@
-"""Whether a change fits its service: pure, every misfit named at once."""
+"""Whether a change fits its service: pure, every misfit named at once. Pure."""
 
 from __future__ import annotations
 

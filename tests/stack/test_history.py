@@ -102,7 +102,7 @@ def test_the_event(stack: Stack, drifted: Run) -> None:
 
     found = wait_for(events, "the event")
     [event] = [one for one in found if one["resource"]["slipway.route"] == "/orders"]
-    assert event["resource"]["prefect.resource.id"] == f"slipway.config.service.{SERVICE}"
+    assert event["resource"]["prefect.resource.id"] == f"slipway.service.{SERVICE}"
     assert event["resource"]["slipway.drifted"] == "faster"
     assert event["related"][0]["prefect.resource.id"] == f"prefect.flow-run.{drifted['id']}"
     assert event["payload"]["baseline_ms"] == 1_000.0

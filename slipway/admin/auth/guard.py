@@ -24,7 +24,7 @@ from slipway.core.errors import SlipwayError
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 LOOKED_AGAIN_S = 15.0  # so long a stream may go on behind the end of its reader's rights
-_said = logging.getLogger("slipway.accounts.grants")
+_said = logging.getLogger("slipway.access")
 
 
 class NotAllowedMethod(Refusal):

@@ -1,4 +1,4 @@
-"""Secrets that stand as literals in configuration text. Pure; a secret is never part of what it answers."""
+"""Secrets that stand as literals in configuration text. Pure; a secret is never part of what it answers. Pure."""
 
 from __future__ import annotations
 
