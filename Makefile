@@ -4,7 +4,7 @@ UV = .boot/bin/uv
 PYTHON = .venv/bin/python
 CHANGE ?=
 OPTIONS ?=
-WORKERS = 5
+WORKERS = 4
 
 # Python caches what it has compiled, whatever the caller's environment says: everything here starts many processes.
 export PYTHONDONTWRITEBYTECODE =
@@ -58,10 +58,10 @@ $(UV):
 
 .venv/.ready: pyproject.toml uv.lock | $(UV)
 	@echo "setting up: Slipway's packages"
-	@$(UV) sync --frozen --quiet
+	@$(UV) sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 examples/shop/.venv/.ready: examples/shop/pyproject.toml examples/shop/uv.lock | $(UV)
 	@echo "setting up: the example shop's packages"
-	@$(UV) sync --frozen --quiet --project examples/shop
+	@$(UV) sync --frozen --quiet --compile-bytecode --project examples/shop
 	@touch $@

@@ -19,7 +19,11 @@ from tests import mariadb as mariadb_server
 from tests.forking import add_command, fork_server
 from tests.histories import BIN
 from tests.leftovers import pytest_configure, pytest_keyboard_interrupt, pytest_unconfigure  # noqa: F401 - hooks
-from tests.scheduling import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401 - hooks
+from tests.scheduling import (  # noqa: F401 - hooks
+    pytest_collection_modifyitems,
+    pytest_runtest_setup,
+    pytest_xdist_make_scheduler,
+)
 from tests.sites import Site
 
 

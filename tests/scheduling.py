@@ -7,6 +7,7 @@ pytest 9.2.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 STACK = "tests/stack/"
 SECOND = ("test_endings.py", "test_in_a_browser.py", "test_real_timing.py", "test_staging.py")  # about half of the time
+GIVING_WAY = 5  # how much nicer a process is that runs other tests: while stacks run, they cost a tenth of a core each
 SPREAD = (
     "tests/measurement/test_judge_on_recording.py",
     "tests/backfilling/test_backfill.py",
@@ -54,3 +56,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return order.index(group) if group in order else 2 + (group == item.nodeid)
 
     items.sort(key=place)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let other tests give way to the stacks, so that these end early; a process that has begun to does so for good."""
+    one_of_several = hasattr(item.config, "workerinput")
+    if one_of_several and not item.nodeid.startswith(STACK) and os.nice(0) < GIVING_WAY:
+        os.nice(GIVING_WAY - os.nice(0))

@@ -21,7 +21,7 @@ from slipway.migrations.migrate import migrate
 from slipway.migrations.outcomes import Rehearsal
 from slipway.migrations.rehearse import rehearse
 from slipway.migrations.roll_back import roll_back
-from tests.histories import VARIABLE, History, Move
+from tests.histories import BIN, VARIABLE, History, Move
 from tests.stack.runs import wait_for
 
 FIRST: Move = ("CREATE TABLE a (id int PRIMARY KEY, note text)", "DROP TABLE a")
@@ -49,13 +49,19 @@ def rehearsals() -> dict[Move, Rehearsal]:
 
 
 @pytest.fixture
-def make(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, rehearsals: dict[Move, Rehearsal]) -> Make:
+def make(
+    tmp_path: Path,
+    database: str,
+    forked_alembic: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rehearsals: dict[Move, Rehearsal],
+) -> Make:
     """Make a history whose live database is at its first revision, with rows, and rehearse its second one."""
     monkeypatch.setenv(VARIABLE, database)
     monkeypatch.setattr("slipway.migrations.migrate.GAP_WITHIN_S", 0.3)
 
     def build(move: Move, **limits: Any) -> tuple[History, Rehearsal]:
-        history = History(tmp_path, database, [FIRST, move])
+        history = History(tmp_path, database, [FIRST, move], forked_alembic)
         history.stand_at("0001")
         history.run("INSERT INTO a SELECT n, 'note ' || n FROM generate_series(1, 100) AS n")
         history.limits = limits
@@ -81,7 +87,7 @@ def commands() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if "alembic" in " ".join(process.cmdline()):
+            if "bin/alembic" in " ".join(process.cmdline()):
                 found.append(process)
     return found
 
@@ -215,6 +221,7 @@ def test_one_mover_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_concurrent_build_that_was_killed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its invalid index is dropped by the next attempt, which then makes the move; and the way back is whole."""
     history, rehearsal = make(CONCURRENT, lock_timeout_s=60)
+    history.bin_folder = BIN  # Alembic itself, not in a fork: it is killed
     assert rehearsal.reversibility == "lossless"
     plan, schema = history.plan("0001", "0002"), history.live.schema()
 

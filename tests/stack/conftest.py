@@ -1,4 +1,4 @@
-"""The whole embedded stack once a session, and the three example changes shipped through it in their order.
+"""The whole embedded stack once a process, and the three example changes shipped through it in their order.
 
 The services are reached through a front that sets their latencies (`tests.paced`), so that each verdict is known
 beforehand on any machine. Only `shop-real` is measured as it is.
@@ -35,7 +35,7 @@ MARGIN = "margin = 1.0"  # ratios from 1/2 to 2 are "same": wider than what a bu
 ORDERS = 100_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def front() -> Iterator[Paced]:
     """The front that sets the latencies of the shop."""
     [port] = free_ports([0])
@@ -55,7 +55,7 @@ def by_index(database: PostgreSQL) -> Callable[[str, bool], float]:
     return latency_ms
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the example changes in a git repository of their own, so that records are not written into ours."""
     folder = tmp_path_factory.mktemp("repository") / "changes"
@@ -70,7 +70,7 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def config(tmp_path_factory: pytest.TempPathFactory, front: Paced, forked_alembic: Path) -> Path:
     """The shop of the project's slipway.toml under several names, so that tests do not share a hold or a history.
 
@@ -108,19 +108,19 @@ def named(text: str, name: str) -> str:
     return text.replace('name = "shop"', f'name = "{name}"')
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def said() -> list[str]:
     """What the stack's supervisor said."""
     return []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def own_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder from which the worker can import flows that a test adds."""
     return tmp_path_factory.mktemp("own_code")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(
     tmp_path_factory: pytest.TempPathFactory,
     changes: Path,
@@ -153,21 +153,21 @@ def pause_schedules(stack: Stack) -> None:
             prefect.patch(f"/{job['id']}", json={"paused": True}).raise_for_status()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client(stack: Stack) -> Iterator[AdminClient]:
     """A client of the running admin service: the person `ada`, an admin, by a token of hers."""
     with AdminClient(stack.admin_url, token_of(stack, "ada", "admin")) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def approver(stack: Stack) -> Iterator[AdminClient]:
     """Another person, `grace`, who may approve what `ada` asks for."""
     with AdminClient(stack.admin_url, token_of(stack, "grace", "approver")) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def http(stack: Stack) -> Iterator[httpx.Client]:
     """A plain HTTP client of the admin service, with the stack's own token."""
     headers = {"Authorization": f"Bearer {stack.token}"}
@@ -182,7 +182,7 @@ def token_of(stack: Stack, name: str, role: Role) -> str:
         return Tokens(store).make(f"{name}.test", Grant(role=role), timedelta(days=1), account=name)[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def until(client: AdminClient) -> Callable[[Run, str], Run]:
     """Wait until a step of a run is running. The step must last until the test lets it end."""
 
@@ -198,49 +198,49 @@ def until(client: AdminClient) -> Callable[[Run, str], Run]:
     return wait
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ship(client: AdminClient) -> Callable[[str], Run]:
     """Ship a change and wait for its end."""
     return lambda name: finished(client, client.start("ship-change", {"change": name}))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop_database(stack: Stack) -> PostgreSQL:
     """The shop's live database."""
     return PostgreSQL(stack.environment["SHOP_DATABASE_URL"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kept(ship: Callable[[str], Run]) -> Run:
     """The run that shipped the index for the order history."""
     return ship("order-history-index")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def schema_before_the_drop(kept: Run, shop_database: PostgreSQL) -> str:
     """The shop's schema before the second change."""
     return shop_database.schema()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def rolled_back(schema_before_the_drop: str, ship: Callable[[str], Run]) -> Run:
     """The run that dropped an index in use."""
     return ship("drop-open-orders-index")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def at_0008(stack: Stack) -> None:
     """The shop at the revision from which most changes here start, by its own command."""
     migrate_shop(stack, "upgrade", "0008")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def refused() -> list[httpx.Response]:
     """How the door answered the requests for a second change while the third example was in flight."""
     return []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def refreshed(rolled_back: Run, http: httpx.Client, client: AdminClient, refused: list[httpx.Response]) -> Run:
     """The run that refreshed a page without a migration; meanwhile two more changes were asked for."""
     run = client.start("ship-change", {"change": "refresh-catalogue"})

@@ -38,7 +38,7 @@ def wait_for(look: Callable[[], Any], what: str, seconds: float = 300) -> Any:
     while not (found := look()):
         if time.monotonic() > deadline:
             pytest.fail(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.1)
+        time.sleep(0.25)
     return found
 
 
