@@ -20,7 +20,7 @@ from slipway.measurement.samples import MeasuredWindow, Verdict
 from slipway.migrations.outcomes import Migration, Rehearsal
 from slipway.shipping.decide import decide_on_rehearsal, decide_on_rejection, worth_extending
 from slipway.shipping.outcomes import Failure
-from slipway.shipping.record import Story
+from slipway.shipping.record import ShipReport
 from slipway.tasks.approval import wait_for_approval
 from slipway.tasks.audit import audit_service
 from slipway.tasks.engine.attempts import Cancelled, StoppedBefore, cancelled_by, run_id, shield
@@ -64,7 +64,7 @@ def ship(plan: Plan) -> State[str]:
     inspection = inspect_headers(plan)
     before = measure(plan, label="before")
     rehearsal = rehearse(plan)
-    told = Story(
+    told = ShipReport(
         run_id=run_id(),
         at=datetime.now(UTC),
         plan=plan,
@@ -83,7 +83,7 @@ def ship(plan: Plan) -> State[str]:
     return settle(apply(told))
 
 
-def apply(told: Story) -> Story:
+def apply(told: ShipReport) -> ShipReport:
     """From the migration to the decision; whatever goes wrong from here on leads to a decision, a cancel too."""
     plan = told.plan
     migration = purged = after = verdict = None
@@ -127,7 +127,7 @@ def judged(plan: Plan, before: MeasuredWindow, after: MeasuredWindow) -> Verdict
     return judge(plan, before, after, extension, label="extended")
 
 
-def settle(story: Story) -> State[str]:
+def settle(story: ShipReport) -> State[str]:
     """Do what was decided, to its end, and write the record."""
     with shield():
         if story.decided.word == "roll back":
@@ -142,7 +142,7 @@ def settle(story: Story) -> State[str]:
     return final_state(story.decided, cancelled_by())
 
 
-def undo(story: Story) -> Story:
+def undo(story: ShipReport) -> ShipReport:
     """The way back, and the proof: the database, the cache and the times are those of before."""
     reverted = roll_back(story.plan, story.rehearsal)
     purged = purge(story.plan, label="after the roll back")

@@ -21,7 +21,7 @@ def read_backfill(change: str) -> BackfillPlan:
 @durable("backfill", acts_on=lambda plan: plan.service.name, interruptible=True)
 def backfill(plan: BackfillPlan) -> Backfilled:
     """Change the rows batch by batch. Repeated, it goes on from the cursor that moved with the last batch."""
-    teller = Teller()
+    teller = ProgressReporter()
     try:
         return steps.backfill(plan, Settings.from_environment().changes, teller, paused_by)
     finally:
@@ -46,7 +46,7 @@ def look_how_far(change: str) -> str:
     return how_far(plan)
 
 
-class Teller:
+class ProgressReporter:
     """Keeps the progress for the admin service, moves the bar in the Prefect UI, and logs when it holds or goes on."""
 
     def __init__(self) -> None:

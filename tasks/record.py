@@ -5,14 +5,14 @@ from slipway.migrations.outcomes import Reverted
 from slipway.runs.shipments import Shipments
 from slipway.shipping import write_record as steps
 from slipway.shipping.outcomes import Record
-from slipway.shipping.record import Story, rolled_back_later
+from slipway.shipping.record import ShipReport, rolled_back_later
 from slipway.shipping.staging import note
 from slipway.tasks.engine.attempts import own_store, run_id
 from slipway.tasks.engine.durable import durable
 
 
 @durable("record", acts_on=lambda story: story.plan.service.name)
-def write_record(story: Story) -> Record:
+def write_record(story: ShipReport) -> Record:
     """Write the record beside the change, and note a change that was kept. Repeated, both are as before."""
     if story.decided.word == "keep":
         note(Shipments(own_store()), run_id(), story.plan, "kept")

@@ -21,21 +21,21 @@ START_WITHIN_S = 120
 LOOK_EVERY_S = 1.0
 
 
-class ParentDied(RuntimeError):
+class ForkServerDied(RuntimeError):
     """The warm parent ended, and with it whatever it had forked."""
 
 
-class Nursery:
+class ForkServer:
     """Starts runs in the parent that has the code as it stands in the files now."""
 
     def __init__(self) -> None:
-        self._current: _Parent | None = None
+        self._current: _ServerProcess | None = None
         self._digest = ""
         self._changing = asyncio.Lock()
-        self._all: list[_Parent] = []
+        self._all: list[_ServerProcess] = []
 
     async def start(self, run: str, environment: Mapping[str, str]) -> tuple[int, asyncio.Future[int]]:
-        """Start a run; the answer is its pid and, later, its exit code. Raises ParentDied."""
+        """Start a run; the answer is its pid and, later, its exit code. Raises ForkServerDied."""
         async with self._changing:
             parent = await self._parent()
         return await parent.start(run, environment)
@@ -52,17 +52,17 @@ class Nursery:
         for parent in self._all:
             await parent.close()
 
-    async def _parent(self) -> _Parent:
+    async def _parent(self) -> _ServerProcess:
         digest = code_digest()
         if self._current is None or not self._current.alive() or digest != self._digest:
             if self._current is not None:
                 self._current.retire()
-            self._current, self._digest = await _Parent.begin(), digest
+            self._current, self._digest = await _ServerProcess.begin(), digest
             self._all = [parent for parent in self._all if parent.alive()] + [self._current]
         return self._current
 
 
-class _Parent:
+class _ServerProcess:
     """One parent process and the runs that it has started."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -72,7 +72,7 @@ class _Parent:
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def begin(cls) -> _Parent:
+    async def begin(cls) -> _ServerProcess:
         # One thread only: OpenBLAS would start its own when SciPy is imported, and a fork would lose them.
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
         environment = {**os.environ, **settings, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -85,7 +85,7 @@ class _Parent:
         assert process.stdout is not None
         ready = await asyncio.wait_for(process.stdout.readline(), START_WITHIN_S)
         if not ready:
-            raise ParentDied("the warm parent ended before it was ready; its words are in the worker's log")
+            raise ForkServerDied("the warm parent ended before it was ready; its words are in the worker's log")
         return cls(process)
 
     def alive(self) -> bool:
@@ -96,7 +96,7 @@ class _Parent:
         started, ended = loop.create_future(), loop.create_future()
         self._started[run], self._ended[run] = started, ended
         if not self.alive():
-            raise ParentDied("the warm parent has ended")
+            raise ForkServerDied("the warm parent has ended")
         self._send({"run": run, "environment": dict(environment)})
         return await started, ended
 
@@ -127,7 +127,7 @@ class _Parent:
         await self._process.wait()
         for future in [*self._started.values(), *self._ended.values()]:
             if not future.done():
-                future.set_exception(ParentDied("the warm parent has ended"))
+                future.set_exception(ForkServerDied("the warm parent has ended"))
 
 
 def code_digest() -> str:

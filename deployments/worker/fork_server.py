@@ -34,7 +34,7 @@ def main() -> None:
     """Import, fork on request, tell what ended, until the standard input closes or the last child of a retired parent ends."""
     flows = [job.entrypoint.rpartition(".")[0] for job in read_jobs(FILE).deployments]
     preload([*FIRST, *flows])
-    Parent().serve()
+    ForkServer().serve()
 
 
 def preload(modules: Sequence[str]) -> None:
@@ -45,7 +45,7 @@ def preload(modules: Sequence[str]) -> None:
     gc.freeze()  # so that a child's collector does not copy the pages that it shares with us
 
 
-class Parent:
+class ForkServer:
     """The children by pid, and the two ways in: requests, and the end of a child."""
 
     def __init__(self) -> None:

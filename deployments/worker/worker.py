@@ -21,7 +21,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 
 from slipway.core.settings import Settings
 from slipway.deployments.processes import mark
-from slipway.deployments.worker.fork_client import Nursery, ParentDied
+from slipway.deployments.worker.fork_client import ForkServer, ForkServerDied
 from slipway.deployments.worker.process_id import infrastructure_id, is_alive, parse_infrastructure_id
 from slipway.deployments.worker.resuming import Resumer
 from slipway.runs.attempts import Attempts
@@ -44,14 +44,14 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
     _display_name = "Slipway (warm)"
     _description = "Starts flow runs in processes forked from a warm parent, within a second."
 
-    _nursery: Nursery
+    _nursery: ForkServer
     _store: Store
     _in_flight: set[UUID]
     _background: list[asyncio.Task[None]]
 
     async def setup(self) -> None:
         """Begin to warm a parent, and to look after runs that crash; a run that comes earlier waits for the parent."""
-        self._nursery = Nursery()
+        self._nursery = ForkServer()
         self._in_flight = set()
         self._store = Store(Settings.from_environment().database_url)
         await super().setup()
@@ -103,7 +103,7 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
             task_status.started(identifier)
         try:
             code = await ended
-        except ParentDied:
+        except ForkServerDied:
             code = KILLED
         return WarmResult(identifier=identifier, status_code=code)
 

@@ -15,7 +15,7 @@ from slipway.runs.account_tables import tries
 from slipway.runs.store import Store
 
 
-class Tries:
+class SignInThrottle:
     """The tries of everybody. Every method raises Unavailable when the store does not answer."""
 
     def __init__(self, store: Store, clock: Clock = utc_now) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from slipway.core.errors import InvalidInput
-from slipway.core.frozen import Noun, ServiceName
+from slipway.core.frozen import FrozenModel, ServiceName
 
 Right = Literal["read", "operate", "approve", "administer"]
 Role = Literal["viewer", "operator", "approver", "admin"]
@@ -37,7 +37,7 @@ def check_name(name: str) -> None:
         raise InvalidInput(f"{name!r} cannot be a name.", expected="2 to 100 lower-case letters, digits and . _ @ + -")
 
 
-class Grant(Noun):
+class Grant(FrozenModel):
     """A role, for all services (`services` is None) or for the named ones."""
 
     role: Role
@@ -53,7 +53,7 @@ class Grant(Noun):
         return f"{self.role} of {'all services' if self.services is None else ', '.join(self.services) or 'nothing'}"
 
 
-class Account(Noun):
+class Account(FrozenModel):
     """A person who may sign in. Without a password only a one-time link lets them choose one."""
 
     name: AccountName
@@ -64,7 +64,7 @@ class Account(Noun):
     made_by: str
 
 
-class Token(Noun):
+class Token(FrozenModel):
     """What a machine shows instead of a password. `account` is who made it, and whose rights end it; None: the owner."""
 
     name: AccountName
@@ -81,7 +81,7 @@ class Token(Noun):
         return self.account or f"token {self.name}"
 
 
-class Entry(Noun):
+class AccessLogEntry(FrozenModel):
     """One line of the access log."""
 
     id: int

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from sqlalchemy import Insert, Table, bindparam, delete, func, insert, literal, select
 
-from slipway.accounts.grants import Entry
+from slipway.accounts.grants import AccessLogEntry
 from slipway.runs.account_tables import ACTS, log
 from slipway.runs.account_tables import begun as under_way
 from slipway.runs.store import Store, plain
@@ -48,7 +48,7 @@ class AccessLog:
         kept = {name: _printable(value) for name, value in told.items()}
         self._store.ask(_END if begun else _ADD, kept | ({"id": begun} if begun else {}))
 
-    def newest(self, limit: int, before: int | None = None) -> list[Entry]:
+    def newest(self, limit: int, before: int | None = None) -> list[AccessLogEntry]:
         """Entries, the newest first; those before the entry with an id, where one is given.
 
         What began long ago and was never answered becomes one here.
@@ -65,7 +65,7 @@ class AccessLog:
         told = select(lost.c.at, *(lost.c[name] for name in ACTS), literal(LOST)).order_by(lost.c.at)
         with self._store.transaction() as connection:
             connection.execute(insert(log).inline().from_select(["at", *ACTS, "outcome"], told))
-            return [Entry.model_validate(dict(row)) for row in connection.execute(wanted).mappings()]
+            return [AccessLogEntry.model_validate(dict(row)) for row in connection.execute(wanted).mappings()]
 
 
 def _printable(value: str) -> str:

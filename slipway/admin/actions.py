@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends
 from pydantic import BaseModel, ConfigDict, Field
 
-from slipway.admin.auth.caller import TheCaller
+from slipway.admin.auth.caller import CallerDep
 from slipway.admin.jobs import BACKFILL
 from slipway.admin.prefect_api import Document, Prefect
 from slipway.admin.problems import Conflict
@@ -20,7 +20,7 @@ FOR_A_PERSON = ("Frozen", "GaveUp", "RollBackFailed")
 NOT_STARTED = ("SCHEDULED", "PAUSED")  # no process is there to stop by itself
 
 
-class Said(BaseModel):
+class ActionRequest(BaseModel):
     """Who says it, and why; both stand in the record. Who is who is signed in, never what a request says."""
 
     model_config = ConfigDict(extra="forbid")
@@ -37,19 +37,19 @@ class Reason(BaseModel):
     why: str = Field(min_length=2, max_length=2_000, pattern=r"^[^\x00]*$")  # no database keeps a NUL
 
 
-def said_by(caller: TheCaller, reason: Reason) -> Said:
+def said_by(caller: CallerDep, reason: Reason) -> ActionRequest:
     """What a request says, in the name of who is signed in."""
-    return Said(by=caller.person, why=reason.why)
+    return ActionRequest(by=caller.person, why=reason.why)
 
 
-async def _said(caller: TheCaller, reason: Reason) -> Said:
+async def _said(caller: CallerDep, reason: Reason) -> ActionRequest:
     return said_by(caller, reason)
 
 
-WhatIsSaid = Annotated[Said, Depends(_said)]
+ActionRequestDep = Annotated[ActionRequest, Depends(_said)]
 
 
-async def cancel(prefect: Prefect, attempts: Attempts, run: Document, said: Said) -> None:
+async def cancel(prefect: Prefect, attempts: Attempts, run: Document, said: ActionRequest) -> None:
     """Ask a run to stop; it does so within 2 s, or goes all the way back. Raises Conflict for a run that is over."""
     state = run["state"]["type"]
     if state in OVER:
@@ -59,7 +59,7 @@ async def cancel(prefect: Prefect, attempts: Attempts, run: Document, said: Said
         await prefect.set_state(run["id"], "CANCELLED" if state in NOT_STARTED else "CANCELLING", said.why)
 
 
-async def pause(attempts: Attempts, run: Document, job: str | None, said: Said) -> None:
+async def pause(attempts: Attempts, run: Document, job: str | None, said: ActionRequest) -> None:
     """Ask a backfill to pause; it does so behind its batch. Raises Conflict for another job, and a run that is over."""
     if job != BACKFILL:
         raise Conflict(f"Run {run['id']} cannot be paused: it is no backfill.", expected="A run of the job backfill.")
@@ -90,7 +90,7 @@ def check_retry(run: Document) -> None:
         )
 
 
-async def answer(prefect: Prefect, run: Document, said: Said, *, approved: bool) -> None:
+async def answer(prefect: Prefect, run: Document, said: ActionRequest, *, approved: bool) -> None:
     """Resume a run that waits for approval. Raises Conflict for one that does not wait (any more)."""
     if run["state"]["name"] != "Suspended":
         raise Conflict(

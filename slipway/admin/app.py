@@ -15,7 +15,7 @@ from slipway.admin.auth.guard import Guard
 from slipway.admin.auth.lookup import Access
 from slipway.admin.interpreter import answering_quickly
 from slipway.admin.limits import BodyLimit, Rate
-from slipway.admin.services import Doors
+from slipway.admin.services import AdminServices
 from slipway.core.settings import Settings
 
 ABOUT = "Triggers jobs and reads their state. Every request needs a sign-in or a token, except /health and /ready."
@@ -31,13 +31,13 @@ def create_app(*, own_process: bool = True) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
-        app.state.doors = Doors(settings, os.environ["PREFECT_API_URL"], auth)
-        app.state.access = Access(app.state.doors.store, settings)
-        app.state.doors.start()
+        app.state.container = AdminServices(settings, os.environ["PREFECT_API_URL"], auth)
+        app.state.access = Access(app.state.container.store, settings)
+        app.state.container.start()
         with answering_quickly() if own_process else nullcontext():
             yield
         await app.state.access.written()
-        await app.state.doors.close()
+        await app.state.container.close()
 
     app = FastAPI(title="Slipway", description=ABOUT, lifespan=lifespan, responses=schemas.EVERYWHERE)
     app.state.rate = Rate(settings.triggers_per_minute)

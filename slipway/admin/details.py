@@ -20,7 +20,7 @@ from slipway.admin.prefect_api import Document, Prefect
 from slipway.admin.problems import NotFound
 from slipway.admin.read_model import OVER, ReadModel, micros, now_micros
 from slipway.admin.runs import condensed, detail
-from slipway.admin.single_flight import Once
+from slipway.admin.single_flight import SingleFlight
 from slipway.core.errors import Unavailable
 from slipway.runs.store import Outcome, Store
 
@@ -67,9 +67,9 @@ class Details:
         self._prefect = prefect
         self._store = store
         self._kept: OrderedDict[str, Detail] = OrderedDict()
-        self._building: Once[Detail] = Once(0.0, 0)
-        self._steps: Once[list[Document]] = Once(1.0)
-        self._elsewhere: Once[Document | None] = Once(2.0)  # runs that are not in the model
+        self._building: SingleFlight[Detail] = SingleFlight(0.0, 0)
+        self._steps: SingleFlight[list[Document]] = SingleFlight(1.0)
+        self._elsewhere: SingleFlight[Document | None] = SingleFlight(2.0)  # runs that are not in the model
         self._begun: set[asyncio.Task[Any]] = set()
         self._looking = False
         self._gathering: set[str] = set()

@@ -14,13 +14,13 @@ from jsonschema import Draft202012Validator
 from slipway.admin.auth.caller import CALLER, demand
 from slipway.admin.prefect_api import Document, Prefect
 from slipway.admin.problems import Conflict, NotFound
-from slipway.admin.single_flight import Once
+from slipway.admin.single_flight import SingleFlight
 from slipway.config.backfill import load_backfill
 from slipway.config.change import load_change
 from slipway.config.service import load_service
 from slipway.core.errors import InvalidInput, Unavailable
 from slipway.core.settings import Settings
-from slipway.runs.disabled_jobs import Disabled, Switches
+from slipway.runs.disabled_jobs import Disabled, DisabledJobs
 
 FRESH_S, SERVED_S = 2.0, 60.0  # older answers are served while a newer one is on its way, as old as this
 UNANSWERED_FOR_S = 600.0
@@ -32,15 +32,15 @@ IN_FLIGHT = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
 class Jobs:
     """The jobs of one Prefect server."""
 
-    def __init__(self, prefect: Prefect, settings: Settings, switches: Switches) -> None:
+    def __init__(self, prefect: Prefect, settings: Settings, switches: DisabledJobs) -> None:
         self._prefect = prefect
         self._settings = settings
         self._switches = switches
         self._asked: list[Document] | None = None
         self._asked_at = 0.0
         self._asks = self._asked_number = 0
-        self._asking: Once[list[Document]] = Once(0.0, 0)
-        self._disabled: Once[dict[str, Disabled]] = Once(1.0)
+        self._asking: SingleFlight[list[Document]] = SingleFlight(0.0, 0)
+        self._disabled: SingleFlight[dict[str, Disabled]] = SingleFlight(1.0)
         self._known_disabled: dict[str, Disabled] = {}
         self._unanswered: dict[str, tuple[float, str]] = {}
         self._later: set[asyncio.Task[list[Document]]] = set()

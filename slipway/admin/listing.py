@@ -17,14 +17,14 @@ from slipway.admin.read_model import (
     WINDOW,
     Key,
     ReadModel,
-    Wanted,
+    RunFilter,
     key_of,
     micros,
     moment_of,
     now_micros,
 )
 from slipway.admin.runs import summary
-from slipway.admin.single_flight import Once
+from slipway.admin.single_flight import SingleFlight
 
 READS = 5  # of Prefect, for one page: who may see only few of many gets a short page and goes on from there
 LATEST = micros("9000-01-01T00:00:00+00:00")
@@ -39,15 +39,15 @@ class Page:
     next: str | None
 
 
-class Listing:
+class RunList:
     """The list of runs of one read model."""
 
     def __init__(self, model: ReadModel, prefect: Prefect) -> None:
         self._model = model
         self._prefect = prefect
-        self._older: Once[list[Document]] = Once(5.0, 100)
+        self._older: SingleFlight[list[Document]] = SingleFlight(5.0, 100)
 
-    async def page(self, wanted: Wanted, *, limit: int, since: datetime | None = None, cursor: str = "") -> Page:
+    async def page(self, wanted: RunFilter, *, limit: int, since: datetime | None = None, cursor: str = "") -> Page:
         """The runs since a time, by default of seven days. Raises InvalidInput for a cursor, and Unavailable."""
         now = now_micros()
         floor = _floor(since or datetime.now(UTC) - WINDOW)
@@ -69,7 +69,7 @@ class Listing:
             return Page(runs, encoded, None)
         return await self._from_prefect(Page(runs, encoded, None), wanted, min(place, lowest), floor, limit)
 
-    async def _from_prefect(self, page: Page, wanted: Wanted, place: Key, floor: int, limit: int) -> Page:
+    async def _from_prefect(self, page: Page, wanted: RunFilter, place: Key, floor: int, limit: int) -> Page:
         """The rest of a page, below what the read model holds."""
         for _ in range(READS):
             found, whole = await self._window(wanted, place, floor)
@@ -87,7 +87,7 @@ class Listing:
                 place = (place[0], "")
         return Page(page.runs, page.encoded, cursors.write(*place))
 
-    async def _window(self, wanted: Wanted, place: Key, floor: int) -> tuple[list[Document], bool]:
+    async def _window(self, wanted: RunFilter, place: Key, floor: int) -> tuple[list[Document], bool]:
         """The runs just below a place, in order, and whether these are all down to the floor.
 
         Prefect sorts by the time alone: the runs of the last moment in its answer may not be all, and wait for the next.

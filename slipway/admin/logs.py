@@ -8,7 +8,7 @@ from datetime import datetime
 from slipway.admin import cursors
 from slipway.admin.prefect_api import MOST, Document, Prefect
 from slipway.admin.read_model import EPOCH, MICROSECOND, moment_of
-from slipway.admin.single_flight import Once
+from slipway.admin.single_flight import SingleFlight
 
 SAME_MOMENT = 50  # lines of one moment that a cursor can name
 
@@ -18,7 +18,7 @@ class Logs:
 
     def __init__(self, prefect: Prefect) -> None:
         self._prefect = prefect
-        self._asked: Once[list[Document]] = Once(1.0, 200)
+        self._asked: SingleFlight[list[Document]] = SingleFlight(1.0, 200)
 
     async def of(self, run_id: str, *, after: str, limit: int) -> Document:
         """`logs` behind a cursor, the oldest first; `next` to go on from, and whether there is `more` by now.

@@ -31,7 +31,7 @@ NEWEST: Key = (2**62, "")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RunFilter:
     """Which runs a reader asks for; `readable` says of a service whether the reader may see it."""
 
     job: str | None = None
@@ -54,7 +54,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Known:
+class RunEntry:
     """A run: as Prefect tells it, as a list shows it, and that as JSON; its steps by their ids, once they are known."""
 
     run: Document
@@ -80,7 +80,7 @@ class ReadModel:
         self.listeners: list[Callable[[str], None]] = []
         self._most = most
         self._let_go: Key = (0, "")  # down from here runs were let go, as there were too many
-        self._runs: dict[str, Known] = {}
+        self._runs: dict[str, RunEntry] = {}
         self._heard: OrderedDict[str, tuple[Document, str]] = OrderedDict()  # states of runs that are not here yet
         self._order: list[Key] = []
         self._over: list[Key] = []  # those of them that are over, in the same order
@@ -88,7 +88,7 @@ class ReadModel:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def get(self, run_id: str) -> Known | None:
+    def get(self, run_id: str) -> RunEntry | None:
         """A run, when it is here."""
         return self._runs.get(run_id)
 
@@ -116,7 +116,7 @@ class ReadModel:
         """Take a run as Prefect tells it; false when an event has already told a newer state than this answer knows."""
         known, at = self._runs.get(run["id"]), state_time(run)
         if known is None:
-            known = Known(run, key_of(run), at, time.monotonic())
+            known = RunEntry(run, key_of(run), at, time.monotonic())
             self._runs[run["id"]] = known
             insort(self._order, known.key)
             self._tell(known)
@@ -185,7 +185,7 @@ class ReadModel:
             self._drop(known)
             self._listen(run_id)
 
-    def having(self, *states: str) -> list[Known]:
+    def having(self, *states: str) -> list[RunEntry]:
         """Those in one of these states."""
         return [known for known in self._runs.values() if known.run["state"]["type"] in states]
 
@@ -194,12 +194,12 @@ class ReadModel:
         begin = bisect_left(self._order, oldest)
         return [run_id for _, run_id in self._order[begin:] if self._runs[run_id].seen < moment]
 
-    def below(self, place: Key) -> Iterator[Known]:
+    def below(self, place: Key) -> Iterator[RunEntry]:
         """The runs below a place in the order, the newest first."""
         for index in range(bisect_left(self._order, place) - 1, -1, -1):
             yield self._runs[self._order[index][1]]
 
-    def _tell(self, known: Known) -> None:
+    def _tell(self, known: RunEntry) -> None:
         over = known.run["state"]["type"] in OVER
         if over and not known.over:
             insort(self._over, known.key)
@@ -209,7 +209,7 @@ class ReadModel:
         self._show(known)
         self._listen(known.key[1])
 
-    def _show(self, known: Known) -> None:
+    def _show(self, known: RunEntry) -> None:
         known.shown = summary(known.run, self.names)
         known.encoded = to_json(known.shown)
 
@@ -225,7 +225,7 @@ class ReadModel:
             self._let_go = max(self._let_go, (key[0], key[1] + "\0"))  # all above it are here
             self.whole_from = max(self.whole_from, self._let_go)
 
-    def _drop(self, known: Known) -> None:
+    def _drop(self, known: RunEntry) -> None:
         del self._runs[known.key[1]]
         _remove(self._order, known.key)
         if known.over:

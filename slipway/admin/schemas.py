@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue
 
-from slipway.accounts.grants import Entry
+from slipway.accounts.grants import AccessLogEntry
 from slipway.admin.problems import TITLE
 
 StateType = Literal[
@@ -194,7 +194,7 @@ class History(BaseModel):
 class AccessLogPage(BaseModel):
     """Some entries, the newest first; `next` is the cursor of those before them, or null."""
 
-    entries: list[Entry]
+    entries: list[AccessLogEntry]
     next: int | None
 
 

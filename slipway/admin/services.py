@@ -13,12 +13,12 @@ from fastapi import Depends, Request
 
 from slipway.admin.details import Detail, Details
 from slipway.admin.jobs import Jobs
-from slipway.admin.listing import Listing, Page
+from slipway.admin.listing import Page, RunList
 from slipway.admin.logs import Logs
 from slipway.admin.prefect_api import Document, Prefect
 from slipway.admin.problems import NotFound
-from slipway.admin.read_model import NEWEST, ReadModel, Wanted
-from slipway.admin.single_flight import Once
+from slipway.admin.read_model import NEWEST, ReadModel, RunFilter
+from slipway.admin.single_flight import SingleFlight
 from slipway.admin.streams import Streams
 from slipway.admin.synchroniser import Synchroniser
 from slipway.auditing.store import Audits, LastAudit
@@ -29,7 +29,7 @@ from slipway.measurement.history import Point, Trend
 from slipway.measurement.history_store import History
 from slipway.measurement.keep_history import SHOWN_FOR, trend_of
 from slipway.runs.attempts import Attempts
-from slipway.runs.disabled_jobs import Switches
+from slipway.runs.disabled_jobs import DisabledJobs
 from slipway.runs.shipments import Shipments
 from slipway.runs.store import Outcome, Store
 
@@ -38,7 +38,7 @@ STORE_CONNECTIONS = 8  # requests side by side; one that is made for a single qu
 Readable = Callable[[str | None], bool]  # whether who asks may see what belongs to a service
 
 
-class Doors:
+class AdminServices:
     """What the requests share: Prefect, our store, the jobs, and the read model that lists and details come from."""
 
     def __init__(self, settings: Settings, prefect_url: str, prefect_auth: str = "") -> None:
@@ -49,16 +49,18 @@ class Doors:
         self.history = History(self.store)
         self.shipments = Shipments(self.store)
         self.audits = Audits(self.store)
-        self.jobs = Jobs(self.prefect, settings, Switches(self.store))
+        self.jobs = Jobs(self.prefect, settings, DisabledJobs(self.store))
         self.prefect_ui = settings.prefect_ui_url or prefect_url.rstrip("/").removesuffix("/api")
         self.model = ReadModel()
         self.synchroniser = Synchroniser(self.prefect, self.model, self.jobs.names)
         self.details = Details(self.model, self.prefect, self.store)
-        self.listing = Listing(self.model, self.prefect)
+        self.listing = RunList(self.model, self.prefect)
         self.streams = Streams(self.details)
         self.lines = Logs(self.prefect)
-        self.overview: Once[Document] = Once(1.0)  # by what who asks may see; many look at it, every other second
-        self._missing: Once[list[str]] = Once(1.0)
+        self.overview: SingleFlight[Document] = SingleFlight(
+            1.0
+        )  # by what who asks may see; many look at it, every other second
+        self._missing: SingleFlight[list[str]] = SingleFlight(1.0)
 
     def start(self) -> None:
         """Begin to keep the read model in step; safe to repeat."""
@@ -114,10 +116,10 @@ class Doors:
 
         Those of services that `readable` refuses are left out.
         """
-        wanted = Wanted(job, tuple(states), service, readable)
+        wanted = RunFilter(job, tuple(states), service, readable)
         return (await self.page(wanted, limit=limit, since=since)).runs
 
-    async def page(self, wanted: Wanted, *, limit: int, since: datetime | None = None, cursor: str = "") -> Page:
+    async def page(self, wanted: RunFilter, *, limit: int, since: datetime | None = None, cursor: str = "") -> Page:
         """A page of runs. Raises NotFound for an unknown job, InvalidInput for a cursor, Unavailable."""
         await self._loaded()
         if wanted.job is not None and wanted.job not in self.model.names.values():
@@ -196,10 +198,12 @@ class Doors:
         return await self.details.of(str(run_id))
 
 
-async def doors_of(request: Request) -> Doors:  # not async, it would be called in a thread, for each request
+async def admin_services_of(
+    request: Request,
+) -> AdminServices:  # not async, it would be called in a thread, for each request
     """The doors of the running app."""
-    found: Doors = request.app.state.doors
+    found: AdminServices = request.app.state.container
     return found
 
 
-TheDoors = Annotated[Doors, Depends(doors_of)]
+ServicesDep = Annotated[AdminServices, Depends(admin_services_of)]

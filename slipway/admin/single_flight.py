@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Once(Generic[T]):
+class SingleFlight(Generic[T]):
     """Answers by their keys, each good for `fresh_s` seconds, at most `most` of them; with none kept, only shared."""
 
     def __init__(self, fresh_s: float, most: int = 500) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slipway.config.git import tracked_files
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 
 MOST_FILES, MOST_BYTES, MOST_SEEN = 500, 256 * 1024, 100_000
 TYPES = {".toml", ".yaml", ".yml", ".json", ".ini", ".cfg", ".conf", ".env", ".properties", ".vcl", ".tf", ".tfvars"}
@@ -16,7 +16,7 @@ TEMPLATES = (".example", ".sample", ".template", ".dist")
 NOT_OURS = {"node_modules", "venv", "site-packages", "__pycache__"}
 
 
-class ConfigurationFile(Noun):
+class ConfigurationFile(FrozenModel):
     """One file: its path below the folder, and its text; `code` says that it is a program."""
 
     path: str
@@ -24,7 +24,7 @@ class ConfigurationFile(Noun):
     code: bool
 
 
-class ConfigurationFiles(Noun):
+class ConfigurationFiles(FrozenModel):
     """The files that were read, and in words what was left out."""
 
     files: tuple[ConfigurationFile, ...]

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 
-from slipway.auditing.report import Observation, Visit
+from slipway.auditing.report import Observation, PagesRead
 from slipway.config.service import Identity, Service
 from slipway.core import cancellation
 from slipway.core.errors import SlipwayError
@@ -34,7 +34,7 @@ def unknown_page(service: Service) -> Observation:
     return observation(service, "/…", ANONYMOUS, answer)
 
 
-def read_pages(service: Service) -> tuple[Visit, tuple[Observation, ...]]:
+def read_pages(service: Service) -> tuple[PagesRead, tuple[Observation, ...]]:
     """Every route as every identity and last as nobody, where a leak would show; and the answers to the sign-ins.
 
     What cannot be read, and answers of 500 and above, are told as unread.
@@ -50,7 +50,7 @@ def read_pages(service: Service) -> tuple[Visit, tuple[Observation, ...]]:
                     _read(service, client, route, name, seen, unread)
         except SlipwayError as error:
             unread.append(error.failed)
-    return Visit(observations=tuple(seen), unread=tuple(unread)), tuple(signed_in)
+    return PagesRead(observations=tuple(seen), unread=tuple(unread)), tuple(signed_in)
 
 
 def probe_in_turn(service: Service) -> tuple[list[list[Observation]], list[str]]:

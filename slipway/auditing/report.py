@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from slipway.core.frozen import IdentityName, Noun, ServiceName
+from slipway.core.frozen import FrozenModel, IdentityName, ServiceName
 
 Result = Literal["pass", "fail", "not checked"]
 
 
-class AuditItem(Noun):
+class AuditItem(FrozenModel):
     """One item: what was found in one sentence, the evidence a line each, and how to mend it.
 
     `new` marks a failure that the last audit of the service did not have.
@@ -23,7 +23,7 @@ class AuditItem(Noun):
     new: bool = False
 
 
-class Audit(Noun):
+class Audit(FrozenModel):
     """The whole checklist of one service."""
 
     service: ServiceName
@@ -42,7 +42,7 @@ class Audit(Noun):
         return f"{len(failed)} fail{told}, {len(self.of('pass'))} pass, {len(self.of('not checked'))} not checked"
 
 
-class Observation(Noun):
+class Observation(FrozenModel):
     """One HTTP response, looked at. `headers` are in their order, names in lower case, and one name may stand twice.
 
     `target` is what people read of the address: a random query stands there as `…`. `shows` names the identities whose
@@ -75,7 +75,7 @@ class Observation(Noun):
         return "html" in self.header("content-type").lower()
 
 
-class Visit(Noun):
+class PagesRead(FrozenModel):
     """All that was read of the pages, and in words what could not be."""
 
     observations: tuple[Observation, ...]

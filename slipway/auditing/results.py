@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slipway.auditing.report import Audit, AuditItem, Visit
+from slipway.auditing.report import Audit, AuditItem, PagesRead
 from slipway.config.audit_codes import AuditCode
 from slipway.core.finding import Finding
 
@@ -25,7 +25,7 @@ def not_checked(code: str, reason: str, evidence: Sequence[str] = ()) -> AuditIt
     return AuditItem(code=code, result="not checked", summary=reason, evidence=_bounded(evidence))
 
 
-def unless_unread(item: AuditItem, visit: Visit) -> AuditItem:
+def unless_unread(item: AuditItem, visit: PagesRead) -> AuditItem:
     """Fail closed: an item about the pages does not pass while some of them could not be read."""
     if item.result != "pass" or not visit.unread:
         return item

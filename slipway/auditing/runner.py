@@ -15,7 +15,7 @@ from slipway.auditing.items.leaks import leak_item
 from slipway.auditing.items.literal_secrets import literal_secrets
 from slipway.auditing.items.shared_caching import caching_items
 from slipway.auditing.observations import probe_in_turn, read_pages, routes_to_read, unknown_page
-from slipway.auditing.report import Audit, AuditItem, Observation, Visit
+from slipway.auditing.report import Audit, AuditItem, Observation, PagesRead
 from slipway.auditing.results import checked, not_checked, unless_unread
 from slipway.config.audit_codes import AuditCode
 from slipway.config.service import Service, Upload
@@ -66,7 +66,7 @@ def _page_items(service: Service, unknown: Observation) -> list[AuditItem]:
     linted = [(one.place, note) for one in read for note in lint(one, url + one.target)]
     errors = [one for one in (*visit.observations, *signed_in, unknown) if one.status >= 400]
     items = [
-        *caching_items(Visit(observations=tuple(read)), linted),
+        *caching_items(PagesRead(observations=tuple(read)), linted),
         *security_headers(read, https=https),
         *cookie_flags([*read, *signed_in], https=https),
     ]
@@ -91,7 +91,7 @@ def _leak_probe(service: Service) -> AuditItem:
         return not_checked("leak-probe", "The entry names no address in full.")
     turns, unread = probe_in_turn(service)
     item = leak_item(turns, pairs=len(service.identities) > 1)
-    return unless_unread(item, Visit(observations=(), unread=tuple(unread)))
+    return unless_unread(item, PagesRead(observations=(), unread=tuple(unread)))
 
 
 def _upload_limit(service: Service) -> AuditItem:

@@ -7,12 +7,12 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from slipway.auditing.report import Audit
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.runs.store import Store
 from slipway.runs.tables import audits
 
 
-class LastAudit(Noun):
+class LastAudit(FrozenModel):
     """An audit with the run that made it, and when."""
 
     run_id: str

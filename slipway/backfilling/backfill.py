@@ -24,7 +24,7 @@ from slipway.backfilling.batches import (
 from slipway.backfilling.csv_rows import parse_rows
 from slipway.backfilling.errors import Refused, TimedOut
 from slipway.backfilling.health import hold_reasons
-from slipway.backfilling.ledger import Ledger, Standing, application_name, gate_fault, standing_of
+from slipway.backfilling.ledger import BackfillState, Ledger, application_name, gate_fault, standing_of
 from slipway.backfilling.outcomes import Backfilled, BackfillPlan, BackfillProgress, SkippedRow
 from slipway.backfilling.signals import read_signals
 from slipway.backfilling.sources import CsvSource, ExpressionSource, Source
@@ -143,7 +143,7 @@ class _Way:
             held_s=round(self.held_s, 3),
         )
 
-    def _try_batch(self, standing: Standing) -> Standing:
+    def _try_batch(self, standing: BackfillState) -> BackfillState:
         """One batch, or none: a time-out halves the size, bad data halves the batch until the row stands alone."""
         limit, began = min(self.limit, self.pace.size), time.monotonic()
         try:
@@ -186,7 +186,7 @@ class _Way:
         self.limit = min(self.limit, self.pace.size)
         _sleep(wait_after_timeout(self.timeouts))
 
-    def _wait_until_fit(self, standing: Standing) -> None:
+    def _wait_until_fit(self, standing: BackfillState) -> None:
         """Wait while somebody has paused the run or its service is not well, and tell why."""
         cancellation.check()
         began, told = time.monotonic(), ""
@@ -221,7 +221,7 @@ class _Way:
             cancellation.check()
             self.ledger.retry_skipped(row)
 
-    def _tell(self, standing: Standing, held_because: str = "", *, at_once: bool = False) -> None:
+    def _tell(self, standing: BackfillState, held_because: str = "", *, at_once: bool = False) -> None:
         now = time.monotonic()
         if not at_once and now - self.told_at < EVERY_S:
             return

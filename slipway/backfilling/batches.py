@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from slipway.config.backfill import Batch
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 
 WEIGHT = 0.4  # of the newest batch
 GROWTH = 1.2
@@ -17,7 +17,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0
 MOST_TIMEOUTS = 40  # in a row
 
 
-class Pace(Noun):
+class Pace(FrozenModel):
     """The size of the next batch in rows; `rate` is rows a second within batches, `speed` over all working time."""
 
     size: int

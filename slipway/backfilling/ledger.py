@@ -30,7 +30,7 @@ COUNTED_UP_TO = 200_000  # rows
 COUNT_WITHIN_S = 5
 
 
-class Standing(NamedTuple):
+class BackfillState(NamedTuple):
     """How far a backfill is, as its row in the service's database says."""
 
     digest: str
@@ -85,7 +85,7 @@ class Ledger:
                 raise InvalidInput(fault, expected="A column of integers that is unique and NOT NULL.")
             self._source.check(connection)
 
-    def begin(self, digest: str) -> Standing:
+    def begin(self, digest: str) -> BackfillState:
         """Where the backfill stands; a new one gets its bounds here, once and for all. Raises InvalidInput for another file."""
         self._make_tables()
         with self._transaction() as connection:
@@ -99,7 +99,7 @@ class Ledger:
             )
         return known
 
-    def advance(self, at: Standing, limit: int) -> tuple[Standing, dict[int, str]]:
+    def advance(self, at: BackfillState, limit: int) -> tuple[BackfillState, dict[int, str]]:
         """One batch of at most `limit` rows in one transaction: how far it is then, and the bad rows that it skipped.
 
         A batch of one row that the database refuses is skipped. Raises TimedOut, Refused for more than one row, and
@@ -140,7 +140,7 @@ class Ledger:
         with self._transaction() as connection:
             yield connection
 
-    def _in_one_go(self, batch: bytes, span: Span, limit: int) -> Standing | None:
+    def _in_one_go(self, batch: bytes, span: Span, limit: int) -> BackfillState | None:
         """A batch in one round trip, its COMMIT included; None when it found nothing to do, for whatever reason.
 
         The limits are a statement of their own, as they hold for the next one only.
@@ -153,7 +153,7 @@ class Ledger:
                 moved = driver.execute(batch, parameters)
                 driver.commit()
             row = moved.fetchone()
-        return None if row is None else Standing(*row)
+        return None if row is None else BackfillState(*row)
 
     def _written(self, statement: TextClause) -> bytes:
         """As psycopg itself wants it."""
@@ -167,7 +167,7 @@ class Ledger:
                 for statement in sql.TABLES:
                     connection.execute(text(statement))
 
-    def _enter(self, digest: str) -> Standing:
+    def _enter(self, digest: str) -> BackfillState:
         with self._transaction() as connection:
             span = self._source.span(connection) or Span(0, 0)
         total, exact = self._total(span)
@@ -190,7 +190,7 @@ class Ledger:
         except TimedOut:
             return estimate, False
 
-    def _move(self, connection: Connection, span: Span, edge: Edge) -> tuple[Standing, dict[int, str]]:
+    def _move(self, connection: Connection, span: Span, edge: Edge) -> tuple[BackfillState, dict[int, str]]:
         wanted = Span(span.after, edge.last)
         if edge.rows == 1:
             changed, bad = self._apply_alone(connection, wanted, edge.last)
@@ -215,7 +215,7 @@ class Ledger:
                 raise
             return 0, {position: words(error)}
 
-    def _refuse_too_many(self, standing: Standing, bad: dict[int, str]) -> None:
+    def _refuse_too_many(self, standing: BackfillState, bad: dict[int, str]) -> None:
         if bad and standing.rows_skipped > self._backfill.max_bad_rows:
             position, reason = next(iter(bad.items()))
             row = f"row {position} of {self._backfill.csv.file}" if self._backfill.csv else f"row {position}"
@@ -226,7 +226,7 @@ class Ledger:
                 retry_is_safe=True,
             )
 
-    def _moved(self, connection: Connection, statement: TextClause, values: dict[str, int]) -> Standing:
+    def _moved(self, connection: Connection, statement: TextClause, values: dict[str, int]) -> BackfillState:
         moved = _standing(connection.execute(statement, {"name": self._name, **values}).one_or_none())
         if moved is None:
             raise Unavailable(f"Another process is at backfill {self._name}.", expected="One at a time.")
@@ -257,7 +257,7 @@ def application_name(name: str) -> str:
     return f"slipway backfill {name}"[:63]
 
 
-def standing_of(database: PostgreSQL, name: str) -> Standing | None:
+def standing_of(database: PostgreSQL, name: str) -> BackfillState | None:
     """Where a backfill stands, or None when the database knows none of that name. Raises Unavailable."""
     engine = create_engine(database.url.set(drivername=DRIVER))
     try:
@@ -269,7 +269,7 @@ def standing_of(database: PostgreSQL, name: str) -> Standing | None:
         engine.dispose()
 
 
-def gate_fault(standing: Standing | None, digest: str) -> str:
+def gate_fault(standing: BackfillState | None, digest: str) -> str:
     """Why a change that requires a backfill must wait; empty when the backfill has done every row of this file."""
     if standing is None:
         return "has not begun"
@@ -280,10 +280,10 @@ def gate_fault(standing: Standing | None, digest: str) -> str:
     return f"skipped {standing.rows_skipped:,} rows" if standing.rows_skipped else ""
 
 
-def _standing(row: Row[Any] | None) -> Standing | None:
-    return None if row is None else Standing(*row)
+def _standing(row: Row[Any] | None) -> BackfillState | None:
+    return None if row is None else BackfillState(*row)
 
 
-def _how_far(standing: Standing) -> str:
+def _how_far(standing: BackfillState) -> str:
     about = "" if standing.total_is_exact else "about "
     return f"{standing.rows_passed:,} of {about}{standing.total:,} rows are done"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from slipway.config.backfill import Backfill
 from slipway.config.change import ChangeName
 from slipway.config.service import Service
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 
 
-class BackfillPlan(Noun):
+class BackfillPlan(FrozenModel):
     """A backfill with the service it is for, frozen for the rest of the run."""
 
     name: ChangeName
@@ -17,7 +17,7 @@ class BackfillPlan(Noun):
     service: Service
 
 
-class BackfillProgress(Noun):
+class BackfillProgress(FrozenModel):
     """How far a backfill is; `eta_s` leaves out held and paused time, and is null while nobody can know."""
 
     rows_passed: int
@@ -31,14 +31,14 @@ class BackfillProgress(Noun):
     held_because: str = ""
 
 
-class SkippedRow(Noun):
+class SkippedRow(FrozenModel):
     """A row that a backfill left as it was: its key, or its number in the CSV file."""
 
     row: int
     reason: str
 
 
-class Backfilled(Noun):
+class Backfilled(FrozenModel):
     """A backfill that went to its end: seconds of work, and seconds held or paused, in this run."""
 
     rows_passed: int

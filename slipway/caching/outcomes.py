@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from slipway.core.finding import Finding
-from slipway.core.frozen import Noun
-from slipway.measurement.samples import CacheClass, Watched
+from slipway.core.frozen import FrozenModel
+from slipway.measurement.samples import CacheClass, MonitorResult
 
 
-class RouteReading(Noun):
+class RouteReading(FrozenModel):
     """How the cache answered two anonymous reads of a route after a purge, in one variant of the page.
 
     `evicted` marks a control that was in the cache before, and is no longer, or is younger than it was.
@@ -26,7 +26,7 @@ class RouteReading(Noun):
         return f"{self.route} ({self.variant})" if self.variant else self.route
 
 
-class Purged(Noun):
+class Purged(FrozenModel):
     """What was asked to leave the cache, and what reading afterwards showed."""
 
     routes: tuple[str, ...]
@@ -34,7 +34,7 @@ class Purged(Noun):
     affected: tuple[RouteReading, ...]
     controls: tuple[RouteReading, ...]
     seconds: float
-    watched: Watched | None = None
+    watched: MonitorResult | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:

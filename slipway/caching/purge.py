@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from slipway.caching.outcomes import Purged, RouteReading
-from slipway.caching.purge_plan import has_tag, leaving_of
+from slipway.caching.purge_plan import has_tag, purge_plan_of
 from slipway.caching.purgers import purger_of
 from slipway.caching.purgers.purger import Purger
 from slipway.config.plan import Plan
@@ -46,7 +46,7 @@ def purge_change(plan: Plan, config_folder: Path) -> Purged | None:
 
     A way back later has no such list: then the ids are those that the database has now that it is back.
     """
-    leaving = plan.leaving or leaving_of(plan, config_folder)
+    leaving = plan.leaving or purge_plan_of(plan, config_folder)
     if leaving is None or not (leaving.routes or leaving.tags):
         return None
     extra = [pair.control_route for pair in plan.change.pairs()]

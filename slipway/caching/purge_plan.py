@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from slipway.config.change import RoutesByIds
-from slipway.config.plan import Leaving, Plan
+from slipway.config.plan import Plan, PurgePlan
 from slipway.config.service import Service
 from slipway.core.errors import InvalidInput
 from slipway.databases.opening import live_database
@@ -19,7 +19,7 @@ ID = re.compile(r"[A-Za-z0-9._~-]{1,100}")  # what stands in a path as it is (RF
 TAG_HEADERS = ("surrogate-key", "cache-tag", "cdn-tag")  # where a page says its tags; most CDNs keep them to themselves
 
 
-def leaving_of(plan: Plan, config_folder: Path) -> Leaving | None:
+def purge_plan_of(plan: Plan, config_folder: Path) -> PurgePlan | None:
     """The routes and tags of the change, with the ids that its queries find now; None where it purges nothing.
 
     Raises InvalidInput for a query that the database refuses and for ids that are none, Unavailable for a part that is away.
@@ -33,7 +33,7 @@ def leaving_of(plan: Plan, config_folder: Path) -> Leaving | None:
     with visitor(plan.service, None) as client:
         known = [route for route in _known(plan) if route not in routes]
         tagged = tuple(route for route in known if purge.tags and has_tag(client, plan.service, route, purge.tags))
-    return Leaving(routes=tuple(dict.fromkeys(routes)), tags=purge.tags, tagged=tagged)
+    return PurgePlan(routes=tuple(dict.fromkeys(routes)), tags=purge.tags, tagged=tagged)
 
 
 def has_tag(client: httpx.Client, service: Service, route: str, tags: tuple[str, ...]) -> bool:

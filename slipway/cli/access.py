@@ -15,7 +15,7 @@ from typing import Annotated, cast
 import typer
 
 from slipway.accounts.accounts import Accounts
-from slipway.accounts.failed_sign_ins import Tries
+from slipway.accounts.failed_sign_ins import SignInThrottle
 from slipway.accounts.grants import Grant, Role
 from slipway.accounts.links import Links
 from slipway.accounts.log import AccessLog
@@ -141,7 +141,7 @@ def first_link(store: Store, url: str) -> str | None:
 
 def make_link(store: Store, name: str, url: str, *, hours: int = 24) -> str:
     """A one-time link for an account; what it failed before is forgotten."""
-    Tries(store).forget(name)
+    SignInThrottle(store).forget(name)
     key = Links(store).make(name, timedelta(hours=hours))
     _note(store, "make one-time link", name)
     return f"{url}/pages/link/{key}"

@@ -10,7 +10,7 @@ import httpx
 from slipway.client.http import admin_url
 from slipway.config.service import Service, load_services
 from slipway.core.errors import SlipwayError
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.core.settings import Settings, is_set
 from slipway.databases.database import Database
 from slipway.databases.opening import clone_database, live_database
@@ -18,7 +18,7 @@ from slipway.databases.postgresql.database import PostgreSQL, client_tools
 from slipway.shipping.staging_differences import differences, same_commands
 
 
-class Line(Noun):
+class Line(FrozenModel):
     """One thing looked at."""
 
     what: str

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from slipway.config.change import NAME, Sentence
 from slipway.core.errors import InvalidInput
-from slipway.core.frozen import Expression, Noun, Route, ServiceName
+from slipway.core.frozen import Expression, FrozenModel, Route, ServiceName
 from slipway.core.toml_files import parse, read_toml
 
 _IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]{0,62}"
@@ -23,7 +23,7 @@ TableName = Annotated[str, Field(pattern=rf"^{_IDENTIFIER}(\.{_IDENTIFIER})?$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]  # no slash: in the change's own folder
 
 
-class Batch(Noun):
+class Batch(FrozenModel):
     """How large a batch may be and how long; its size follows `target_s` between `smallest` and `largest` rows.
 
     `load` is the share of the time that batches may take; the rest is rest. The defaults are gentle to people who use the
@@ -48,7 +48,7 @@ class Batch(Noun):
         return self
 
 
-class Health(Noun):
+class Health(FrozenModel):
     """When the backfill holds; a limit that is left out is not looked at."""
 
     longest_transaction_s: float | None = Field(default=None, gt=0)
@@ -64,7 +64,7 @@ class Health(Noun):
         return self
 
 
-class Signals(Noun):
+class Signals(FrozenModel):
     """How the service and its database were at one look; None is what could not be seen."""
 
     longest_transaction_s: float | None = None
@@ -73,7 +73,7 @@ class Signals(Noun):
     latency_ms: float | None = None
 
 
-class CsvFile(Noun):
+class CsvFile(FrozenModel):
     """Rows from a file beside the backfill's own, with the declared type of each column."""
 
     file: FileName
@@ -81,7 +81,7 @@ class CsvFile(Noun):
     columns: dict[Identifier, ColumnType] = Field(min_length=2)
 
 
-class Backfill(Noun):
+class Backfill(FrozenModel):
     """One backfill: who, why, what is expected, how to get back, and which rows of which table get what.
 
     Either `set` gives SQL expressions over the row's own columns, for every row or those of `where`; or `csv` gives

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Keys:
+class AllowedKeys:
     """Names of keys under [service.cache] that only some kinds know."""
 
     needed: frozenset[str]
     allowed: frozenset[str] = frozenset()
 
 
-_OWN = Keys(frozenset({"url"}), frozenset({"token_header"}))
-_CDN = Keys(frozenset({"zone"}), frozenset({"url"}))
+_OWN = AllowedKeys(frozenset({"url"}), frozenset({"token_header"}))
+_CDN = AllowedKeys(frozenset({"zone"}), frozenset({"url"}))
 OWN_CACHES = ("varnish", "nginx", "nginx-refresh", "squid")
 CDNS = ("fastly", "cloudflare", "bunny", "cloudfront", "akamai")
 KEYS = {
     **dict.fromkeys(OWN_CACHES, _OWN),
     **dict.fromkeys(CDNS, _CDN),
-    "cloudfront": Keys(
+    "cloudfront": AllowedKeys(
         frozenset({"zone", "credentials.access_key_id"}), frozenset({"url", "credentials.session_token"})
     ),
-    "akamai": Keys(frozenset({"url", "credentials.client_token", "credentials.access_token"})),
+    "akamai": AllowedKeys(frozenset({"url", "credentials.client_token", "credentials.access_token"})),
 }
 
 

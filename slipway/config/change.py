@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from slipway.config.audit_codes import AuditCode
 from slipway.core.errors import InvalidInput
-from slipway.core.frozen import ROUTE, Expression, Noun, Revision, Route, RouteAs, ServiceName, Tag
+from slipway.core.frozen import ROUTE, Expression, FrozenModel, Revision, Route, RouteAs, ServiceName, Tag
 from slipway.core.toml_files import parse, read_toml
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
@@ -31,14 +31,14 @@ class Pair(BaseModel):
     control_identity: str
 
 
-class Migrate(Noun):
+class Migrate(FrozenModel):
     """From which revision to which; the database must stand at `from`."""
 
     start: Revision = Field(alias="from")
     to: Revision
 
 
-class RoutesByIds(Noun):
+class RoutesByIds(FrozenModel):
     """A route for each id that a query finds in the live database before the change: `/products/{id}`."""
 
     pattern: Annotated[str, Field(max_length=500)]
@@ -60,7 +60,7 @@ class RoutesByIds(Noun):
         return self.pattern.replace("{id}", found)
 
 
-class Purge(Noun):
+class Purge(FrozenModel):
     """What leaves the cache: these routes and tags, and the routes of the ids that the change touches. Nothing else."""
 
     routes: tuple[Route, ...] = ()
@@ -74,7 +74,7 @@ class Purge(Noun):
         return self
 
 
-class Rehearse(Noun):
+class Rehearse(FrozenModel):
     """What the rehearsal looks at besides: the queries that matter, and findings that the owner accepts, by their code."""
 
     queries: tuple[Sentence, ...] = ()
@@ -87,7 +87,7 @@ class Target(RouteAs):
     control: RouteAs | None = None
 
 
-class Measure(Noun):
+class Measure(FrozenModel):
     """What is measured: the targets, and a control that the change cannot affect, on the same path through the cache."""
 
     targets: tuple[Target, ...] = Field(min_length=1)
@@ -101,7 +101,7 @@ class Measure(Noun):
         return self
 
 
-class Judge(Noun):
+class Judge(FrozenModel):
     """What the verdict must be, and what happens otherwise. An inconclusive verdict never keeps a change."""
 
     require: Literal["improved", "not-regressed"] = "not-regressed"
@@ -110,7 +110,7 @@ class Judge(Noun):
     on_inconclusive: Literal["roll back", "freeze"] = "freeze"
 
 
-class Change(Noun):
+class Change(FrozenModel):
     """One change: who, why, what is expected, how to get back, and what to migrate, purge, measure and judge."""
 
     service: ServiceName

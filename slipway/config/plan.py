@@ -7,7 +7,7 @@ from typing import Protocol
 from slipway.config.change import Change, ChangeName
 from slipway.config.service import Service
 from slipway.core.commands import CommandRun
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 
 
 class OnService(Protocol):
@@ -27,7 +27,7 @@ def roll_back_command(name: str, on_staging: bool) -> str:
     return f"slipway rollback {name}{' --staging' if on_staging else ''}"
 
 
-class Leaving(Noun):
+class PurgePlan(FrozenModel):
     """Exactly what a change takes out of the cache, known before anything is done.
 
     `routes` are those that it names and those of its ids; `tagged` those of the service's known pages that carry one of
@@ -47,7 +47,7 @@ class Leaving(Noun):
         return f"{'; '.join(told) or 'nothing'}."
 
 
-class Plan(Noun):
+class Plan(FrozenModel):
     """A validated change with the service it is for, frozen for the rest of the run."""
 
     name: ChangeName
@@ -58,7 +58,7 @@ class Plan(Noun):
     files: tuple[str, ...]  # files touched, from git
     migration_sql: str
     commands: tuple[CommandRun, ...] = ()
-    leaving: Leaving | None = None  # None where the change purges nothing, and before it was validated
+    leaving: PurgePlan | None = None  # None where the change purges nothing, and before it was validated
     on_staging: bool = False  # the service is the staging of the one that the change names
 
     @property

@@ -16,10 +16,10 @@ from slipway.core.errors import InvalidInput
 from slipway.core.frozen import (
     ANONYMOUS,
     Argv,
+    FrozenModel,
     HeaderName,
     HeaderValue,
     IdentityName,
-    Noun,
     Route,
     RouteAs,
     ServiceName,
@@ -31,7 +31,7 @@ PURGE_HEADER = "X-Purge-Token"
 ZONE = r"^[A-Za-z0-9]{1,64}$"
 
 
-class Database(Noun):
+class Database(FrozenModel):
     """The service's database; `variable` is the environment variable by which its own commands learn the URL."""
 
     url: Hidden
@@ -41,7 +41,7 @@ class Database(Noun):
     copy_within_s: float = Field(default=3_600, gt=0, le=604_800)  # no copy is begun that would take longer
 
 
-class MigrationCommands(Noun):
+class MigrationCommands(FrozenModel):
     """The service's real deployment commands; `{from}` and `{to}` are replaced by revisions.
 
     `prints` says what `current` prints: the `revision`, or a `checklist` of all migrations of all apps. With a checklist a
@@ -80,7 +80,7 @@ PRESETS = {
 }
 
 
-class Migrations(Noun):
+class Migrations(FrozenModel):
     """How the service migrates: a preset or plain commands, started in `directory` with `bin` first on the path."""
 
     preset: Literal["alembic", "django"] | None = None
@@ -103,7 +103,7 @@ class Migrations(Noun):
         return self.commands if self.commands is not None else PRESETS[self.preset or ""]
 
 
-class Serve(Noun):
+class Serve(FrozenModel):
     """How the service's own code starts on another database: a command with `{port}`, and the route that tells it is up."""
 
     command: Argv
@@ -119,7 +119,7 @@ class Serve(Noun):
         return self
 
 
-class Cache(Noun):
+class Cache(FrozenModel):
     """The shared cache in front of the service and how a purge reaches it; docs/own-service.md has a table of the kinds."""
 
     kind: Reference
@@ -147,7 +147,7 @@ class Cache(Noun):
         return misfit(kind, given | {f"credentials.{name}" for name in self.credentials})
 
 
-class SignIn(Noun):
+class SignIn(FrozenModel):
     """How an identity signs in; secrets by reference.
 
     By a `form` that is posted to `path` (with `csrf_field`, that page is read first and its hidden field of that name sent
@@ -171,7 +171,7 @@ class SignIn(Noun):
         return self
 
 
-class Identity(Noun):
+class Identity(FrozenModel):
     """A configured test user; `marker` is text that `marker_route` shows only to this user."""
 
     name: IdentityName
@@ -180,7 +180,7 @@ class Identity(Noun):
     marker_route: Route
 
 
-class Probe(Noun):
+class Probe(FrozenModel):
     """How hard a measurement may press, as the service's owner sets it."""
 
     rate: float = Field(default=50, gt=0, le=2_000)  # requests a second, over all routes together
@@ -192,7 +192,7 @@ class Probe(Noun):
     watch: tuple[RouteAs, ...] = ()  # what measure-service measures
 
 
-class Upload(Noun):
+class Upload(FrozenModel):
     """A route that takes bodies: an audit posts one byte over `limit_bytes`, and `unchanged` must show the same as before."""
 
     route: Route
@@ -201,14 +201,14 @@ class Upload(Noun):
     unchanged: Route | None = None
 
 
-class Staging(Noun):
+class Staging(FrozenModel):
     """The service on which a change must have been kept and rolled back first, and for how many hours that counts."""
 
     service: ServiceName
     within_h: float = Field(default=168, gt=0, le=24 * 90)
 
 
-class Service(Noun):
+class Service(FrozenModel):
     """One live web service."""
 
     name: ServiceName
@@ -256,7 +256,7 @@ class Service(Noun):
         raise InvalidInput(f"Service {self.name} has no identity {name}.", expected=f"One of: {known}.")
 
 
-class Services(Noun):
+class Services(FrozenModel):
     """The file slipway.toml."""
 
     service: tuple[Service, ...] = Field(min_length=1)

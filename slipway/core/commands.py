@@ -14,14 +14,14 @@ from pathlib import Path
 
 from slipway.core import cancellation
 from slipway.core.errors import SlipwayError
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 
 # What a command gets of our own environment: enough to start, nothing that is ours.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT", "SSL_CERT_FILE")
 LAST_LINES = 40
 
 
-class CommandRun(Noun):
+class CommandRun(FrozenModel):
     """One command of the service as it was run: no secrets, they stand in its environment."""
 
     argv: tuple[str, ...]

@@ -31,13 +31,13 @@ Expression = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidato
 ANONYMOUS = "anonymous"
 
 
-class Noun(BaseModel):
+class FrozenModel(BaseModel):
     """Frozen, and an unknown key is an error: a typo must never be silent."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class RouteAs(Noun):
+class RouteAs(FrozenModel):
     """A route as one identity sees it."""
 
     route: Route

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import AwareDatetime, Field
 
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 
 LARGE_ROWS = 100_000  # from here on a table is large: a scan, a rewrite or a lock of it is felt by those who wait
 
@@ -27,7 +27,7 @@ LockMode = Literal[
 LOCK_MODES: tuple[LockMode, ...] = get_args(LockMode)
 
 
-class Index(Noun):
+class Index(FrozenModel):
     """One index; a key is a column or an expression as text, with its operator class, collation and order."""
 
     table: str
@@ -46,7 +46,7 @@ class Index(Noun):
     counted_since: AwareDatetime | None = None  # None: since the database was made
 
 
-class TableSize(Noun):
+class TableSize(FrozenModel):
     """How large a table is: rows as the planner estimates them, bytes on disk."""
 
     table: str
@@ -56,7 +56,7 @@ class TableSize(Noun):
     index_bytes: int = Field(ge=0)
 
 
-class PlanNode(Noun):
+class PlanNode(FrozenModel):
     """One node of a plan: what it does, on which table by which index, its cost and its estimated rows."""
 
     type: str
@@ -66,7 +66,7 @@ class PlanNode(Noun):
     rows: float
 
 
-class QueryPlan(Noun):
+class QueryPlan(FrozenModel):
     """How the planner would run a query, its nodes from the top down; or the error, when it cannot plan it."""
 
     query: str  # the label by which a person knows the query
@@ -76,7 +76,7 @@ class QueryPlan(Noun):
     error: str = ""
 
 
-class PlanChange(Noun):
+class PlanChange(FrozenModel):
     """What became of one query's plan: the planner's costs (no unit of time), and how it reads each table."""
 
     query: str
@@ -85,21 +85,21 @@ class PlanChange(Noun):
     reads: str
 
 
-class Query(Noun):
+class Query(FrozenModel):
     """A query to plan: the label by which a person knows it, and its text."""
 
     label: str
     sql: str
 
 
-class Busiest(Noun):
+class Busiest(FrozenModel):
     """The queries on which the server spends most time, most first; or why nobody can tell."""
 
     queries: tuple[Query, ...] = ()
     unknown: str = ""
 
 
-class Lock(Noun):
+class Lock(FrozenModel):
     """The strongest lock that a statement took on a table, held from then to the end of its transaction."""
 
     table: str
@@ -107,7 +107,7 @@ class Lock(Noun):
     held_s: float = Field(ge=0)
 
 
-class Statement(Noun):
+class Statement(FrozenModel):
     """A statement that a migration ran, or several that it sent as one text; the same text run often has its calls added up.
 
     The text is shortened and has its literals, but no password and no bound parameter.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 
 
-class ColumnSum(Noun):
+class ColumnSum(FrozenModel):
     """One column: how many of its values are not null, and a sum over hashes of value and row that no order changes."""
 
     name: str
@@ -13,7 +13,7 @@ class ColumnSum(Noun):
     checksum: str
 
 
-class TableContents(Noun):
+class TableContents(FrozenModel):
     """One table, as `schema.name` where the database has schemas, and what it holds."""
 
     table: str
@@ -21,7 +21,7 @@ class TableContents(Noun):
     columns: tuple[ColumnSum, ...]
 
 
-class Snapshot(Noun):
+class Snapshot(FrozenModel):
     """A database at one moment: its schema as text, and its tables."""
 
     schema_text: str

@@ -11,7 +11,7 @@ from sqlalchemy import URL
 
 from slipway.config.service import Migrations
 from slipway.core.finding import Finding
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.databases.catalog import LOCK_MODES, LockMode
 from slipway.databases.checksums import TableContents
 
@@ -35,7 +35,7 @@ class Address(Protocol):
         """The database's name on its server."""
 
 
-class Blocker(Noun):
+class Blocker(FrozenModel):
     """A session that kept a migration from a lock."""
 
     pid: int

@@ -15,7 +15,7 @@ MOST = 5  # rests in one window
 logger = logging.getLogger("slipway.measure")
 
 
-class Rests:
+class Backoff:
     """What a window has heard of 429 and 503, and the rests that it takes for it.
 
     The schedule moves on by a rest, so that no request is late for it; the answers that asked for it stay in the samples,

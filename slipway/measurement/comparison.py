@@ -38,7 +38,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ComparedPair:
     """A target and its control, before and after, all in the cache class that is judged."""
 
     pair: Pair
@@ -75,16 +75,16 @@ class Seen:
         return None if before is None or after is None else after / max(before, SHORTEST_MS)
 
 
-def look(before: MeasuredWindow, after: MeasuredWindow, pair: Pair) -> Seen:
+def look(before: MeasuredWindow, after: MeasuredWindow, pair: Pair) -> ComparedPair:
     """Return what was seen of a target and of its control, before and after."""
 
     def both(route: str, identity: str) -> tuple[Side, Side]:
         return side(before, route, identity), side(after, route, identity)
 
-    return Seen(pair, both(pair.route, pair.identity), both(pair.control_route, pair.control_identity))
+    return ComparedPair(pair, both(pair.route, pair.identity), both(pair.control_route, pair.control_identity))
 
 
-def changes(seen: Seen, alpha: float) -> list[Change]:
+def changes(seen: ComparedPair, alpha: float) -> list[Change]:
     """Return what happened to the median and to the 90th percentile; nothing where the bursts are too few."""
     before, after = seen.bursts(0), seen.bursts(1)
     if min(len(before), len(after)) < MINIMUM_BURSTS:
@@ -93,7 +93,7 @@ def changes(seen: Seen, alpha: float) -> list[Change]:
 
 
 def _change(
-    seen: Seen,
+    seen: ComparedPair,
     before: Iterable[Burst],
     after: Iterable[Burst],
     statistic: Statistic,

@@ -15,7 +15,7 @@ from slipway.measurement.charts import AFTER, BEFORE, INK, described, frame, sho
 from slipway.measurement.formatting import interval
 from slipway.measurement.monitor_chart import draw_watched
 from slipway.measurement.monitor_summary import sentence
-from slipway.measurement.samples import MeasuredWindow, TargetVerdict, Verdict, Watched
+from slipway.measurement.samples import MeasuredWindow, MonitorResult, TargetVerdict, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ WIDE_SPREAD = 8.0  # slowest over fastest, beyond which a linear axis shows noth
 
 
 def before_after_svg(
-    before: MeasuredWindow, after: MeasuredWindow, verdict: Verdict, watched: Sequence[Watched] = ()
+    before: MeasuredWindow, after: MeasuredWindow, verdict: Verdict, watched: Sequence[MonitorResult] = ()
 ) -> str:
     """Return an `<svg>` element of its own, ready to stand in a page or in a file: same input, same bytes.
 

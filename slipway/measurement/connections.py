@@ -37,7 +37,7 @@ class Answer(NamedTuple):
     arrived: float
 
 
-class Wire:
+class ConnectionPool:
     """The connections of one identity to one service. Each carries one request at a time, and as many open as are needed."""
 
     def __init__(
@@ -167,7 +167,7 @@ class _Asked:
 class _Connection(asyncio.Protocol):
     """One connection: writes a request, and notes the moment at which its answer is whole."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: ConnectionPool) -> None:
         self.wire = wire
         self.carried = 0
         self.heard = False  # a byte of the present answer

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Literal
 
 from slipway.core.formatting import significant
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.measurement.samples import CacheClass
 
 
-class Point(Noun):
+class Point(FrozenModel):
     """One window of one route × identity × cache class, without its raw samples (times in ms, None without a good one)."""
 
     run_id: str
@@ -29,7 +29,7 @@ class Point(Noun):
         return self.route, self.identity, self.cache
 
 
-class Mark(Noun):
+class Mark(FrozenModel):
     """A change that was kept on the service, or rolled back."""
 
     at: datetime
@@ -37,7 +37,7 @@ class Mark(Noun):
     came_of_it: Literal["kept", "rolled back"]
 
 
-class Series(Noun):
+class Series(FrozenModel):
     """One line: how many windows there are, the baseline's median and the newest windows' (ms; None for too few)."""
 
     route: str
@@ -70,7 +70,7 @@ class Series(Noun):
         return f"{self.name}: {how}, median {moved}."
 
 
-class Trend(Noun):
+class Trend(FrozenModel):
     """What a measurement adds to the history: every series, the changes beside them, and the picture."""
 
     service: str

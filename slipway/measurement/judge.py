@@ -28,7 +28,7 @@ from typing import Literal
 from slipway.config.change import Pair
 from slipway.core.formatting import milliseconds, percent, times
 from slipway.measurement.bursts import MINIMUM_BURSTS, MINIMUM_REQUESTS
-from slipway.measurement.comparison import Change, Seen, adjusted, changes, look, p90
+from slipway.measurement.comparison import Change, ComparedPair, adjusted, changes, look, p90
 from slipway.measurement.formatting import interval
 from slipway.measurement.samples import CacheClass, MeasuredWindow, Measurement, TargetVerdict, Verdict, VerdictWord
 from slipway.measurement.statistics import fisher_more
@@ -120,7 +120,7 @@ def _key(measurement: Measurement) -> tuple[str, str, CacheClass]:
     return measurement.route, measurement.identity, measurement.cache
 
 
-def _judge_target(seen: Seen, found: list[Change], rule: _Rule) -> TargetVerdict:
+def _judge_target(seen: ComparedPair, found: list[Change], rule: _Rule) -> TargetVerdict:
     word, reason = _by_its_own_rules(seen, rule) or _by_latency(seen, found, rule)
     medians, p90s = seen.middle(seen.target, median), seen.middle(seen.target, p90)
     controls = seen.middle(seen.control, median)
@@ -156,13 +156,13 @@ def _judge_target(seen: Seen, found: list[Change], rule: _Rule) -> TargetVerdict
 _Found = tuple[VerdictWord, str]  # a verdict, and why
 
 
-def _by_its_own_rules(seen: Seen, rule: _Rule) -> _Found | None:
+def _by_its_own_rules(seen: ComparedPair, rule: _Rule) -> _Found | None:
     """Return what is settled without a look at latencies, the most telling first; None when nothing is."""
     checks = (_target_missing, _errors, _hits_lost, _control_missing, _too_few)
     return next((found for check in checks if (found := check(seen, rule))), None)
 
 
-def _target_missing(seen: Seen, rule: _Rule) -> _Found | None:
+def _target_missing(seen: ComparedPair, rule: _Rule) -> _Found | None:
     if seen.name == seen.control_name:
         return "inconclusive", "the target is named as its own control"
     for target, when in zip(seen.target, WHEN, strict=True):
@@ -171,7 +171,7 @@ def _target_missing(seen: Seen, rule: _Rule) -> _Found | None:
     return None
 
 
-def _errors(seen: Seen, rule: _Rule) -> _Found | None:
+def _errors(seen: ComparedPair, rule: _Rule) -> _Found | None:
     """Judge errors: significantly more (Fisher) and at least three more than before's share, or too many before."""
     before, after = seen.target
     more = after.errors - before.errors * after.requests / before.requests
@@ -185,7 +185,7 @@ def _errors(seen: Seen, rule: _Rule) -> _Found | None:
     return None
 
 
-def _hits_lost(seen: Seen, rule: _Rule) -> _Found | None:
+def _hits_lost(seen: ComparedPair, rule: _Rule) -> _Found | None:
     """Judge the share of hits among the answers: a significant loss (Fisher) of at least five points."""
     before, after = seen.target
     share_before, share_after = _hit_ratios(seen)
@@ -197,7 +197,7 @@ def _hits_lost(seen: Seen, rule: _Rule) -> _Found | None:
     return "regressed", f"cache hits {percent(share_before)} → {percent(share_after)} of the answers{_now(seen)}"
 
 
-def _control_missing(seen: Seen, rule: _Rule) -> _Found | None:
+def _control_missing(seen: ComparedPair, rule: _Rule) -> _Found | None:
     for control, when in zip(seen.control, WHEN, strict=True):
         if control.dominant is None:
             return "inconclusive", f"no answer of its control {seen.control_name} {when} the change"
@@ -207,7 +207,7 @@ def _control_missing(seen: Seen, rule: _Rule) -> _Found | None:
     return None
 
 
-def _too_few(seen: Seen, rule: _Rule) -> _Found | None:
+def _too_few(seen: ComparedPair, rule: _Rule) -> _Found | None:
     before, after = (len(seen.bursts(when)) for when in (0, 1))
     if min(before, after) >= MINIMUM_BURSTS:
         return None
@@ -216,7 +216,7 @@ def _too_few(seen: Seen, rule: _Rule) -> _Found | None:
     return "inconclusive", f"{needed}{_now(seen)}"
 
 
-def _hit_ratios(seen: Seen) -> tuple[float | None, float | None]:
+def _hit_ratios(seen: ComparedPair) -> tuple[float | None, float | None]:
     """Return the share of hits among the answers before and after; None for a target that no cache ever keeps."""
     if not any(cache in target.samples for target in seen.target for cache in ("hit", "miss")):
         return None, None
@@ -224,13 +224,13 @@ def _hit_ratios(seen: Seen) -> tuple[float | None, float | None]:
     return before, after
 
 
-def _now(seen: Seen) -> str:
+def _now(seen: ComparedPair) -> str:
     """Tell a changed cache class in words."""
     now = seen.target[1].dominant
     return "" if now in (seen.cache, None) else f"; most answers are now {now}, before {seen.cache}"
 
 
-def _by_latency(seen: Seen, found: list[Change], rule: _Rule) -> _Found:
+def _by_latency(seen: ComparedPair, found: list[Change], rule: _Rule) -> _Found:
     """Combine what is said of the median and of the 90th percentile, see the top of this module."""
     middle, tail = found
     words = [_word(change, rule) for change in found]
@@ -268,7 +268,7 @@ def _doubt(change: Change, rule: _Rule) -> str:
     return f"too uncertain for a margin of {percent(rule.margin)}"
 
 
-def _shift(seen: Seen) -> str:
+def _shift(seen: ComparedPair) -> str:
     before, after = seen.middle(seen.control, median)
     return f"its control moved too, {milliseconds(before or 0.0, after or 0.0)}, {times(seen.control_ratio or 1.0)}"
 

@@ -16,10 +16,10 @@ from threading import Event, Thread
 from slipway.config.service import Service
 from slipway.core.errors import SlipwayError
 from slipway.core.frozen import RouteAs
-from slipway.measurement.backoff import Rests
-from slipway.measurement.connections import Answer, Wire
+from slipway.measurement.backoff import Backoff
+from slipway.measurement.connections import Answer, ConnectionPool
 from slipway.measurement.monitor_summary import thinned
-from slipway.measurement.samples import Glimpse, Watched
+from slipway.measurement.samples import MonitorResult, MonitorSample
 from slipway.measurement.sessions import signed_wire, target
 
 RATE = 5.0  # requests a second, or the owner's rate where that is less
@@ -28,14 +28,14 @@ LOOK_EVERY_S = 0.1
 
 
 @contextmanager
-def watching(service: Service, routes: Sequence[RouteAs], step: str) -> Iterator[Callable[[], Watched]]:
+def watching(service: Service, routes: Sequence[RouteAs], step: str) -> Iterator[Callable[[], MonitorResult]]:
     """Within the block the routes are asked for in turn; the function then tells what was seen."""
     watch = _Watch(service, routes)
     thread = Thread(target=watch.run, name="watch", daemon=True)
     started_at, began = datetime.now(UTC), time.perf_counter()
     thread.start()
     watch.begun.wait(BEGINS_WITHIN_S)
-    found = Watched(step=step, started_at=started_at, seconds=0)
+    found = MonitorResult(step=step, started_at=started_at, seconds=0)
     try:
         yield lambda: found
     finally:
@@ -43,7 +43,7 @@ def watching(service: Service, routes: Sequence[RouteAs], step: str) -> Iterator
         watch.over.set()
         thread.join(LOOK_EVERY_S + service.probe.timeout_s)
         glimpses = thinned([glimpse._replace(at_s=round(glimpse.at_s - began, 3)) for glimpse in tuple(watch.glimpses)])
-        found = Watched(
+        found = MonitorResult(
             step=step, started_at=started_at, seconds=round(seconds, 3), glimpses=glimpses, because=watch.because
         )
 
@@ -54,7 +54,7 @@ class _Watch:
     def __init__(self, service: Service, routes: Sequence[RouteAs]) -> None:
         self.service, self.routes = service, routes
         self.begun, self.over = Event(), Event()
-        self.glimpses: list[Glimpse] = []
+        self.glimpses: list[MonitorSample] = []
         self.because = ""
 
     def run(self) -> None:
@@ -67,9 +67,9 @@ class _Watch:
             self.begun.set()
 
     async def _watch(self) -> None:
-        rests, under_way = Rests(), set[asyncio.Future[Answer]]()
+        rests, under_way = Backoff(), set[asyncio.Future[Answer]]()
         async with AsyncExitStack() as stack:
-            wires: dict[str, Wire] = {}
+            wires: dict[str, ConnectionPool] = {}
             for name in dict.fromkeys(item.identity for item in self.routes):
                 wires[name] = await signed_wire(self.service, self.service.identity(name))
                 stack.push_async_callback(wires[name].close)
@@ -90,7 +90,7 @@ class _Watch:
         while (rest := due - time.perf_counter()) > 0 and not self.over.is_set():
             await asyncio.sleep(min(rest, LOOK_EVERY_S))
 
-    def _note(self, item: RouteAs, due: float, rests: Rests, answered: asyncio.Future[Answer]) -> None:
+    def _note(self, item: RouteAs, due: float, rests: Backoff, answered: asyncio.Future[Answer]) -> None:
         error = None if answered.cancelled() else answered.exception()
         if answered.cancelled() or error is not None:
             word = "timeout" if isinstance(error, TimeoutError) else "connection"
@@ -99,4 +99,4 @@ class _Watch:
             answer = answered.result()
             rests.hear(answer.status, answer.headers.get("retry-after", ""), due)
             word, took = f"status {answer.status}" if answer.status >= 400 else "", answer.arrived - due
-        self.glimpses.append(Glimpse(due, item.route, item.identity, round(took * 1_000, 3), word))
+        self.glimpses.append(MonitorSample(due, item.route, item.identity, round(took * 1_000, 3), word))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from slipway.measurement.charts import AFTER, BEFORE, INK, frame, short
-from slipway.measurement.samples import Watched
+from slipway.measurement.samples import MonitorResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ COLOURS = (AFTER, BEFORE, INK)
 WIDE_SPREAD = 8.0  # slowest over fastest, beyond which a linear axis shows nothing but its tail
 
 
-def draw_watched(axes: Axes, watched: Sequence[Watched]) -> None:
+def draw_watched(axes: Axes, watched: Sequence[MonitorResult]) -> None:
     """Fill one panel: seconds since the first step began below, latency in ms; an error is a cross at the top."""
     frame(axes)
     axes.set_title("While the change was made", loc="left", color=INK, fontsize=10)
@@ -52,7 +52,7 @@ def draw_watched(axes: Axes, watched: Sequence[Watched]) -> None:
         text.set_parse_math(False)  # a route may have a dollar sign
 
 
-def _band(axes: Axes, start: float, step: Watched) -> None:
+def _band(axes: Axes, start: float, step: MonitorResult) -> None:
     axes.axvspan(start, start + step.seconds, color=INK, alpha=0.12, linewidth=0)
     axes.annotate(
         step.step,

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from statistics import median
 
 from slipway.core.formatting import significant
-from slipway.measurement.samples import Glimpse, Watched
+from slipway.measurement.samples import MonitorResult, MonitorSample
 
 MOST = 2_000  # a step; ten minutes at five a second are 3,000
 
 
-def thinned(glimpses: Sequence[Glimpse]) -> tuple[Glimpse, ...]:
+def thinned(glimpses: Sequence[MonitorSample]) -> tuple[MonitorSample, ...]:
     """At most `MOST`, in the order of their times; the slowest of neighbours stays, and an error before any of them."""
     kept = sorted(glimpses)
     while len(kept) > MOST:
-        by_route: dict[tuple[str, str], list[Glimpse]] = {}
+        by_route: dict[tuple[str, str], list[MonitorSample]] = {}
         for glimpse in kept:
             by_route.setdefault((glimpse.route, glimpse.identity), []).append(glimpse)
         kept = sorted(
@@ -26,7 +26,7 @@ def thinned(glimpses: Sequence[Glimpse]) -> tuple[Glimpse, ...]:
     return tuple(kept)
 
 
-def sentence(watched: Watched) -> str:
+def sentence(watched: MonitorResult) -> str:
     """`During migrate (3.2 s) /orders as customer: median 4.1 ms, slowest 12 ms, 32 requests, no error.`"""
     head = f"During {watched.step} ({watched.seconds:.1f} s)"
     if not watched.glimpses:
@@ -38,7 +38,7 @@ def sentence(watched: Watched) -> str:
     return f"{head} {'; '.join(told)}."
 
 
-def _of_route(glimpses: Sequence[Glimpse]) -> str:
+def _of_route(glimpses: Sequence[MonitorSample]) -> str:
     times = [glimpse.latency_ms for glimpse in glimpses if not glimpse.error]
     failed = [glimpse.error for glimpse in glimpses if glimpse.error]
     counted = f"{len(glimpses)} requests, "

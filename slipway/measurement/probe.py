@@ -25,9 +25,9 @@ from slipway.config.service import Probe, Service
 from slipway.core import cancellation
 from slipway.core.frozen import ANONYMOUS, RouteAs
 from slipway.measurement import warm_up as warming
-from slipway.measurement.backoff import Rests
+from slipway.measurement.backoff import Backoff
 from slipway.measurement.cache_class import cache_class
-from slipway.measurement.connections import Answer, Wire
+from slipway.measurement.connections import Answer, ConnectionPool
 from slipway.measurement.kernel_timer import Alarm
 from slipway.measurement.samples import CacheClass, MeasuredWindow, Measurement, Sample
 from slipway.measurement.sessions import away, signed_wire, target, up
@@ -61,14 +61,14 @@ def expected_seconds(probe: Probe, routes: int) -> float:
 
 
 async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progress) -> MeasuredWindow:
-    wires: dict[str, Wire] = {}
+    wires: dict[str, ConnectionPool] = {}
     try:
         for name in dict.fromkeys(item.identity for item in routes):
             wires[name] = await signed_wire(service, service.identity(name))
         for item in routes:
             await _first_answer(wires[item.identity], service, item)
         with Alarm() as alarm:
-            window = _Window(service.probe, routes, wires, Rests(), alarm)
+            window = _Window(service.probe, routes, wires, Backoff(), alarm)
             began = time.perf_counter()
             unsettled = await window.warm_up()
             warm_up_s = round(time.perf_counter() - began, 1)
@@ -81,7 +81,7 @@ async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progre
     return window.result(started_at).model_copy(update={"warm_up_s": warm_up_s, "unsettled": unsettled})
 
 
-async def _first_answer(wire: Wire, service: Service, item: RouteAs) -> None:
+async def _first_answer(wire: ConnectionPool, service: Service, item: RouteAs) -> None:
     try:
         up(service, item.route, (await wire.ask(target(item.route))).status)
     except (OSError, TimeoutError) as error:
@@ -92,7 +92,7 @@ class _Window:
     """One window under way: the schedule, what is in flight, and the samples so far."""
 
     def __init__(
-        self, probe: Probe, routes: Sequence[RouteAs], wires: dict[str, Wire], rests: Rests, alarm: Alarm
+        self, probe: Probe, routes: Sequence[RouteAs], wires: dict[str, ConnectionPool], rests: Backoff, alarm: Alarm
     ) -> None:
         self.probe = probe
         self.routes = routes

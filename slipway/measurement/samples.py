@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from slipway.core.frozen import Noun, RouteAs
+from slipway.core.frozen import FrozenModel, RouteAs
 
 CacheClass = Literal["hit", "miss", "pass"]
 VerdictWord = Literal["improved", "same", "regressed", "inconclusive", "environment-shift"]
@@ -55,7 +55,7 @@ class MeasuredWindow(BaseModel):
     discarded: tuple[str, ...] = ()  # why a first window was discarded, a sentence for each route; empty if none was
 
 
-class Glimpse(NamedTuple):
+class MonitorSample(NamedTuple):
     """One request of somebody who watches: when it was due, in seconds from the start of the step, and how long it took."""
 
     at_s: float
@@ -65,7 +65,7 @@ class Glimpse(NamedTuple):
     error: str = ""
 
 
-class Watched(BaseModel):
+class MonitorResult(BaseModel):
     """What visitors met while one step was at work; `because` says why nobody watched, where that is so."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,7 +73,7 @@ class Watched(BaseModel):
     step: str
     started_at: datetime
     seconds: float
-    glimpses: tuple[Glimpse, ...] = ()
+    glimpses: tuple[MonitorSample, ...] = ()
     because: str = ""
 
 
@@ -131,7 +131,7 @@ class Verdict(BaseModel):
     targets: tuple[TargetVerdict, ...]
 
 
-class ServiceMeasured(Noun):
+class ServiceMeasured(FrozenModel):
     """One line a watched route of `measure-service` (times in ms)."""
 
     target: RouteAs

@@ -9,11 +9,11 @@ import httpx
 from slipway.config.service import Identity, Service
 from slipway.core.errors import Unavailable
 from slipway.core.settings import resolve
-from slipway.measurement.connections import Cookie, Wire
+from slipway.measurement.connections import ConnectionPool, Cookie
 from slipway.measurement.pages import AWAY, not_signed_in, trusted, visitor
 
 
-async def signed_wire(service: Service, identity: Identity | None) -> Wire:
+async def signed_wire(service: Service, identity: Identity | None) -> ConnectionPool:
     """Connections of an identity's own, with the proof that it is signed in; of nobody's without one. Raises SlipwayError."""
     wire = await asyncio.to_thread(_wire, service, identity)
     if identity is not None:
@@ -25,7 +25,7 @@ async def signed_wire(service: Service, identity: Identity | None) -> Wire:
     return wire
 
 
-def _wire(service: Service, identity: Identity | None) -> Wire:
+def _wire(service: Service, identity: Identity | None) -> ConnectionPool:
     """Connections of their own for an identity, which is signed in. Raises SlipwayError."""
     headers, cookies = {"User-Agent": "slipway"}, []
     if identity is not None:
@@ -33,10 +33,10 @@ def _wire(service: Service, identity: Identity | None) -> Wire:
             headers |= {name: resolve(value) for name, value in identity.sign_in.headers.items()}
             cookies = [Cookie(found.name, found.value or "", found.path) for found in client.cookies.jar]
     url, timeout_s = resolve(service.url), service.probe.timeout_s
-    return Wire(url, headers=headers, cookies=cookies, timeout_s=timeout_s, trusted=trusted())
+    return ConnectionPool(url, headers=headers, cookies=cookies, timeout_s=timeout_s, trusted=trusted())
 
 
-async def _prove(wire: Wire, service: Service, identity: Identity) -> None:
+async def _prove(wire: ConnectionPool, service: Service, identity: Identity) -> None:
     """See that this client is signed in, too. Raises SlipwayError."""
     try:
         page = await wire.ask(target(identity.marker_route), encodings="identity")

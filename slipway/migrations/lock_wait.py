@@ -14,14 +14,14 @@ LOOK_EVERY_S = 0.2
 logger = logging.getLogger("slipway.migrate")
 
 
-class Patience:
+class LockWaitBudget:
     """How long to wait for a gap: `each` seconds before every try, and `vain` more in all while a try would be in vain."""
 
     def __init__(self, each: float, vain: float) -> None:
         self.each, self.vain = each, vain
 
 
-def wait_for_a_gap(database: Database, wanted: Mapping[str, LockMode], patience: Patience) -> dict[int, Blocker]:
+def wait_for_a_gap(database: Database, wanted: Mapping[str, LockMode], patience: LockWaitBudget) -> dict[int, Blocker]:
     """Wait while somebody is seen in the way; then the try is made all the same. The answer is who that was.
 
     Who asks for a lock and waits keeps everybody waiting that comes later, so it is better not to ask yet. While the same

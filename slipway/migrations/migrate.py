@@ -9,15 +9,15 @@ from slipway.config.plan import Plan
 from slipway.core import cancellation
 from slipway.core.commands import CommandRun
 from slipway.core.errors import SlipwayError
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.databases.catalog import LockMode
 from slipway.databases.database import Blocker, Database
 from slipway.databases.lock_conflicts import wanted_locks
 from slipway.databases.opening import live_database
 from slipway.migrations.lock_retry import pauses, waited_for_a_lock
-from slipway.migrations.lock_wait import Patience, wait_for_a_gap, words
+from slipway.migrations.lock_wait import LockWaitBudget, wait_for_a_gap, words
 from slipway.migrations.outcomes import Migration, Rehearsal
-from slipway.migrations.schema_check import Whole
+from slipway.migrations.schema_check import SchemaCheck
 from slipway.migrations.server_restarts import told_restarts
 from slipway.migrations.tool import MigrationTool, application_name, move_failed
 
@@ -25,7 +25,7 @@ GAP_WITHIN_S = 5.0
 logger = logging.getLogger("slipway.migrate")
 
 
-class Move(Noun):
+class Move(FrozenModel):
     """One way through a change: from where to where, and the digests of the rehearsed schemas there ("" for unknown)."""
 
     start: str
@@ -91,9 +91,9 @@ def _move(plan: Plan, config_folder: Path, move: Move) -> Migration:
 
 def _look_act_look(plan: Plan, tool: MigrationTool, database: Database, move: Move) -> Migration:
     stands = tool.current(move.to)
-    end = Whole(database, move.to, move.schema_at_end, move.known_invalid)
+    end = SchemaCheck(database, move.to, move.schema_at_end, move.known_invalid)
     if stands == move.to:
-        end.mend()
+        end.repair()
         return Migration(before=stands, after=move.to, acted=False, commands=tuple(tool.ran), mended=tuple(end.mended))
     if stands != move.start:
         raise SlipwayError(
@@ -101,11 +101,11 @@ def _look_act_look(plan: Plan, tool: MigrationTool, database: Database, move: Mo
             expected=f"A database at {move.start} (or already at {move.to}).",
             retry_is_safe=True,
         )
-    whole = Whole(database, move.start, move.schema_at_start, move.known_invalid)
-    whole.mend()
+    whole = SchemaCheck(database, move.start, move.schema_at_start, move.known_invalid)
+    whole.repair()
     blockers = _climb(tool, database, move, whole)
     if move.forward:
-        end.mend()
+        end.repair()
     return Migration(
         before=move.start,
         after=move.to,
@@ -116,11 +116,11 @@ def _look_act_look(plan: Plan, tool: MigrationTool, database: Database, move: Mo
     )
 
 
-def _climb(tool: MigrationTool, database: Database, move: Move, whole: Whole) -> list[Blocker]:
+def _climb(tool: MigrationTool, database: Database, move: Move, whole: SchemaCheck) -> list[Blocker]:
     """Try until the move is made, each time with a limit; the answer is who blocked it meanwhile."""
     met: dict[int, Blocker] = {}
     rungs = pauses(tool.migrations.tries)
-    patience = Patience(GAP_WITHIN_S, sum(rungs))
+    patience = LockWaitBudget(GAP_WITHIN_S, sum(rungs))
     for number, pause in enumerate([*rungs, None], start=1):
         met |= wait_for_a_gap(database, move.wanted, patience)
         with cancellation.unbroken(), database.blockers_of(tool.application) as blockers:
@@ -132,7 +132,7 @@ def _climb(tool: MigrationTool, database: Database, move: Move, whole: Whole) ->
         if ran.exit_code == 0 and reached == move.to:
             return list(met.values())
         if reached == move.start:
-            whole.mend()
+            whole.repair()
         if pause is None or reached != move.start or not waited_for_a_lock(ran):
             raise _not_moved(ran, move, reached, number, list(met.values()))
         logger.warning("try %d got no lock in time%s; next in %.1f s", number, _who(blockers), pause)

@@ -6,14 +6,14 @@ from typing import Literal
 
 from slipway.core.commands import CommandRun
 from slipway.core.finding import Finding
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.databases.catalog import PlanChange, Statement
-from slipway.measurement.samples import Watched
+from slipway.measurement.samples import MonitorResult
 
 Reversibility = Literal["lossless", "lossy", "does nothing", "fails", "nothing to migrate"]
 
 
-class Rehearsal(Noun):
+class Rehearsal(FrozenModel):
     """The migration as it went on a copy of the live database: upgrade, downgrade, upgrade.
 
     `losses` tells, in words, what the downgrade did not bring back. The digests (SHA-256) are of the schema at both
@@ -39,7 +39,7 @@ class Rehearsal(Noun):
     commands: tuple[CommandRun, ...] = ()
 
 
-class Migration(Noun):
+class Migration(FrozenModel):
     """A move of the live database; `acted` is false when it already stood where it should."""
 
     before: str
@@ -48,10 +48,10 @@ class Migration(Noun):
     commands: tuple[CommandRun, ...] = ()
     blocked_by: tuple[str, ...] = ()  # sessions that kept it from a lock for a while, in words
     mended: tuple[str, ...] = ()  # invalid indexes that an earlier try had left, and that were dropped
-    watched: Watched | None = None
+    watched: MonitorResult | None = None
 
 
-class Reverted(Noun):
+class Reverted(FrozenModel):
     """A roll back: the move of the database, if there was one to make, and the purge after it."""
 
     migration: Migration | None

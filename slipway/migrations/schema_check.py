@@ -15,7 +15,7 @@ from slipway.migrations.rehearse import digest
 logger = logging.getLogger("slipway.migrate")
 
 
-class Whole:
+class SchemaCheck:
     """A live database, the revision that it says, and the digest of the schema that belongs to it ("" for unknown).
 
     `known` are the invalid indexes that were there before; pg_dump leaves invalid ones out of the schema.
@@ -28,7 +28,7 @@ class Whole:
         self._known = known
         self.mended: list[str] = []
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Drop what a broken concurrent build has left; `mended` tells what was dropped.
 
         Raises SlipwayError when the schema stands between two revisions all the same: what to do then is no rule's

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from slipway.config.change import Rehearse
 from slipway.config.plan import Plan
 from slipway.core.finding import Finding
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.databases.catalog import Index, PlanChange, Query, QueryPlan, Statement, TableSize
 from slipway.databases.database import Database
 from slipway.databases.postgresql.catalog_queries import busiest_queries, explain, read_indexes, read_tables
 from slipway.databases.postgresql.database import PostgreSQL
-from slipway.databases.postgresql.statement_monitor import Watch, watched
+from slipway.databases.postgresql.statement_monitor import StatementMonitor, watched
 from slipway.migrations.index_lint import index_findings, new_index_findings
 from slipway.migrations.lock_lint import lock_findings, rewrite_findings
 from slipway.migrations.query_plans import plan_changes, plan_findings
@@ -23,7 +23,7 @@ from slipway.migrations.squawk import lint
 BUSIEST = 10
 
 
-class Survey(Noun):
+class Survey(FrozenModel):
     """A database at one moment: its tables and indexes, and how it would run the queries that matter."""
 
     tables: tuple[TableSize, ...]
@@ -97,7 +97,9 @@ def existing_index_findings(live: PostgreSQL) -> tuple[Finding, ...]:
     )
 
 
-def change_findings(before: Survey, after: Survey, watch: Watch, sql: str, unknown: str) -> tuple[Finding, ...]:
+def change_findings(
+    before: Survey, after: Survey, watch: StatementMonitor, sql: str, unknown: str
+) -> tuple[Finding, ...]:
     """What the migration did to the copy, and what its SQL says of itself."""
     return (
         *lint(sql),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from sqlalchemy import ColumnElement, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.runs.store import Store
 from slipway.runs.tables import attempts, looks, pauses
 
@@ -29,7 +29,7 @@ class Fenced(Exception):
     """A later attempt of the same run has begun; this process must apply nothing any more."""
 
 
-class Attempt(Noun):
+class Attempt(FrozenModel):
     """One process's try at a run: `number` counts from 1, `resumes` how often the run was resumed after a crash."""
 
     run_id: str
@@ -39,7 +39,7 @@ class Attempt(Noun):
     cancelled_by: str
 
 
-class Wanted(Noun):
+class ControlRequests(FrozenModel):
     """What is wanted of a run: by whom it is to be cancelled or paused (empty: nobody), and whether it is to ask Prefect."""
 
     cancelled_by: str
@@ -99,7 +99,7 @@ class Attempts:
         with self._store.statement() as connection:
             connection.execute(change.values(cancelled_by=by))
 
-    def wanted(self, attempt: Attempt) -> Wanted:
+    def control_requests(self, attempt: Attempt) -> ControlRequests:
         """What is wanted of the attempt's run. Raises Fenced once a later attempt has begun.
 
         Of all runs that look, one every ASK_EVERY_S is told to ask Prefect for all: a question of each would cost
@@ -116,7 +116,7 @@ class Attempts:
             token, cancelled_by, paused_by, ask = connection.execute(query).one()
         if token != attempt.token:
             raise _fenced(attempt)
-        return Wanted(cancelled_by=cancelled_by, paused_by=paused_by, to_ask=ask)
+        return ControlRequests(cancelled_by=cancelled_by, paused_by=paused_by, to_ask=ask)
 
     def request_pause(self, run_id: str, by: str) -> None:
         """Remember, across crashes, that somebody wants the run paused; the first one stands."""

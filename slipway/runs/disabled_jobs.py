@@ -7,14 +7,14 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.runs.store import Store
 from slipway.runs.tables import disabled_jobs
 
 _DISABLED = (disabled_jobs.c.job, disabled_jobs.c.by, disabled_jobs.c.why, disabled_jobs.c.since)
 
 
-class Disabled(Noun):
+class Disabled(FrozenModel):
     """A job that is disabled: by whom, why, since when."""
 
     job: str
@@ -23,7 +23,7 @@ class Disabled(Noun):
     since: datetime
 
 
-class Switches:
+class DisabledJobs:
     """The disabled jobs, in Slipway's store."""
 
     def __init__(self, store: Store) -> None:

@@ -8,12 +8,12 @@ from typing import Literal
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.dialects.postgresql import insert
 
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.runs.store import Store
 from slipway.runs.tables import shipments
 
 
-class Shipment(Noun):
+class Shipment(FrozenModel):
     """What came of a run on a service, with what it ran: by these a change is known again on another service."""
 
     run_id: str

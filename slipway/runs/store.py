@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError, ProgrammingError
 
 from slipway.core.errors import InvalidInput, Unavailable
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.runs import account_tables as _access_tables  # noqa: F401 - so that create_tables makes them
 from slipway.runs.pipelining import receive, send
 from slipway.runs.tables import holds, metadata, outcomes
@@ -37,7 +37,7 @@ _KEEP = _PUT.on_conflict_do_update(
 ).compile(dialect=postgresql.dialect(paramstyle="numeric_dollar"))  # type: ignore[no-untyped-call]
 
 
-class Hold(Noun):
+class Hold(FrozenModel):
     """Which run holds a service, for which change, since when."""
 
     service: str
@@ -46,7 +46,7 @@ class Hold(Noun):
     since: datetime
 
 
-class Outcome(Noun):
+class Outcome(FrozenModel):
     """What one step of a run left behind: `kind` names the type of `body`."""
 
     step: str

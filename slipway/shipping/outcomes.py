@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Literal
 
 from slipway.core.finding import Finding
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 
 DecisionWord = Literal["keep", "roll back", "freeze", "reject"]
 
 
-class Staged(Noun):
+class Staged(FrozenModel):
     """The run that kept the change on the staging service, and the later one that rolled it back there."""
 
     service: str
@@ -21,13 +21,13 @@ class Staged(Noun):
     rolled_back_at: datetime
 
 
-class Inspection(Noun):
+class Inspection(FrozenModel):
     """The findings about the cache headers and the privacy of the routes of a change."""
 
     findings: tuple[Finding, ...]
 
 
-class Approval(Noun):
+class Approval(FrozenModel):
     """What a person said of a change after its rehearsal."""
 
     approved: bool
@@ -35,21 +35,21 @@ class Approval(Noun):
     why: str
 
 
-class Failure(Noun):
+class Failure(FrozenModel):
     """What went wrong after the migration had begun; `for_a_person` when no rule can know where the service stands."""
 
     words: str
     for_a_person: bool
 
 
-class Decision(Noun):
+class Decision(FrozenModel):
     """What becomes of the change, and why in words."""
 
     word: DecisionWord
     reason: str
 
 
-class Record(Noun):
+class Record(FrozenModel):
     """The final note of a run, as Markdown, and its picture."""
 
     markdown: str

@@ -9,9 +9,9 @@ from slipway.caching.outcomes import Purged, RouteReading
 from slipway.config.plan import Plan
 from slipway.core.commands import CommandRun
 from slipway.core.finding import Finding
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.measurement.monitor_summary import sentence
-from slipway.measurement.samples import Interval, MeasuredWindow, TargetVerdict, Verdict, Watched
+from slipway.measurement.samples import Interval, MeasuredWindow, MonitorResult, TargetVerdict, Verdict
 from slipway.measurement.warm_up import remarks
 from slipway.migrations.outcomes import Migration, Rehearsal, Reverted
 from slipway.shipping.outcomes import Approval, Decision, Staged
@@ -21,7 +21,7 @@ PICTURES = ("before-after.svg", "before-after.staging.svg")
 DONE = {"keep": "Kept", "roll back": "Rolled back", "freeze": "Frozen: a person has to decide", "reject": "Rejected"}
 
 
-class Story(Noun):
+class ShipReport(FrozenModel):
     """Everything that a record of `ship-change` tells; what a run did not come to is None."""
 
     run_id: str
@@ -42,7 +42,7 @@ class Story(Noun):
     restored: Verdict | None = None
 
     @property
-    def watched(self) -> tuple[Watched, ...]:
+    def watched(self) -> tuple[MonitorResult, ...]:
         """What visitors met during the steps that changed something, in their order."""
         steps = (self.migration, self.purged)
         return tuple(step.watched for step in steps if step is not None and step.watched is not None)
@@ -64,12 +64,12 @@ def picture_name(plan: Plan) -> str:
     return PICTURES[plan.on_staging]
 
 
-def render(story: Story) -> str:
+def render(story: ShipReport) -> str:
     """The whole record as Markdown."""
     return "\n".join([*_head(story), *_result(story), *_steps(story), *_foot(story)]) + "\n"
 
 
-def _head(story: Story) -> list[str]:
+def _head(story: ShipReport) -> list[str]:
     plan = story.plan
     return [
         f"# {plan.name}: {DONE[story.decided.word].lower()}",
@@ -113,7 +113,7 @@ def _measured(verdict: Verdict | None) -> str:
     return "nothing" if verdict is None else " ".join(target.sentence for target in verdict.targets)
 
 
-def _result(story: Story) -> list[str]:
+def _result(story: ShipReport) -> list[str]:
     if story.verdict is None:
         return []
     return [
@@ -158,7 +158,7 @@ def _interval(interval: Interval | None) -> str:
     return f"{interval.ratio:.3f} ({interval.low:.3f} to {interval.high:.3f} at {interval.confidence:.0%})"
 
 
-def _steps(story: Story) -> list[str]:
+def _steps(story: ShipReport) -> list[str]:
     lines = ["## What was done", ""]
     lines += [f"- Inspected: {len(story.findings)} findings, {_worst(story.findings)}."]
     lines += _window_line("Measured before the change", story.before)
@@ -186,7 +186,7 @@ def _window_line(word: str, window: MeasuredWindow | None) -> list[str]:
     return [f"- {word}: {' '.join(sentences)}"]
 
 
-def _besides(story: Story) -> list[Finding]:
+def _besides(story: ShipReport) -> list[Finding]:
     return [finding for purged in (story.purged, story.purged_again) if purged for finding in purged.findings]
 
 
@@ -195,7 +195,7 @@ def _worst(findings: Sequence[Finding]) -> str:
     return f"{warnings} of them warnings" if warnings else "none of them a warning"
 
 
-def _moved(story: Story) -> str:
+def _moved(story: ShipReport) -> str:
     migration = story.migration
     if story.plan.change.migrate is None:
         return "nothing, the change has no migration."
@@ -230,7 +230,7 @@ def _back(verdict: Verdict | None) -> str:
     return "not measured." if verdict is None else f"{verdict.verdict}. {_measured(verdict)}"
 
 
-def _commands(story: Story) -> list[CommandRun]:
+def _commands(story: ShipReport) -> list[CommandRun]:
     moved = [story.migration, story.reverted.migration if story.reverted else None]
     ran = [*story.plan.commands, *story.rehearsal.commands]
     return ran + [command for migration in moved if migration for command in migration.commands]
@@ -243,7 +243,7 @@ def rolled_back_later(reverted: Reverted, purged: Purged | None) -> str:
     return "\n".join(lines)
 
 
-def _foot(story: Story) -> list[str]:
+def _foot(story: ShipReport) -> list[str]:
     plan = story.plan
     return [
         "## Files touched",
@@ -260,7 +260,7 @@ def _foot(story: Story) -> list[str]:
     ]
 
 
-def _assumptions(story: Story) -> list[str]:
+def _assumptions(story: ShipReport) -> list[str]:
     window = story.before
     controls = ", ".join(dict.fromkeys(f"{p.control_route} as {p.control_identity}" for p in story.plan.change.pairs()))
     return [
@@ -271,7 +271,7 @@ def _assumptions(story: Story) -> list[str]:
     ]
 
 
-def _way_back(story: Story) -> list[str]:
+def _way_back(story: ShipReport) -> list[str]:
     if story.decided.word == "roll back":
         return ["It was taken; nothing is left to do."]
     if story.decided.word == "reject":

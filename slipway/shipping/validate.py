@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from slipway.backfilling.backfill import require_finished
-from slipway.caching.purge_plan import leaving_of
+from slipway.caching.purge_plan import purge_plan_of
 from slipway.caching.purgers import KINDS, purger_of
 from slipway.config.change import Change, load_change
 from slipway.config.git import commit_of, files_of
@@ -38,7 +38,7 @@ def validate(name: str, settings: Settings, *, on_staging: bool = False) -> Plan
     if plan.change.purge is not None:
         with purger_of(plan.service) as purger:
             purger.check()
-        plan = plan.model_copy(update={"leaving": leaving_of(plan, settings.config.parent)})
+        plan = plan.model_copy(update={"leaving": purge_plan_of(plan, settings.config.parent)})
     if plan.change.migrate is None:
         return plan
     sql, commands = _check_database(plan.change, plan.service, settings)

@@ -11,12 +11,12 @@ from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.measurement.comparison_chart import before_after_svg
 from slipway.shipping.outcomes import Record
-from slipway.shipping.record import Story, picture_name, record_name, render
+from slipway.shipping.record import ShipReport, picture_name, record_name, render
 
 LATER = "## Rolled back later: run "
 
 
-def write_record(story: Story, settings: Settings) -> Record:
+def write_record(story: ShipReport, settings: Settings) -> Record:
     """Render the record and its picture and put both in the change's folder; a repeat writes the same again."""
     folder = settings.changes / story.plan.name
     markdown, picture = render(story), ""

@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from slipway.auditing.report import Audit
 from slipway.backfilling.outcomes import Backfilled
 from slipway.caching.outcomes import Purged
-from slipway.config.plan import Leaving, Plan
+from slipway.config.plan import Plan, PurgePlan
 from slipway.measurement.history import Trend
 from slipway.measurement.measure import summarise
 from slipway.measurement.samples import MeasuredWindow, Verdict
@@ -44,7 +44,7 @@ def _(outcome: Inspection, key: str) -> None:
 
 @_publish.register
 def _(outcome: Plan, key: str) -> None:
-    leaving = outcome.leaving or Leaving(routes=())
+    leaving = outcome.leaving or PurgePlan(routes=())
     rows = [{"leaves the cache": route, "because": "the change names it, or an id of it"} for route in leaving.routes]
     rows += [
         {"leaves the cache": f"every page with the tag {tag}", "because": "the change names it"} for tag in leaving.tags

@@ -40,7 +40,7 @@ class StoppedBefore(Cancelled):
     """The run was cancelled before anything was changed."""
 
 
-class _Here:
+class _RunContext:
     """What this process knows of its run."""
 
     attempt: Attempt | None = None
@@ -69,15 +69,15 @@ def run_id() -> str:
 
 def resumed() -> bool:
     """Whether another process has been at this run before."""
-    return _Here.attempt is not None and _Here.attempt.number > 1
+    return _RunContext.attempt is not None and _RunContext.attempt.number > 1
 
 
 @contextmanager
 def attempt() -> Iterator[Attempt]:
     """Begin an attempt at this run, which fences every earlier one, and watch for a cancel while it lasts."""
     current = own_attempts().begin(run_id())
-    _Here.attempt, _Here.cancelled_by, _Here.shielded = current, current.cancelled_by, False
-    _Here.paused_by = own_attempts().wanted(current).paused_by
+    _RunContext.attempt, _RunContext.cancelled_by, _RunContext.shielded = current, current.cancelled_by, False
+    _RunContext.paused_by = own_attempts().control_requests(current).paused_by
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(current, over), name="cancel-watch", daemon=True)
     watch.start()
@@ -86,49 +86,49 @@ def attempt() -> Iterator[Attempt]:
     finally:
         over.set()
         watch.join()
-        _Here.attempt = None
+        _RunContext.attempt = None
 
 
 def cancelled_by() -> str:
     """Who wants this run cancelled; empty when nobody does."""
-    return _Here.cancelled_by
+    return _RunContext.cancelled_by
 
 
 def paused_by() -> str:
     """Who wants this run paused; empty when nobody does."""
-    return _Here.paused_by
+    return _RunContext.paused_by
 
 
 def check_cancelled() -> None:
     """Raise Cancelled when somebody wants that, unless we are on the way back already. A fenced process ends here."""
-    if _Here.fenced is not None:
-        _end_here(_Here.fenced)
-    if _Here.cancelled_by and not _Here.shielded:
-        raise Cancelled(_Here.cancelled_by)
+    if _RunContext.fenced is not None:
+        _end_here(_RunContext.fenced)
+    if _RunContext.cancelled_by and not _RunContext.shielded:
+        raise Cancelled(_RunContext.cancelled_by)
 
 
 @contextmanager
 def shield() -> Iterator[None]:
     """Within this block nothing is cancelled: the way back is gone to its end."""
-    before, _Here.shielded = _Here.shielded, True
+    before, _RunContext.shielded = _RunContext.shielded, True
     try:
         yield
     finally:
-        _Here.shielded = before
+        _RunContext.shielded = before
 
 
 @contextmanager
 def effect(service: str) -> Iterator[None]:
     """Within this block this attempt may act on the service. A fenced process ends here, and tells Prefect nothing."""
-    assert _Here.attempt is not None, "an effect needs an attempt"
+    assert _RunContext.attempt is not None, "an effect needs an attempt"
     try:
-        with own_attempts().effect(_Here.attempt, service):
-            _Here.acting = True
+        with own_attempts().effect(_RunContext.attempt, service):
+            _RunContext.acting = True
             yield
     except Fenced as fenced:
         _end_here(fenced)
     finally:
-        _Here.acting = False
+        _RunContext.acting = False
 
 
 def _end_here(fenced: Fenced) -> NoReturn:
@@ -148,19 +148,19 @@ def _watch(current: Attempt, over: threading.Event) -> None:
             try:
                 _look(current, client)
             except Fenced as fenced:
-                _Here.fenced = fenced
-                if not _Here.acting:
+                _RunContext.fenced = fenced
+                if not _RunContext.acting:
                     _end_here(fenced)
             except Exception as error:  # the server or our store is away: the next look may succeed
                 logger.debug("could not look for a cancel: %s", error)
 
 
 def _look(current: Attempt, client: SyncPrefectClient) -> None:
-    wanted = own_attempts().wanted(current)
-    _Here.cancelled_by, _Here.paused_by = wanted.cancelled_by, wanted.paused_by
+    wanted = own_attempts().control_requests(current)
+    _RunContext.cancelled_by, _RunContext.paused_by = wanted.cancelled_by, wanted.paused_by
     if wanted.to_ask and (cancelled := list(_cancelled_in_prefect(client))):
         own_attempts().mark_cancelled(cancelled, "somebody in Prefect")
-        _Here.cancelled_by = own_attempts().wanted(current).cancelled_by
+        _RunContext.cancelled_by = own_attempts().control_requests(current).cancelled_by
 
 
 def _cancelled_in_prefect(client: SyncPrefectClient) -> Iterator[str]:

@@ -26,7 +26,7 @@ from slipway.core.errors import SlipwayError, Unavailable
 from slipway.core.settings import look_up_secrets_by
 from slipway.tasks.engine.artifacts import is_shown, publish
 from slipway.tasks.engine.attempts import Cancelled, check_cancelled, effect
-from slipway.tasks.engine.saving import begin_to_keep, keep_failure, kept_by_an_earlier_attempt, see_kept
+from slipway.tasks.engine.saving import keep_failure, kept_by_an_earlier_attempt, start_saving, wait_saved
 from slipway.tasks.engine.secrets import secret_value
 
 look_up_secrets_by(secret_value)
@@ -42,7 +42,7 @@ class Step(Task[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
         outcome: R = super().__call__(*args, **kwargs)
-        see_kept(step_name(self.name, kwargs), outcome)
+        wait_saved(step_name(self.name, kwargs), outcome)
         return outcome
 
 
@@ -97,7 +97,7 @@ def _once(name: str, step: Callable[P, R]) -> Callable[P, R]:
         except SlipwayError as error:
             keep_failure(here, error)
             raise
-        begin_to_keep(here, outcome)
+        start_saving(here, outcome)
         show(here, outcome)
         return outcome
 

@@ -10,7 +10,7 @@ from slipway.config.plan import Plan
 from slipway.core.errors import Unavailable
 from slipway.core.frozen import ANONYMOUS, RouteAs
 from slipway.measurement.monitor import watching
-from slipway.measurement.samples import Watched
+from slipway.measurement.samples import MonitorResult
 from slipway.tasks.engine.attempts import own_store
 from slipway.tasks.measure import probe_lock
 
@@ -18,7 +18,7 @@ ALONE_WITHIN_S = 1.0  # then the step begins without anybody watching
 
 
 @contextmanager
-def watched(plan: Plan, step: str, *, signed_in_only: bool = False) -> Iterator[Callable[[], Watched | None]]:
+def watched(plan: Plan, step: str, *, signed_in_only: bool = False) -> Iterator[Callable[[], MonitorResult | None]]:
     """While the block lasts, the change's targets and controls are asked for; the function then tells what was seen.
 
     `signed_in_only` leaves out the pages that a cache may keep: reading them would fill it. None where no route is left.
@@ -31,7 +31,7 @@ def watched(plan: Plan, step: str, *, signed_in_only: bool = False) -> Iterator[
         try:
             stack.enter_context(probe_lock(own_store(), plan.service, ALONE_WITHIN_S))
         except Unavailable:
-            told = Watched(
+            told = MonitorResult(
                 step=step, started_at=datetime.now(UTC), seconds=0, because="another probe is at the service"
             )
             yield lambda: told

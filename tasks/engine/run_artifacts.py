@@ -23,7 +23,7 @@ from slipway.runs.attempts import Attempt
 SHOWN_WITHIN_S = 5.0  # so long the end of a run waits for what is under way
 
 
-class Beside:
+class BackgroundCalls:
     """Makes calls beside the work, one at a time: what comes while one is under way is left out."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Beside:
 @contextmanager
 def linked(attempt: Attempt) -> Iterator[None]:
     """Hang a link to the run's page in the admin service up at the run; a resumed run has it already."""
-    admin, beside = Settings.from_environment().admin_url, Beside()
+    admin, beside = Settings.from_environment().admin_url, BackgroundCalls()
     if admin and attempt.number == 1:
         address = f"{admin.rstrip('/')}/pages/runs/{attempt.run_id}"
         beside(
@@ -62,7 +62,7 @@ class ProgressBar:
     """A backfill's progress as a bar of its run, moved by whole per cents."""
 
     def __init__(self) -> None:
-        self._beside = Beside()
+        self._beside = BackgroundCalls()
         self._bar: UUID | None = None
         self._wanted = self._shown = -1
 

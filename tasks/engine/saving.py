@@ -23,14 +23,14 @@ TRIES, EVERY_S = 30, 1.0
 _under_way: dict[str, ExitStack] = {}
 
 
-def begin_to_keep(step: str, outcome: object) -> None:
-    """Begin to keep what a step left behind; `see_kept` has to follow."""
+def start_saving(step: str, outcome: object) -> None:
+    """Begin to keep what a step left behind; `wait_saved` has to follow."""
     with suppress(Unavailable), ExitStack() as stack:  # while the store is away nothing is under way
         stack.enter_context(own_store().keeping(*_row(step, outcome)))
         _under_way[step] = stack.pop_all()
 
 
-def see_kept(step: str, outcome: object) -> None:
+def wait_saved(step: str, outcome: object) -> None:
     """Wait until the store has what the step left behind. Raises Unavailable when the store stays away.
 
     Nothing is under way for a step that is not run again, as Prefect has its result: it may have crashed before the

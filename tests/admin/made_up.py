@@ -14,8 +14,8 @@ from slipway.admin.listing import Page
 from slipway.admin.pages.triage import ENDED
 from slipway.admin.pages.triage import NOW as NOW_STATES
 from slipway.admin.problems import NotFound
-from slipway.admin.read_model import Wanted
-from slipway.admin.single_flight import Once
+from slipway.admin.read_model import RunFilter
+from slipway.admin.single_flight import SingleFlight
 from slipway.auditing.report import Audit
 from slipway.auditing.store import LastAudit
 from slipway.core.errors import Unavailable
@@ -225,9 +225,9 @@ class MadeUp:
             {"at": AT, "level": level, "message": f"{EVIL} {level}"} for level in ("info", "warning", "error")
         ]
         self.asked: list[tuple[str | None, str | None, tuple[str, ...]]] = []
-        self.overview: Once[dict[str, Any]] = Once(0.0)
+        self.overview: SingleFlight[dict[str, Any]] = SingleFlight(0.0)
         self.seen: list[str] = []
-        self.wanted: tuple[Wanted, datetime, str] | None = None
+        self.wanted: tuple[RunFilter, datetime, str] | None = None
         self.away = False
         self.audit: LastAudit | None = LastAudit(run_id=str(ID), at=NOW, audit=AUDIT)
 
@@ -283,7 +283,7 @@ class MadeUp:
         )
         return [point]
 
-    async def page(self, wanted: Wanted, *, limit: int, since: datetime, cursor: str) -> Page:
+    async def page(self, wanted: RunFilter, *, limit: int, since: datetime, cursor: str) -> Page:
         self.wanted = wanted, since, cursor
         states = wanted.states or (*NOW_STATES, *ENDED)
         runs = await self.runs(job=wanted.job, states=states, readable=wanted.readable)

@@ -106,7 +106,7 @@ def run(name: str, job: str, kind: str, state: str, message: str, done: int, **m
 
 def lively(folder: Path) -> MadeUp:
     """The doors with one run of each kind."""
-    doors = MadeUp(folder)
+    container = MadeUp(folder)
     at_work = {"name": "rehearse", "state": {"type": "RUNNING", "name": "Running", "message": ""}, "seconds": None}
     shipping = run("shipping", "ship-change", "RUNNING", "Running", "", 4)
     shipping["steps"].append({**at_work, "started": (NOW - timedelta(seconds=9)).isoformat()})
@@ -130,8 +130,8 @@ def lively(folder: Path) -> MadeUp:
         "eta_s": 130.0,
         "held_because": "",
     }
-    doors.found = shipping
-    doors.others = [
+    container.found = shipping
+    container.others = [
         run("waits", "ship-change", "PAUSED", "Suspended", "Paused by a request for input", 5, change="drop-old-index"),
         run(
             "kept", "ship-change", "COMPLETED", "Kept", keep["reason"], 12, decision=keep, measurements=[WINDOW], **said
@@ -149,6 +149,8 @@ def lively(folder: Path) -> MadeUp:
         run("rows", "backfill", "RUNNING", "Running", "", 1, change="normalise-emails", backfill=rows),
         run("audit", "audit-service", "FAILED", "ItemsFailed", "1 fail (1 new), 18 pass", 1, change=None, audit=AUDIT),
     ]
-    doors.others[3]["steps"] = [{**at_work, "name": "backfill", "started": NOW.isoformat()}]
-    doors.lines = [{"at": NOW.isoformat(), "level": 20, "message": f"measured {n} of 20 bursts"} for n in range(1, 9)]
-    return doors
+    container.others[3]["steps"] = [{**at_work, "name": "backfill", "started": NOW.isoformat()}]
+    container.lines = [
+        {"at": NOW.isoformat(), "level": 20, "message": f"measured {n} of 20 bursts"} for n in range(1, 9)
+    ]
+    return container

@@ -35,8 +35,8 @@ class OnlyOne:
         self.noted.append((what, on, outcome))
 
 
-def let_in(app: FastAPI, doors: Any, caller: Caller = ADMIN) -> OnlyOne:
+def let_in(app: FastAPI, container: Any, caller: Caller = ADMIN) -> OnlyOne:
     """Make every request to the app one of this caller's, answered from these doors."""
-    app.state.doors = doors
+    app.state.container = container
     app.state.access = OnlyOne(caller)
     return app.state.access

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.admin.pages import triage
 from slipway.admin.pages.buttons import possible, to_type
-from slipway.admin.pages.estimate import Outlook, likeness, outlook
+from slipway.admin.pages.estimate import Estimate, estimate, similar_run
 
 NOW = datetime(2026, 11, 24, 10, 0, 30, tzinfo=UTC)
 
@@ -98,11 +98,11 @@ def test_how_far_by_an_earlier_run() -> None:
     """Its steps tell which are to come, and their times how long that may take, but not while a person is asked."""
     earlier = run("ship-change", "COMPLETED", "Kept", step("a"), step("b", seconds=30), step("c", seconds=60))
     now = run("ship-change", "RUNNING", "", step("a"), step("b", "RUNNING", ago=10))
-    assert outlook(now, earlier, NOW) == Outlook("b", "", 0.2, 80.0, ("c",))
+    assert estimate(now, earlier, NOW) == Estimate("b", "", 0.2, 80.0, ("c",))
     late = run("ship-change", "RUNNING", "", step("a"), step("b", "RUNNING", ago=500))
-    assert outlook(late, earlier, NOW).eta_s == 60
+    assert estimate(late, earlier, NOW).eta_s == 60
     waits = run("ship-change", "PAUSED", "Suspended", step("a"))
-    assert outlook(waits, earlier, NOW) == Outlook("", "", 0.1, None, ("b", "c"))
+    assert estimate(waits, earlier, NOW) == Estimate("", "", 0.1, None, ("b", "c"))
 
 
 def test_how_far_by_rows() -> None:
@@ -115,19 +115,19 @@ def test_how_far_by_rows() -> None:
         "eta_s": None,
         "held_because": "",
     }
-    found = outlook(run("backfill", "RUNNING", "", step("backfill", "RUNNING"), backfill=rows), None, NOW)
-    assert found == Outlook("backfill", "50 of 200 rows are done.", 0.25, None)
+    found = estimate(run("backfill", "RUNNING", "", step("backfill", "RUNNING"), backfill=rows), None, NOW)
+    assert found == Estimate("backfill", "50 of 200 rows are done.", 0.25, None)
 
 
 def test_nobody_knows_how_far() -> None:
     """The first run of a job has nothing beside it but what its step itself tells, and an ended one needs nothing."""
     found = run("own", "RUNNING", "", step("a", "RUNNING"))
-    assert outlook(found, None, NOW) == Outlook("a")
+    assert estimate(found, None, NOW) == Estimate("a")
     telling = {**found, "progress": {"step": "a", "share": 0.4, "eta_s": 6}}
-    assert outlook(telling, None, NOW) == Outlook("a", "Of this step:", 0.4, 6)
-    assert outlook(run("own", "COMPLETED"), None, NOW) == Outlook()
+    assert estimate(telling, None, NOW) == Estimate("a", "Of this step:", 0.4, 6)
+    assert estimate(run("own", "COMPLETED"), None, NOW) == Estimate()
     unmeasured = run("own", "COMPLETED", "", step("a", seconds=0))
-    assert outlook(found, unmeasured, NOW).done is None
+    assert estimate(found, unmeasured, NOW).done is None
 
 
 def test_the_run_that_is_most_alike() -> None:
@@ -139,10 +139,10 @@ def test_the_run_that_is_most_alike() -> None:
         run("ship-change", "COMPLETED", "Kept", id="4", **ended),
         run("measure-service", "COMPLETED", "Completed", id="5", **ended),
     ]
-    assert likeness(run("ship-change", "RUNNING"), others) == "4"
-    assert likeness(run("ship-change", "RUNNING", change="new"), others) == "3"
-    assert likeness(run("ship-change", "RUNNING", service="else"), others) is None
-    assert likeness(run("ship-change", "RUNNING", id="4"), others) == "3"
+    assert similar_run(run("ship-change", "RUNNING"), others) == "4"
+    assert similar_run(run("ship-change", "RUNNING", change="new"), others) == "3"
+    assert similar_run(run("ship-change", "RUNNING", service="else"), others) is None
+    assert similar_run(run("ship-change", "RUNNING", id="4"), others) == "3"
 
 
 def test_how_runs_stand() -> None:

@@ -45,7 +45,7 @@ def browser(require: Callable[[str], None]) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def doors(tmp_path: Path) -> MadeUp:
+def container(tmp_path: Path) -> MadeUp:
     """The doors with one run of each kind."""
     return lively(tmp_path)
 
@@ -64,9 +64,9 @@ def served(app: FastAPI) -> Iterator[str]:
 
 
 @pytest.fixture
-def address(app: FastAPI, served: str, doors: MadeUp) -> str:
+def address(app: FastAPI, served: str, container: MadeUp) -> str:
     """Where the app answers from the doors of the test."""
-    let_in(app, doors)
+    let_in(app, container)
     return served
 
 
@@ -131,7 +131,7 @@ def test_a_form_with_faults(page: Page) -> None:
     keep_picture(page, "job-with-faults")
 
 
-def test_ship_by_keyboard_alone(page: Page, doors: MadeUp) -> None:
+def test_ship_by_keyboard_alone(page: Page, container: MadeUp) -> None:
     """Tab to the change's button, read what will happen, type the name, and go: no mouse, and one run."""
     page.goto(f"/pages/changes/{CHANGE}")
     press_until(page, "Ship…")
@@ -142,12 +142,12 @@ def test_ship_by_keyboard_alone(page: Page, doors: MadeUp) -> None:
     page.keyboard.type("something-else")
     page.keyboard.press("Enter")
     expect(page.get_by_text("This is another name.")).to_be_visible()
-    assert doors.jobs.started == []
+    assert container.jobs.started == []
     page.get_by_label(f"Type {CHANGE} to go on").fill("")
     page.keyboard.type(CHANGE)
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/pages/runs/{STARTED}")
-    assert [(job, parameters) for job, parameters, _ in doors.jobs.started] == [("ship-change", {"change": CHANGE})]
+    assert [(job, parameters) for job, parameters, _ in container.jobs.started] == [("ship-change", {"change": CHANGE})]
 
 
 def press_until(page: Page, name: str) -> None:
@@ -159,25 +159,25 @@ def press_until(page: Page, name: str) -> None:
     pytest.fail(f"40 tabs did not lead to {name!r}")
 
 
-def test_a_run_is_watched_to_its_end(page: Page, doors: MadeUp) -> None:
+def test_a_run_is_watched_to_its_end(page: Page, container: MadeUp) -> None:
     """News comes by itself and is announced in a sentence; focus and what is folded open stay; in the end nobody asks."""
     page.goto(f"/pages/runs/{BY_IDS['shipping']}")
     expect(page.locator(".at-work")).to_have_text("At work: rehearse")
     page.get_by_text("Log", exact=True).click()
     expect(page.get_by_text("measured 8 of 20 bursts")).to_be_visible()
     page.get_by_role("link", name="Cancel…").focus()
-    doors.found["steps"][-1] = {**doors.found["steps"][-1], "name": "measure after"}
+    container.found["steps"][-1] = {**container.found["steps"][-1], "name": "measure after"}
     expect(page.locator(".at-work")).to_have_text("At work: measure after")
     expect(page.locator("#told")).to_have_text("Running: measure after")
     expect(page.get_by_role("link", name="Cancel…")).to_be_focused()
     expect(page.get_by_text("measured 8 of 20 bursts")).to_be_visible()
     kept = run("shipping", "ship-change", "COMPLETED", "Kept", "done", 12)
-    doors.found = kept
+    container.found = kept
     expect(page.locator("#told")).to_have_text("Kept")
     expect(page.locator("#live")).not_to_have_attribute("hx-get", re.compile("."))
 
 
-def test_without_a_script(browser: Browser, address: str, doors: MadeUp) -> None:
+def test_without_a_script(browser: Browser, address: str, container: MadeUp) -> None:
     """Whoever has no script sees everything and does everything: plain links, plain forms."""
     context = new_context(browser, base_url=address, java_script_enabled=False)
     window = context.new_page()
@@ -186,7 +186,7 @@ def test_without_a_script(browser: Browser, address: str, doors: MadeUp) -> None
     window.get_by_label("Why").fill("the copy came back whole")
     window.get_by_role("button", name="Approve").click()
     window.wait_for_url(f"**/pages/runs/{BY_IDS['waits']}")
-    assert doors.prefect.told[0][2] == {"approved": True, "by": "ada", "why": "the copy came back whole"}
+    assert container.prefect.told[0][2] == {"approved": True, "by": "ada", "why": "the copy came back whole"}
     window.get_by_text("Log", exact=True).click()
     window.get_by_role("link", name="Read the log").click()
     expect(window.get_by_text("measured 8 of 20 bursts")).to_be_visible()
@@ -204,16 +204,16 @@ def test_times_are_the_readers_own(browser: Browser, address: str) -> None:
     context.close()
 
 
-def test_the_service_goes_away(page: Page, doors: MadeUp) -> None:
+def test_the_service_goes_away(page: Page, container: MadeUp) -> None:
     """The page says that it is not live any more, and takes that back once the service answers again."""
     page.goto("/")
-    doors.away = True
+    container.away = True
     expect(page.locator("#away")).to_be_visible(timeout=15_000)
-    doors.away = False
+    container.away = False
     expect(page.locator("#away")).to_be_hidden(timeout=15_000)
 
 
-def test_an_answer_that_never_comes(page: Page, doors: MadeUp) -> None:
+def test_an_answer_that_never_comes(page: Page, container: MadeUp) -> None:
     """The page gives a question up after a while, says that it is not live, and asks again."""
     page.goto(f"/pages/runs/{BY_IDS['shipping']}")
     assert page.evaluate("htmx.config.timeout") == 15_000
@@ -221,6 +221,6 @@ def test_an_answer_that_never_comes(page: Page, doors: MadeUp) -> None:
     page.route("**/pages/runs/*", lambda _: None)
     expect(page.locator("#away")).to_be_visible(timeout=15_000)
     page.unroute("**/pages/runs/*")
-    doors.found["steps"][-1] = {**doors.found["steps"][-1], "name": "measure after"}
+    container.found["steps"][-1] = {**container.found["steps"][-1], "name": "measure after"}
     expect(page.locator(".at-work")).to_have_text("At work: measure after")
     expect(page.locator("#away")).to_be_hidden()

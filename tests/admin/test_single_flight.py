@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from slipway.admin.single_flight import Once
+from slipway.admin.single_flight import SingleFlight
 
 
 class Source:
@@ -25,7 +25,7 @@ def test_an_answer_is_shared() -> None:
     """Who asks while a question is on its way gets its answer."""
 
     async def two() -> tuple[list[int], int]:
-        source, once = Source(), Once[int](60.0)
+        source, once = Source(), SingleFlight[int](60.0)
         source.may_answer[0].set()
         return list(await asyncio.gather(once.get("a", source.ask), once.get("a", source.ask))), source.asked
 
@@ -36,7 +36,7 @@ def test_an_answer_on_its_way_is_forgotten() -> None:
     """After `forget` the question is asked again, and the late answer to the first one is not kept."""
 
     async def forgotten() -> list[int]:
-        source, once = Source(), Once[int](60.0)
+        source, once = Source(), SingleFlight[int](60.0)
         first = asyncio.ensure_future(once.get("a", source.ask))
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -7,7 +7,7 @@ import pytest
 from slipway.auditing.items.database_role import role_item
 from slipway.auditing.items.disclosures import error_page_item, told
 from slipway.auditing.items.literal_secrets import literal_secrets
-from slipway.auditing.report import Audit, AuditItem, Observation, Visit
+from slipway.auditing.report import Audit, AuditItem, Observation, PagesRead
 from slipway.auditing.results import checked, compared, findings_of, not_checked, unfit, unless_unread
 from slipway.config.audit_codes import AuditCode
 from slipway.databases.postgresql.privileges import RoleRights
@@ -84,11 +84,11 @@ def test_evidence_is_bounded_and_told_once() -> None:
 
 def test_what_was_not_read_is_no_pass() -> None:
     """A page that could not be read keeps an item from passing, and hides no failure."""
-    gap = Visit(observations=(), unread=("/orders as alice: 500",))
+    gap = PagesRead(observations=(), unread=("/orders as alice: 500",))
     assert unless_unread(FINE, gap).result == "not checked"
     assert unless_unread(FINE, gap).evidence == ("/orders as alice: 500",)
     assert unless_unread(failed("vary", "/a"), gap).result == "fail"
-    assert unless_unread(FINE, Visit(observations=())) == FINE
+    assert unless_unread(FINE, PagesRead(observations=())) == FINE
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from slipway.auditing.items.header_lint import lint
 from slipway.auditing.items.leaks import leak_item
 from slipway.auditing.items.shared_caching import caching_items
-from slipway.auditing.report import Observation, Visit
+from slipway.auditing.report import Observation, PagesRead
 
 SHARED = {"cache-control": "public, s-maxage=60"}
 PRIVATE = {"cache-control": "private, no-store"}
@@ -21,7 +21,7 @@ def seen(headers: dict[str, str], identity: str = "anonymous", shows: tuple[str,
 
 def failing(*observations: Observation) -> dict[str, tuple[str, ...]]:
     """The items that fail, with their evidence."""
-    items = caching_items(Visit(observations=observations), [])
+    items = caching_items(PagesRead(observations=observations), [])
     assert [item.code for item in items] == [
         "header-lint",
         "cookie-storable",
@@ -91,7 +91,7 @@ DATE = {"date": "Tue, 24 Nov 2026 17:00:00 GMT", "content-type": "text/html; cha
 def test_httplint(headers: dict[str, str], result: str) -> None:
     """Its errors fail the item; `public` where it is not needed, and a body that nobody fed, do not."""
     notes = [("/orders", note) for note in lint(seen(DATE | headers), "https://shop.example/orders")]
-    item = caching_items(Visit(observations=()), notes)[0]
+    item = caching_items(PagesRead(observations=()), notes)[0]
     assert (item.code, item.result) == ("header-lint", result)
     assert "STORE_PUBLIC_UNNECESSARY" not in str(item) and "CL_INCORRECT" not in str(item)
 
@@ -99,7 +99,7 @@ def test_httplint(headers: dict[str, str], result: str) -> None:
 def test_a_warning_of_httplint_is_told() -> None:
     """It stands in the evidence and fails nothing."""
     notes = [("/orders", note) for note in lint(seen(DATE | PRIVATE), "https://shop.example/orders")]
-    item = caching_items(Visit(observations=()), notes)[0]
+    item = caching_items(PagesRead(observations=()), notes)[0]
     assert item.result == "pass" and any("CC_CONFLICTING" in line for line in item.evidence)
 
 

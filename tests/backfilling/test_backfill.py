@@ -55,13 +55,13 @@ def wait_for(look: Callable[[], object], what: str, seconds: float = 120) -> Non
         time.sleep(0.02)
 
 
-class Beside:
+class BackgroundCalls:
     """A backfill in its own thread, with its progress, its pauses and a way to stop it.
 
     The backfill waits for `on_progress`, which is called with each progress in its thread.
     """
 
-    def __init__(self, world: World, on_progress: Callable[[Beside], None] = lambda _: None) -> None:
+    def __init__(self, world: World, on_progress: Callable[[BackgroundCalls], None] = lambda _: None) -> None:
         self.told: list[BackfillProgress] = []
         self._on_progress = on_progress
         self.paused_by = ""
@@ -70,7 +70,7 @@ class Beside:
         self._world = world
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Beside:
+    def __enter__(self) -> BackgroundCalls:
         self._thread.start()
         return self
 
@@ -118,11 +118,11 @@ def test_rows_that_come_later_are_left_alone(world: World) -> None:
     """The upper bound is fixed when the backfill begins, so that it ends."""
     world.write(ADD_ONE + "[batch]\nstart = 10\nsmallest = 10\nlargest = 10\n")
 
-    def add_a_row(beside: Beside) -> None:
+    def add_a_row(beside: BackgroundCalls) -> None:
         if 0 < beside.told[-1].rows_passed < 1_000:
             world.run("INSERT INTO accounts (id, balance) VALUES (999999, 0) ON CONFLICT DO NOTHING")
 
-    with Beside(world, add_a_row) as beside:
+    with BackgroundCalls(world, add_a_row) as beside:
         pass
     assert beside.error is None
     assert world.balances() == (1_000, 0, 1)
@@ -179,7 +179,7 @@ def test_a_lock_of_somebody_else(world: World) -> None:
         ADD_ONE + "[batch]\nstart = 400\nsmallest = 10\nlargest = 400\nlock_timeout_s = 0.05\n[health]\n"
         "wait_for_autovacuum = false\n"
     )
-    with session(world, "UPDATE accounts SET note = 'mine' WHERE id = 3"), Beside(world) as beside:
+    with session(world, "UPDATE accounts SET note = 'mine' WHERE id = 3"), BackgroundCalls(world) as beside:
         wait_for(lambda: beside.told and beside.told[-1].batch <= 25, "the batch to be halved to 25 rows")
         assert world.balances() == (0, 0, 0)
         beside.stop = True
@@ -235,10 +235,10 @@ def test_cancelled_between_two_batches(world: World) -> None:
     """A cancel stops it, what is done stays done and is told, and the next run goes on from there."""
     world.write(ADD_ONE + "[batch]\nstart = 10\nsmallest = 10\nlargest = 10\n")
 
-    def cancel(beside: Beside) -> None:
+    def cancel(beside: BackgroundCalls) -> None:
         beside.stop = beside.told[-1].rows_passed > 0
 
-    with Beside(world, cancel) as beside:
+    with BackgroundCalls(world, cancel) as beside:
         pass
     assert "Cancelled." in str(beside.error)
     done = world.balances()[0]
@@ -264,7 +264,7 @@ def test_cancelled_inside_a_batch(world: World) -> None:
         "SELECT 1 FROM pg_stat_activity"
         " WHERE application_name = 'slipway backfill more' AND wait_event = 'PgSleep' AND query LIKE '%UPDATE %'"
     )
-    with Beside(world) as beside:
+    with BackgroundCalls(world) as beside:
         wait_for(lambda: world.run(active), "the update to run")
         beside.stop = True
         beside.ended()
@@ -275,7 +275,7 @@ def test_cancelled_inside_a_batch(world: World) -> None:
 def test_paused_and_resumed(world: World) -> None:
     """While somebody pauses it nothing is changed and it says who; then it goes on."""
     world.write(ADD_ONE + QUICK)
-    beside = Beside(world)
+    beside = BackgroundCalls(world)
     beside.paused_by = "Ada: rush hour"
     with beside:
         wait_for(lambda: beside.held("paused by Ada: rush hour"), "the pause to be told")
@@ -291,7 +291,7 @@ def test_held_by_a_long_transaction(world: World) -> None:
     world.write(ADD_ONE + QUICK + "[health]\nlongest_transaction_s = 0.2\n")
     with ExitStack() as stack, session(world, "SELECT 1"):
         time.sleep(0.25)  # the transaction is too long before the backfill looks for the first time
-        beside = stack.enter_context(Beside(world))
+        beside = stack.enter_context(BackgroundCalls(world))
         wait_for(lambda: beside.held("the longest transaction takes"), "the hold")
         assert world.balances() == (0, 0, 0)
     assert beside.error is None
@@ -304,7 +304,7 @@ def test_held_by_the_service_itself(world: World, site: Site) -> None:
     config.write_text(config.read_text().replace("http://127.0.0.1:9", site.url))
     world.write(ADD_ONE + '[health]\nroute = "/health"\nlatency_ms = 60000\n')
     site.pages["/health"] = Answer("", 503)
-    with Beside(world) as beside:
+    with BackgroundCalls(world) as beside:
         wait_for(lambda: beside.held("GET /health cannot be seen: it does not answer well"), "the hold")
         assert world.balances() == (0, 0, 0)
         site.pages["/health"] = Answer("ok")
@@ -315,7 +315,7 @@ def test_held_by_the_service_itself(world: World, site: Site) -> None:
 def test_no_replica_is_no_pass(world: World) -> None:
     """Who asks for a limit of the lag gets a hold while no replica tells of one."""
     world.write(ADD_ONE + "[health]\nreplication_lag_s = 5\n")
-    with Beside(world) as beside:
+    with BackgroundCalls(world) as beside:
         wait_for(lambda: beside.held("the replication lag cannot be seen: no replica is streaming"), "the hold")
         beside.stop = True
     assert world.balances() == (0, 0, 0)

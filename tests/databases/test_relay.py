@@ -13,7 +13,7 @@ from sqlalchemy import URL
 
 from slipway.databases.postgresql import protocol
 from slipway.databases.postgresql.protocol import Ended, Ready
-from slipway.databases.postgresql.relay import HOST, Heard, Relay
+from slipway.databases.postgresql.relay import HOST, Relay, RelayedSession
 from slipway.deployments.ports import free_ports
 from tests.stack.runs import wait_for
 
@@ -31,7 +31,7 @@ def relaying(port: int, *, elsewhere: bool = False) -> Iterator[tuple[Relay, lis
     """A relay to a port of this machine, taken for one elsewhere if asked, and the statements that it heard."""
     told: list[str] = []
 
-    def hear(heard: Heard, event: Ended | Ready) -> None:
+    def hear(heard: RelayedSession, event: Ended | Ready) -> None:
         if isinstance(event, Ended):
             told.append(event.sql)
 

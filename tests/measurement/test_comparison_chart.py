@@ -13,7 +13,7 @@ import pytest
 from slipway.config.change import Pair
 from slipway.measurement.comparison_chart import before_after_svg
 from slipway.measurement.judge import judge
-from slipway.measurement.samples import Glimpse, MeasuredWindow, Measurement, Sample, Watched
+from slipway.measurement.samples import MeasuredWindow, Measurement, MonitorResult, MonitorSample, Sample
 
 SVG = "{http://www.w3.org/2000/svg}"
 HARMFUL = "/search?q=<script>alert(1)</script>&cost=$5_$6"
@@ -114,19 +114,19 @@ def test_what_was_met_while_the_change_was_made() -> None:
     before, after = window("before"), window("after", orders=3.1)
     start = datetime(2026, 1, 1, tzinfo=UTC)
     steps = [
-        Watched(
+        MonitorResult(
             step=step,
             started_at=start + timedelta(seconds=at),
             seconds=4,
             glimpses=(
-                Glimpse(0.0, "/orders", "customer", 18.0),
-                Glimpse(0.2, HARMFUL, "customer", 400.0),
-                Glimpse(0.4, "/orders", "customer", 0.1, "status 500"),
+                MonitorSample(0.0, "/orders", "customer", 18.0),
+                MonitorSample(0.2, HARMFUL, "customer", 400.0),
+                MonitorSample(0.4, "/orders", "customer", 0.1, "status 500"),
             ),
         )
         for step, at in (("the migration", 0), ("the purge", 5))
     ]
-    blind = Watched(step="the purge", started_at=start, seconds=1, because="another probe")
+    blind = MonitorResult(step="the purge", started_at=start, seconds=1, because="another probe")
     verdict = judge(before, after, PAIRS)
     picture = before_after_svg(before, after, verdict, [*steps, blind])
     shown = texts(picture)

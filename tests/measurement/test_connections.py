@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from slipway.measurement.connections import Cookie, Wire
+from slipway.measurement.connections import ConnectionPool, Cookie
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CLOSE = b""  # said instead of an answer: the connection ends
@@ -64,12 +64,16 @@ class Script:
             connection.sendall(answer)
 
 
-def talk(script: Script, say: Callable[[Wire], Awaitable[Any]], *cookies: Cookie, timeout_s: float = 120) -> Any:
+def talk(
+    script: Script, say: Callable[[ConnectionPool], Awaitable[Any]], *cookies: Cookie, timeout_s: float = 120
+) -> Any:
     """What comes of a conversation."""
 
     async def main() -> Any:
         trusted = ssl.create_default_context()
-        wire = Wire(script.url, headers={"User-Agent": "test"}, cookies=cookies, timeout_s=timeout_s, trusted=trusted)
+        wire = ConnectionPool(
+            script.url, headers={"User-Agent": "test"}, cookies=cookies, timeout_s=timeout_s, trusted=trusted
+        )
         try:
             return await say(wire)
         finally:
@@ -83,7 +87,7 @@ def test_a_request_as_it_is_sent() -> None:
     """Host, headers and the cookies of its path, and nothing else; a second one goes over the same connection."""
     script = Script([OK, OK])
 
-    async def say(wire: Wire) -> list[tuple[int, bytes]]:
+    async def say(wire: ConnectionPool) -> list[tuple[int, bytes]]:
         return [(answer.status, answer.body) for answer in (await wire.ask("/a?b=%20"), await wire.ask("/private/x"))]
 
     cookies = (Cookie("here", "1", "/private"), Cookie("all", "2", "/"), Cookie("other", "3", "/priv"))
@@ -110,7 +114,7 @@ def test_an_answer_is_whole_where_its_head_says(answer: bytes, status: int, body
     """Its length, its chunks, or no body at all; the connection then carries the next."""
     script = Script([answer, OK])
 
-    async def say(wire: Wire) -> list[tuple[int, bytes]]:
+    async def say(wire: ConnectionPool) -> list[tuple[int, bytes]]:
         return [(found.status, found.body) for found in (await wire.ask("/"), await wire.ask("/"))]
 
     assert talk(script, say) == [(status, body), (200, b"ok")]
@@ -120,7 +124,7 @@ def test_an_answer_that_ends_with_its_connection() -> None:
     """Without a length the end of the connection is the end of the answer; the next request gets a new one."""
     script = Script([b"HTTP/1.1 200 OK\r\nX-A: 1\r\nX-A: 2\r\n\r\nhalf", END], [OK])
 
-    async def say(wire: Wire) -> Any:
+    async def say(wire: ConnectionPool) -> Any:
         return await wire.ask("/1"), (await wire.ask("/2")).body
 
     first, second = talk(script, say)
@@ -131,7 +135,7 @@ def test_a_warm_connection_that_the_server_has_closed() -> None:
     """The request goes out once more on a new one, as any client does; nobody was asked twice that answered."""
     script = Script([OK, CLOSE], [OK])
 
-    async def say(wire: Wire) -> list[int]:
+    async def say(wire: ConnectionPool) -> list[int]:
         return [(await wire.ask("/1")).status, (await wire.ask("/2")).status]
 
     assert talk(script, say) == [200, 200]
@@ -150,7 +154,7 @@ def test_an_answer_that_is_none(answer: bytes, error: str) -> None:
     """A connection that breaks at once, in the middle, or says something else is an error, and is not used again."""
     script = Script([answer, END], [OK])
 
-    async def say(wire: Wire) -> tuple[str, int]:
+    async def say(wire: ConnectionPool) -> tuple[str, int]:
         with pytest.raises(ConnectionError) as failed:
             await wire.ask("/")
         return str(failed.value), (await wire.ask("/")).status
@@ -163,7 +167,7 @@ def test_an_answer_that_comes_too_late() -> None:
     """It is a time-out, and what still comes is not taken for the next answer."""
     script = Script([OK, b"HTTP/1.1 200 OK\r\n"], [OK])
 
-    async def say(wire: Wire) -> bytes:
+    async def say(wire: ConnectionPool) -> bytes:
         await wire.ask("/warm")
         patience, wire._timeout_s = wire._timeout_s, 0.3
         with pytest.raises(TimeoutError):
@@ -179,7 +183,7 @@ def test_cookies_that_answers_set() -> None:
     setting = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: a=2; Path=/\r\nSet-Cookie: b=; Max-Age=0\r\n\r\n"
     script = Script([setting, OK])
 
-    async def say(wire: Wire) -> None:
+    async def say(wire: ConnectionPool) -> None:
         wire.keep((await wire.ask("/")).set_cookies)
         wire.keep(["no cookie at all", "\x00=;;"])
         await wire.ask("/")
@@ -192,7 +196,7 @@ def test_nobody_listens() -> None:
     """The refusal of the connection is the error."""
     script = Script()
 
-    async def say(wire: Wire) -> None:
+    async def say(wire: ConnectionPool) -> None:
         with pytest.raises(ConnectionRefusedError):
             await wire.ask("/")
 
@@ -204,7 +208,7 @@ def test_closed_while_it_waits() -> None:
     """Whoever waits is told, and the connection is closed."""
     script = Script([OK, b"HTTP/1.1 200 OK\r\n"])
 
-    async def say(wire: Wire) -> asyncio.Future[Any]:
+    async def say(wire: ConnectionPool) -> asyncio.Future[Any]:
         await wire.ask("/")
         waiting = wire.ask("/never")
         while len(script.asked) < 2:
@@ -218,7 +222,7 @@ def test_closed_while_it_waits() -> None:
 def test_a_header_of_two_lines_is_refused() -> None:
     """Its value may be a secret, and is not told."""
     with pytest.raises(ValueError, match="'X-Token'") as refused:
-        Wire(
+        ConnectionPool(
             "http://127.0.0.1:9",
             headers={"X-Token": "s3cret\r\nHost: x"},
             cookies=(),

@@ -12,7 +12,7 @@ import pytest
 
 from slipway.config.service import Identity, Probe, Service
 from slipway.core.frozen import RouteAs
-from slipway.measurement.backoff import Rests
+from slipway.measurement.backoff import Backoff
 from slipway.measurement.monitor import watching
 from tests.sites import Answer, Request, Site
 from tests.stack.runs import wait_for
@@ -82,9 +82,9 @@ def test_errors_are_glimpses(site: Site) -> None:
 def test_a_service_that_is_asked_too_much_is_left_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a 429 nothing is sent for as long as Retry-After says, and the step does not wait for that."""
     sent, resting, rested, ahead_s = list[int](), threading.Event(), threading.Event(), 0
-    taken = Rests.taken
+    taken = Backoff.taken
 
-    async def noted(rests: Rests) -> float:
+    async def noted(rests: Backoff) -> float:
         sent.append(1)  # the watch looks for a rest once after each request
         if rests._asked_s:
             resting.set()
@@ -93,7 +93,7 @@ def test_a_service_that_is_asked_too_much_is_left_alone(site: Site, monkeypatch:
             rested.set()
         return seconds
 
-    monkeypatch.setattr(Rests, "taken", noted)
+    monkeypatch.setattr(Backoff, "taken", noted)
     clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + ahead_s)
     monkeypatch.setattr("slipway.measurement.backoff.time", clock)
     site.pages["/"] = Answer("", 429, {"Retry-After": "30"})

@@ -121,13 +121,13 @@ def test_a_crash_before_the_first_attempt_is_resumed_too(attempts: Attempts) -> 
 def test_a_cancel_outlives_a_crash(attempts: Attempts) -> None:
     """Who wanted it is remembered for every later attempt; the first one stands."""
     first = attempts.begin("run")
-    assert attempts.wanted(first).cancelled_by == ""
+    assert attempts.control_requests(first).cancelled_by == ""
     attempts.request_cancel("run", "Ada: wrong day")
     attempts.request_cancel("run", "Bob: me too")
-    assert attempts.wanted(first).cancelled_by == "Ada: wrong day"
+    assert attempts.control_requests(first).cancelled_by == "Ada: wrong day"
     assert attempts.begin("run").cancelled_by == "Ada: wrong day"
     with pytest.raises(Fenced):
-        attempts.wanted(first)
+        attempts.control_requests(first)
 
 
 def test_a_cancel_in_prefect_is_remembered_for_runs_that_have_begun(attempts: Attempts) -> None:
@@ -135,20 +135,20 @@ def test_a_cancel_in_prefect_is_remembered_for_runs_that_have_begun(attempts: At
     mine, asked = attempts.begin("mine"), attempts.begin("asked")
     attempts.request_cancel("asked", "Ada: wrong day")
     attempts.mark_cancelled(["mine", "asked", "a stranger's"], "somebody in Prefect")
-    assert attempts.wanted(mine).cancelled_by == "somebody in Prefect"
-    assert attempts.wanted(asked).cancelled_by == "Ada: wrong day"
+    assert attempts.control_requests(mine).cancelled_by == "somebody in Prefect"
+    assert attempts.control_requests(asked).cancelled_by == "Ada: wrong day"
     assert attempts.begin("a stranger's").cancelled_by == ""
 
 
 def test_a_pause_is_told_until_it_ends(attempts: Attempts) -> None:
     """The first who wants it stands."""
     run = attempts.begin("run")
-    assert attempts.wanted(run).paused_by == ""
+    assert attempts.control_requests(run).paused_by == ""
     attempts.request_pause("run", "Ada")
     attempts.request_pause("run", "Bob")
-    assert attempts.wanted(run).paused_by == "Ada"
+    assert attempts.control_requests(run).paused_by == "Ada"
     assert attempts.end_pause("run")
-    assert attempts.wanted(run).paused_by == ""
+    assert attempts.control_requests(run).paused_by == ""
 
 
 def test_of_all_runs_one_asks_prefect(attempts: Attempts, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,11 +157,11 @@ def test_of_all_runs_one_asks_prefect(attempts: Attempts, store: Store, monkeypa
     runs = [attempts.begin(f"run {number}") for number in range(20)]
     _last_look(store, "now() - interval '2 hours'")
     with ThreadPoolExecutor(8) as pool:
-        assert sum(wanted.to_ask for wanted in pool.map(attempts.wanted, runs)) == 1
-    assert not attempts.wanted(runs[0]).to_ask
+        assert sum(wanted.to_ask for wanted in pool.map(attempts.control_requests, runs)) == 1
+    assert not attempts.control_requests(runs[0]).to_ask
     _last_look(store, "now() + interval '1 hour'")
-    assert attempts.wanted(runs[1]).to_ask
-    assert not attempts.wanted(runs[1]).to_ask
+    assert attempts.control_requests(runs[1]).to_ask
+    assert not attempts.control_requests(runs[1]).to_ask
 
 
 def _last_look(store: Store, at: str) -> None:

@@ -9,15 +9,23 @@ import pytest
 
 from slipway.caching.outcomes import Purged, RouteReading
 from slipway.config.change import Change
-from slipway.config.plan import Leaving, Plan
+from slipway.config.plan import Plan, PurgePlan
 from slipway.config.service import Service
 from slipway.core.commands import CommandRun
 from slipway.core.finding import Finding
 from slipway.databases.catalog import Lock, PlanChange, Statement
-from slipway.measurement.samples import Glimpse, Interval, MeasuredWindow, TargetVerdict, Verdict, VerdictWord, Watched
+from slipway.measurement.samples import (
+    Interval,
+    MeasuredWindow,
+    MonitorResult,
+    MonitorSample,
+    TargetVerdict,
+    Verdict,
+    VerdictWord,
+)
 from slipway.migrations.outcomes import Migration, Rehearsal, Reversibility, Reverted
 from slipway.shipping.outcomes import Approval, Decision, Staged
-from slipway.shipping.record import Story, render, verdict_table
+from slipway.shipping.record import ShipReport, render, verdict_table
 from slipway.shipping.rehearsal_report import command_table, way_back_words
 
 SERVICE = Service.model_validate({"name": "shop", "url": "http://127.0.0.1:8000", "routes": ["/orders", "/products/*"]})
@@ -112,7 +120,7 @@ def verdict(word: VerdictWord, **target: Any) -> Verdict:
     return Verdict(verdict=word, sentence=f"All in all {word}.", margin=0.1, alpha=0.05, targets=(told,))
 
 
-def story(**parts: Any) -> Story:
+def story(**parts: Any) -> ShipReport:
     """The story of a run that went as far as its parts say."""
     begun: dict[str, Any] = {
         "run_id": "run-1",
@@ -122,7 +130,7 @@ def story(**parts: Any) -> Story:
         "rehearsal": REHEARSAL,
         "before": WINDOW,
     }
-    return Story(**begun | parts)
+    return ShipReport(**begun | parts)
 
 
 SHIPPED: dict[str, Any] = {"migration": MIGRATION, "purged": PURGED, "after": WINDOW}
@@ -174,7 +182,7 @@ def cells(row: str) -> int:
     ],
     ids=["kept", "rolled back", "frozen", "failed"],
 )
-def test_the_head(told: Story, title: str, word: str, decided: str) -> None:
+def test_the_head(told: ShipReport, title: str, word: str, decided: str) -> None:
     """However a run ended, its record begins with who, why, what was expected, and what came of it."""
     text = render(told)
     assert text.startswith(f"# {title}\n\n{told.decision.reason}\n")
@@ -239,9 +247,11 @@ def test_a_discarded_window_is_reported() -> None:
 
 def test_what_was_planned_and_what_visitors_met() -> None:
     """What was to leave the cache as the plan listed it, and the steps that somebody watched."""
-    leaving = Leaving(routes=("/orders", "/products/7"), tags=("orders",))
-    seen = (Glimpse(0.0, "/orders", "customer", 18.0), Glimpse(0.2, "/orders", "customer", 40.0))
-    watched = Watched(step="the migration", started_at=datetime(2026, 1, 1, tzinfo=UTC), seconds=1.5, glimpses=seen)
+    leaving = PurgePlan(routes=("/orders", "/products/7"), tags=("orders",))
+    seen = (MonitorSample(0.0, "/orders", "customer", 18.0), MonitorSample(0.2, "/orders", "customer", 40.0))
+    watched = MonitorResult(
+        step="the migration", started_at=datetime(2026, 1, 1, tzinfo=UTC), seconds=1.5, glimpses=seen
+    )
     told = {
         "plan": PLAN.model_copy(update={"leaving": leaving}),
         "migration": MIGRATION.model_copy(update={"watched": watched}),

@@ -11,7 +11,7 @@ import pytest
 
 from slipway.backfilling.backfill import backfill
 from slipway.backfilling.backfill import validate as validate_backfill
-from slipway.config.plan import Leaving
+from slipway.config.plan import PurgePlan
 from slipway.core.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.core.settings import Settings
 from slipway.shipping.validate import validate
@@ -108,7 +108,7 @@ def test_a_change_that_is_fine(tmp_path: Path, site: Site, settings: Settings, h
         ("alembic", "current"),
         ("alembic", "upgrade", "0001:0002", "--sql"),
     ]
-    assert plan.leaving == Leaving(routes=("/products/1",))
+    assert plan.leaving == PurgePlan(routes=("/products/1",))
     assert site.asked("GET") == ["/health"]
     assert site.written() == [CHECK]
     assert untouched(history)
@@ -127,7 +127,7 @@ def test_what_will_leave_the_cache(tmp_path: Path, site: Site, settings: Setting
     )
     write(tmp_path, purge)
     plan = validate("faster", settings)
-    assert plan.leaving == Leaving(routes=("/products/7", "/products/9"), tags=("menu",), tagged=("/products/2",))
+    assert plan.leaving == PurgePlan(routes=("/products/7", "/products/9"), tags=("menu",), tagged=("/products/2",))
     assert plan.leaving.sentence == "/products/7, /products/9; tag menu (of the known pages: /products/2)."
 
 

@@ -38,8 +38,8 @@ ROW = ("decide", "Failure", FAILURE.model_dump(mode="json"))
 
 def test_what_a_step_left_behind_is_kept(store: Store) -> None:
     """Once the step is over, and under its type's name."""
-    saving.begin_to_keep("decide", FAILURE)
-    saving.see_kept("decide", FAILURE)
+    saving.start_saving("decide", FAILURE)
+    saving.wait_saved("decide", FAILURE)
     assert kept(store) == [ROW]
 
 
@@ -51,8 +51,8 @@ def test_a_store_that_is_away_when_it_begins(store: Store, monkeypatch: pytest.M
             raise AWAY
 
         without.setattr(store, "keeping", away)
-        saving.begin_to_keep("decide", FAILURE)
-    saving.see_kept("decide", FAILURE)
+        saving.start_saving("decide", FAILURE)
+    saving.wait_saved("decide", FAILURE)
     assert kept(store) == [ROW]
 
 
@@ -73,11 +73,11 @@ def test_a_store_that_goes_away_meanwhile(store: Store, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as without:
         without.setattr(store, "keeping", goes_away)
-        saving.begin_to_keep("decide", FAILURE)
+        saving.start_saving("decide", FAILURE)
     monkeypatch.setattr(saving, "get_run_logger", _Deaf)
     with monkeypatch.context() as slow:
         slow.setattr(store, "keep", twice_away)
-        saving.see_kept("decide", FAILURE)
+        saving.wait_saved("decide", FAILURE)
     assert len(asked) == 3
     assert kept(store) == [ROW]
 
@@ -93,16 +93,16 @@ def test_a_store_that_stays_away(store: Store, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(saving, "get_run_logger", _Deaf)
     monkeypatch.setattr(store, "outcome_of", away)
     with pytest.raises(Unavailable):
-        saving.see_kept("decide", FAILURE)
+        saving.wait_saved("decide", FAILURE)
     assert len(looks) == saving.TRIES
 
 
 def test_a_step_whose_process_died_before_the_store_had_it(store: Store) -> None:
     """Prefect has its result, so it is not run again: what it left behind is kept from that, once."""
-    saving.see_kept("decide", FAILURE)
+    saving.wait_saved("decide", FAILURE)
     assert kept(store) == [ROW]
     before = store.outcomes_of("run")
-    saving.see_kept("decide", FAILURE)
+    saving.wait_saved("decide", FAILURE)
     assert store.outcomes_of("run") == before
 
 

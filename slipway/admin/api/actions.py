@@ -8,12 +8,12 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from slipway.admin import actions, schemas
-from slipway.admin.actions import WhatIsSaid
+from slipway.admin.actions import ActionRequestDep
 from slipway.admin.api.jobs import STARTED, IdempotencyKey, started
 from slipway.admin.limits import Limited
 from slipway.admin.problems import Conflict
 from slipway.admin.runs import summary
-from slipway.admin.services import TheDoors
+from slipway.admin.services import ServicesDep
 
 router = APIRouter(tags=["runs"], responses=schemas.ACTING)
 STARTING = {**schemas.STARTING, **STARTED}
@@ -22,68 +22,68 @@ STARTING = {**schemas.STARTING, **STARTED}
 @router.post("/runs/{run_id}/rollback", status_code=202, response_model=schemas.RunLine, responses=STARTING)
 async def roll_back(
     run_id: UUID,
-    doors: TheDoors,
+    container: ServicesDep,
     request: Request,
     response: Response,
     limited: Limited,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Roll back the change that a run shipped: starts roll-back-change, as every other door does."""
-    shipped = (await doors.run(run_id))["parameters"]
+    shipped = (await container.run(run_id))["parameters"]
     if not shipped.get("change"):
         raise Conflict(f"Run {run_id} shipped no change.", expected="A run of ship-change.")
     where = {"change": shipped["change"], "staging": bool(shipped.get("staging"))}
-    return await started(doors, "roll-back-change", where, idempotency_key, request, response)
+    return await started(container, "roll-back-change", where, idempotency_key, request, response)
 
 
 @router.post("/runs/{run_id}/retry", status_code=202, response_model=schemas.RunLine, responses=STARTING)
 async def retry(
     run_id: UUID,
-    doors: TheDoors,
+    container: ServicesDep,
     request: Request,
     response: Response,
     limited: Limited,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Start the same job with the same parameters again, once the run is over and nobody has to look at it first."""
-    await doors.run(run_id)
-    run = await doors.detail(run_id)
+    await container.run(run_id)
+    run = await container.detail(run_id)
     actions.check_retry(run)
-    return await started(doors, str(run["job"]), run["parameters"], idempotency_key, request, response)
+    return await started(container, str(run["job"]), run["parameters"], idempotency_key, request, response)
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202, response_model=schemas.RunLine)
-async def cancel(run_id: UUID, said: WhatIsSaid, doors: TheDoors) -> Any:
+async def cancel(run_id: UUID, said: ActionRequestDep, container: ServicesDep) -> Any:
     """Cancel a run: before the migration it stops, after it it goes all the way back."""
-    await actions.cancel(doors.prefect, doors.attempts, await doors.run(run_id), said)
-    return summary(await doors.run(run_id), await doors.names())
+    await actions.cancel(container.prefect, container.attempts, await container.run(run_id), said)
+    return summary(await container.run(run_id), await container.names())
 
 
 @router.post("/runs/{run_id}/approve", status_code=202, response_model=schemas.RunLine)
-async def approve(run_id: UUID, said: WhatIsSaid, doors: TheDoors) -> Any:
+async def approve(run_id: UUID, said: ActionRequestDep, container: ServicesDep) -> Any:
     """Say yes to a change that waits for approval after its rehearsal."""
-    await actions.answer(doors.prefect, await doors.run(run_id), said, approved=True)
-    return summary(await doors.run(run_id), await doors.names())
+    await actions.answer(container.prefect, await container.run(run_id), said, approved=True)
+    return summary(await container.run(run_id), await container.names())
 
 
 @router.post("/runs/{run_id}/reject", status_code=202, response_model=schemas.RunLine)
-async def reject(run_id: UUID, said: WhatIsSaid, doors: TheDoors) -> Any:
+async def reject(run_id: UUID, said: ActionRequestDep, container: ServicesDep) -> Any:
     """Say no to a change that waits for approval; nothing is changed."""
-    await actions.answer(doors.prefect, await doors.run(run_id), said, approved=False)
-    return summary(await doors.run(run_id), await doors.names())
+    await actions.answer(container.prefect, await container.run(run_id), said, approved=False)
+    return summary(await container.run(run_id), await container.names())
 
 
 @router.post("/runs/{run_id}/pause", status_code=202, response_model=schemas.RunLine)
-async def pause(run_id: UUID, said: WhatIsSaid, doors: TheDoors) -> Any:
+async def pause(run_id: UUID, said: ActionRequestDep, container: ServicesDep) -> Any:
     """Pause a backfill; what is done stays done, and its service stays held."""
-    shown = summary(await doors.run(run_id), await doors.names())
-    await actions.pause(doors.attempts, shown, shown["job"], said)
+    shown = summary(await container.run(run_id), await container.names())
+    await actions.pause(container.attempts, shown, shown["job"], said)
     return shown
 
 
 @router.post("/runs/{run_id}/resume", status_code=202, response_model=schemas.RunLine)
-async def resume(run_id: UUID, said: WhatIsSaid, doors: TheDoors) -> Any:
+async def resume(run_id: UUID, said: ActionRequestDep, container: ServicesDep) -> Any:
     """Let a paused backfill go on."""
-    run = await doors.run(run_id)
-    await actions.resume(doors.attempts, run)
-    return summary(run, await doors.names())
+    run = await container.run(run_id)
+    await actions.resume(container.attempts, run)
+    return summary(run, await container.names())

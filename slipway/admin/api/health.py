@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from slipway.admin import schemas
-from slipway.admin.services import TheDoors
+from slipway.admin.services import ServicesDep
 
 router = APIRouter()
 
@@ -20,8 +20,8 @@ async def health() -> dict[str, bool]:
 @router.get(
     "/ready", response_model=schemas.Ready, responses={503: {"model": schemas.Ready}}, openapi_extra=schemas.OPEN
 )
-async def ready(doors: TheDoors) -> Response:
+async def ready(container: ServicesDep) -> Response:
     """Whether Prefect and the store answer, and the newest runs are known; 503 names what does not."""
-    missing = await doors.missing()
+    missing = await container.missing()
     body = {"ready": not missing, "missing": missing}
     return JSONResponse(body, status_code=503 if missing else 200)

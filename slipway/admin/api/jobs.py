@@ -8,11 +8,11 @@ from fastapi import APIRouter, Body, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slipway.admin import schemas
-from slipway.admin.auth.caller import TheCaller
+from slipway.admin.auth.caller import CallerDep
 from slipway.admin.limits import Limited
 from slipway.admin.prefect_api import Document
 from slipway.admin.runs import summary
-from slipway.admin.services import Doors, TheDoors
+from slipway.admin.services import AdminServices, ServicesDep
 from slipway.admin.templating import link
 
 IdempotencyKey = Annotated[str | None, Header(max_length=200, pattern=r"^[\x21-\x7e]+$")]
@@ -37,23 +37,23 @@ class Switch(BaseModel):
 
 
 @router.get("/jobs", response_model=list[schemas.Job], responses=schemas.READING)
-async def jobs(doors: TheDoors) -> Any:
+async def jobs(container: ServicesDep) -> Any:
     """Every job: card, parameters, schedules."""
-    return await doors.jobs.all()
+    return await container.jobs.all()
 
 
 @router.get("/jobs/{job}", response_model=schemas.Job, responses=schemas.problems(404, 503))
-async def one_job(job: str, doors: TheDoors) -> Any:
+async def one_job(job: str, container: ServicesDep) -> Any:
     """One job."""
-    return await doors.jobs.one(job)
+    return await container.jobs.one(job)
 
 
 @router.patch("/jobs/{job}", response_model=schemas.Job, responses=schemas.problems(404, 413, 503))
-async def switch_job(job: str, switch: Switch, doors: TheDoors, caller: TheCaller) -> Any:
+async def switch_job(job: str, switch: Switch, container: ServicesDep, caller: CallerDep) -> Any:
     """Switch a job's schedules off or on (`paused`), or the job altogether (`disabled`: nobody can start it)."""
     who = caller.person
-    shown = await doors.jobs.switch(job, paused=switch.paused, disabled=switch.disabled, by=who, why=switch.why)
-    doors.synchroniser.soon()  # with its schedules a job's planned runs come and go
+    shown = await container.jobs.switch(job, paused=switch.paused, disabled=switch.disabled, by=who, why=switch.why)
+    container.synchroniser.soon()  # with its schedules a job's planned runs come and go
     return shown
 
 
@@ -66,21 +66,21 @@ async def switch_job(job: str, switch: Switch, doors: TheDoors, caller: TheCalle
 async def start_run(
     job: str,
     parameters: Annotated[dict[str, Any], Body()],
-    doors: TheDoors,
+    container: ServicesDep,
     request: Request,
     response: Response,
     limited: Limited,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Start a run; the same Idempotency-Key with the same parameters answers with the same run."""
-    return await started(doors, job, parameters, idempotency_key, request, response)
+    return await started(container, job, parameters, idempotency_key, request, response)
 
 
 async def started(
-    doors: Doors, job: str, parameters: Document, key: str | None, request: Request, response: Response
+    container: AdminServices, job: str, parameters: Document, key: str | None, request: Request, response: Response
 ) -> Document:
     """Start a run, and tell in the answer where it is."""
-    run = await doors.jobs.start(job, parameters, key)
-    doors.saw(run)
+    run = await container.jobs.start(job, parameters, key)
+    container.saw(run)
     response.headers["Location"] = link(request, f"/runs/{run['id']}")
-    return summary(run, await doors.names())
+    return summary(run, await container.names())

@@ -8,20 +8,20 @@ from typing import Any
 from fastapi import APIRouter
 
 from slipway.admin import schemas
-from slipway.admin.services import TheDoors
+from slipway.admin.services import ServicesDep
 from slipway.core.frozen import ServiceName
 
 router = APIRouter(tags=["services"])
 
 
 @router.get("/services/{service}/history", response_model=schemas.History, responses=schemas.problems(404, 503))
-async def history(service: ServiceName, doors: TheDoors, since: datetime | None = None) -> Any:
+async def history(service: ServiceName, container: ServicesDep, since: datetime | None = None) -> Any:
     """What measure-service has seen: every series with its baseline, the changes, and the points (30 days by default)."""
     if since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
-    recent = await doors.points(service, None)
-    trend = await doors.trend(service, recent)
-    points = recent if since is None else await doors.points(service, since)
+    recent = await container.points(service, None)
+    trend = await container.trend(service, recent)
+    points = recent if since is None else await container.points(service, since)
     return {
         **trend.model_dump(mode="json", exclude={"picture_svg"}),
         "points": [point.model_dump(mode="json") for point in points],

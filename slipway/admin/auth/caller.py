@@ -85,4 +85,4 @@ async def _caller(request: Request) -> Caller:  # not async, it would be called 
     return caller_of(request)
 
 
-TheCaller = Annotated[Caller, Depends(_caller)]
+CallerDep = Annotated[Caller, Depends(_caller)]

@@ -15,7 +15,7 @@ from slipway.admin.asgi import path_of
 from slipway.admin.auth.caller import CALLER, Caller, refused
 from slipway.admin.auth.csrf import refuse_forged
 from slipway.admin.auth.lookup import Access
-from slipway.admin.auth.permissions import Need, methods_of, need_of
+from slipway.admin.auth.permissions import Permission, methods_of, permission_of
 from slipway.admin.auth.permissions import Scope as For
 from slipway.admin.auth.run_services import service_of_change, service_of_run, who_asked_for
 from slipway.admin.problems import Forbidden, NotFound, NotSignedIn, Refusal, is_page, problem, status_of
@@ -71,7 +71,7 @@ class Guard:
         """How the body is read by whom the request is for. Raises SlipwayError when it must not get there."""
         self._refuse_host(request)
         path = path_of(request.scope)
-        found = need_of(request.method, path)
+        found = permission_of(request.method, path)
         if found is not None and found[0].right is None:
             unsafe = request.method not in SAFE
             return await refuse_forged(request, None) if unsafe else request.receive
@@ -121,27 +121,27 @@ async def _is_welcome(request: Request, access: Access) -> bool:
         return False  # whoever is still welcome comes back
 
 
-async def _demand(request: Request, caller: Caller, need: Need, found: dict[str, str]) -> None:
+async def _demand(request: Request, caller: Caller, need: Permission, found: dict[str, str]) -> None:
     """Raise Forbidden when the caller has not the right, NotFound for what they may not even see."""
     assert need.right is not None
     if not caller.may_somewhere(need.right):
         raise refused(caller, need.right, None)
     if need.scope is For.ALL and not caller.may_everywhere(need.right):
         raise refused(caller, need.right, None)
-    doors = request.app.state.doors
+    container = request.app.state.container
     if need.scope is For.SERVICE:
         _demand_service(caller, need, found["service"], f"There is no service {found['service']!r}.")
     elif need.scope is For.CHANGE and not caller.may_everywhere(need.right):
-        service = await service_of_change(doors, found["change"])
+        service = await service_of_change(container, found["change"])
         _demand_service(caller, need, service, f"There is no change {found['change']!r}.")
     elif need.scope is For.RUN and not caller.may_everywhere(need.right):
-        service = await service_of_run(doors, found["run_id"])
+        service = await service_of_run(container, found["run_id"])
         _demand_service(caller, need, service, f"There is no run {found['run_id']}.")
     if need.by_another:
-        await _refuse_own(doors, caller, found["run_id"])
+        await _refuse_own(container, caller, found["run_id"])
 
 
-def _demand_service(caller: Caller, need: Need, service: str | None, nothing: str) -> None:
+def _demand_service(caller: Caller, need: Permission, service: str | None, nothing: str) -> None:
     assert need.right is not None
     if not caller.readable(service):
         raise NotFound(nothing, expected="What the lists show.")
@@ -149,9 +149,9 @@ def _demand_service(caller: Caller, need: Need, service: str | None, nothing: st
         raise refused(caller, need.right, service)
 
 
-async def _refuse_own(doors: Any, caller: Caller, run_id: str) -> None:
+async def _refuse_own(container: Any, caller: Caller, run_id: str) -> None:
     """Two people stand behind what is approved: who asked for it, and who says yes."""
-    if await who_asked_for(doors, run_id) == caller.person:
+    if await who_asked_for(container, run_id) == caller.person:
         raise Forbidden(
             f"{caller.person} asked for run {run_id}, and cannot approve it.",
             expected="The approval of another person (or of a token that another person made).",
@@ -189,7 +189,7 @@ class _Told:
         self._done = False
         self._begun: asyncio.Future[str] | None = None
         self.caller: Caller | None = None
-        self.need: Need | None = None
+        self.need: Permission | None = None
 
     def begin(self) -> None:
         """Have the log say that what acts begins; it does so meanwhile."""

@@ -11,8 +11,8 @@ from typing import Any
 from starlette.requests import Request
 
 from slipway.accounts.accounts import Accounts
-from slipway.accounts.failed_sign_ins import Tries
-from slipway.accounts.grants import Account, Clock, Entry, utc_now
+from slipway.accounts.failed_sign_ins import SignInThrottle
+from slipway.accounts.grants import AccessLogEntry, Account, Clock, utc_now
 from slipway.accounts.links import Links
 from slipway.accounts.log import AccessLog
 from slipway.accounts.sessions import Sessions
@@ -38,7 +38,7 @@ class Access:
         self.links = Links(store, clock)
         self.sessions = Sessions(store, clock)
         self.tokens = Tokens(store, clock)
-        self.tries = Tries(store, clock)
+        self.tries = SignInThrottle(store, clock)
         self.log = AccessLog(store)
         self.proxy = Proxy(settings)
         self.hashing = Hashing()
@@ -82,7 +82,7 @@ class Access:
         self._noting.add(task)
         task.add_done_callback(self._noting.discard)
 
-    async def newest(self, limit: int, before: int | None) -> list[Entry]:
+    async def newest(self, limit: int, before: int | None) -> list[AccessLogEntry]:
         """The log as `AccessLog.newest` reads it, with what this process has yet to note."""
         await self.written()
         return await asyncio.to_thread(self.log.newest, limit, before)

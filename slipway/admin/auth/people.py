@@ -13,11 +13,11 @@ from fastapi.responses import RedirectResponse
 
 from slipway.accounts.grants import RIGHTS, Grant
 from slipway.admin import schemas
-from slipway.admin.auth.caller import TheCaller, about
+from slipway.admin.auth.caller import CallerDep, about
 from slipway.admin.auth.lookup import Access
 from slipway.admin.auth.sign_in_pages import access_of
 from slipway.admin.problems import Conflict
-from slipway.admin.services import TheDoors
+from slipway.admin.services import ServicesDep
 from slipway.admin.templating import link, page
 from slipway.config.service import load_services
 from slipway.core.errors import InvalidInput
@@ -44,15 +44,15 @@ async def log(
 
 @router.get("/pages/access", include_in_schema=False)
 async def access_page(
-    request: Request, doors: TheDoors, cursor: Annotated[int | None, Query(ge=1, le=2**62)] = None
+    request: Request, container: ServicesDep, cursor: Annotated[int | None, Query(ge=1, le=2**62)] = None
 ) -> Response:
     """Everybody with their role, every token, and the log."""
-    return await _page(request, doors, cursor=cursor)
+    return await _page(request, container, cursor=cursor)
 
 
 @router.post("/pages/access/people", include_in_schema=False)
 async def invite(
-    request: Request, doors: TheDoors, caller: TheCaller, name: Name, role: Name, services: Services = None
+    request: Request, container: ServicesDep, caller: CallerDep, name: Name, role: Name, services: Services = None
 ) -> Response:
     """A new account, and its one-time link, which is shown once."""
     access, grant, named = access_of(request), _grant(role, services), name.strip().lower()
@@ -62,14 +62,14 @@ async def invite(
         access.accounts.add(named, grant, by=caller.person)
         return access.links.make(named)
 
-    return await _shown_once(request, doors, make, f"one-time link for {named}", below="/pages/link/")
+    return await _shown_once(request, container, make, f"one-time link for {named}", below="/pages/link/")
 
 
 @router.post("/pages/access/people/{name}", include_in_schema=False)
 async def change_account(
     request: Request,
-    doors: TheDoors,
-    caller: TheCaller,
+    container: ServicesDep,
+    caller: CallerDep,
     name: str,
     do: Name,
     role: Name = "",
@@ -83,7 +83,7 @@ async def change_account(
     about(request, f"{do}: {grant.words}" if grant else do)
     if do == "link":
         return await _shown_once(
-            request, doors, lambda: _link(access, name), f"one-time link for {name}", below="/pages/link/"
+            request, container, lambda: _link(access, name), f"one-time link for {name}", below="/pages/link/"
         )
     what: dict[str, Callable[[], None]] = {
         "disable": lambda: access.accounts.disable(name),
@@ -99,8 +99,8 @@ async def change_account(
 @router.post("/pages/access/tokens", include_in_schema=False)
 async def make_token(
     request: Request,
-    doors: TheDoors,
-    caller: TheCaller,
+    container: ServicesDep,
+    caller: CallerDep,
     name: Name,
     role: Name,
     days: Annotated[int, Form(ge=1, le=366)],
@@ -113,7 +113,7 @@ async def make_token(
     def make() -> str:
         return tokens.make(name, grant, timedelta(days=days), account=caller.person)[0]
 
-    return await _shown_once(request, doors, make, f"token {name}")
+    return await _shown_once(request, container, make, f"token {name}")
 
 
 @router.post("/pages/access/tokens/{name}/revoke", include_in_schema=False)
@@ -143,24 +143,24 @@ async def _done(request: Request, change: Callable[[], None]) -> Response:
 
 
 async def _shown_once(
-    request: Request, doors: TheDoors, make: Callable[[], str], what: str, *, below: str = ""
+    request: Request, container: ServicesDep, make: Callable[[], str], what: str, *, below: str = ""
 ) -> Response:
     """Make a secret, and draw it into this one answer."""
     secret = await asyncio.to_thread(make)
     access_of(request).forget()
     where = f"{request.url.scheme}://{request.url.netloc}{link(request, below)}" if below else ""
-    return await _page(request, doors, secret=where + secret, secret_is=what)
+    return await _page(request, container, secret=where + secret, secret_is=what)
 
 
 async def _page(
-    request: Request, doors: TheDoors, *, cursor: int | None = None, secret: str = "", secret_is: str = ""
+    request: Request, container: ServicesDep, *, cursor: int | None = None, secret: str = "", secret_is: str = ""
 ) -> Response:
     access = access_of(request)
     people, tokens, entries, services = await asyncio.gather(
         asyncio.to_thread(access.accounts.all),
         asyncio.to_thread(access.tokens.all),
         access.newest(SHOWN, cursor),
-        asyncio.to_thread(load_services, doors.settings.config),
+        asyncio.to_thread(load_services, container.settings.config),
     )
     shown: dict[str, Any] = {
         "people": people,

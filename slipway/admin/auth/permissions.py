@@ -24,7 +24,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True)
-class Need:
+class Permission:
     """One line: a request, the right it needs, and for which service. `what` is its name in the log."""
 
     method: str
@@ -44,16 +44,16 @@ class Need:
         return None if found is None else found.groupdict()
 
 
-def _open(method: str, path: str, what: str) -> Need:
-    return Need(method, path, None, Scope.OPEN, what)
+def _open(method: str, path: str, what: str) -> Permission:
+    return Permission(method, path, None, Scope.OPEN, what)
 
 
-def _read(path: str, scope: Scope, what: str) -> Need:
-    return Need("GET", path, "read", scope, what)
+def _read(path: str, scope: Scope, what: str) -> Permission:
+    return Permission("GET", path, "read", scope, what)
 
 
-def _act(path: str, right: Right, scope: Scope, what: str, *, by_another: bool = False) -> Need:
-    return Need("POST", path, right, scope, what, by_another)
+def _act(path: str, right: Right, scope: Scope, what: str, *, by_another: bool = False) -> Permission:
+    return Permission("POST", path, right, scope, what, by_another)
 
 
 ACTIONS: tuple[tuple[str, Right], ...] = (
@@ -65,7 +65,7 @@ ACTIONS: tuple[tuple[str, Right], ...] = (
     ("approve", "approve"),
     ("reject", "approve"),
 )
-NEEDS: tuple[Need, ...] = (
+PERMISSIONS: tuple[Permission, ...] = (
     _open("GET", "/health", "health"),
     _open("GET", "/ready", "readiness"),
     _open("GET", "/static/{path:path}", "what pages are made of"),
@@ -73,14 +73,14 @@ NEEDS: tuple[Need, ...] = (
     _open("POST", "/pages/sign-in", "sign in"),
     _open("GET", "/pages/link/{key}", "one-time link"),
     _open("POST", "/pages/link/{key}", "choose a password"),
-    Need("POST", "/pages/sign-out", "read", Scope.ANY, "sign out"),
+    Permission("POST", "/pages/sign-out", "read", Scope.ANY, "sign out"),
     _read("/openapi.json", Scope.ANY, "API description"),
     _read("/docs", Scope.ANY, "API pages"),
     _read("/docs/oauth2-redirect", Scope.ANY, "API pages"),
     _read("/redoc", Scope.ANY, "API pages"),
     _read("/jobs", Scope.ANY, "jobs"),
     _read("/jobs/{job}", Scope.ANY, "job"),
-    Need("PATCH", "/jobs/{job}", "administer", Scope.ALL, "switch job"),
+    Permission("PATCH", "/jobs/{job}", "administer", Scope.ALL, "switch job"),
     _act("/jobs/{job}/runs", "operate", Scope.PARAMETERS, "start run"),
     _read("/runs", Scope.ANY, "runs"),
     _read("/runs/{run_id}", Scope.RUN, "run"),
@@ -106,12 +106,12 @@ NEEDS: tuple[Need, ...] = (
     _read("/pages/changes/{change}", Scope.CHANGE, "page of a change"),
     _read("/pages/changes/{change}/picture.svg", Scope.CHANGE, "picture of a change"),
     *(
-        Need(method, f"/pages/runs/{{run_id}}/{action}", right, Scope.RUN, f"{action} run", action == "approve")
+        Permission(method, f"/pages/runs/{{run_id}}/{action}", right, Scope.RUN, f"{action} run", action == "approve")
         for action, right in ACTIONS
         for method in ("GET", "POST")  # a page that says what will happen, and its button
     ),
-    Need("GET", "/access/log", "administer", Scope.ALL, "access log"),
-    Need("GET", "/pages/access", "administer", Scope.ALL, "access page"),
+    Permission("GET", "/access/log", "administer", Scope.ALL, "access log"),
+    Permission("GET", "/pages/access", "administer", Scope.ALL, "access page"),
     _act("/pages/access/people", "administer", Scope.ALL, "invite person"),
     _act("/pages/access/people/{name}", "administer", Scope.ALL, "change account"),
     _act("/pages/access/tokens", "administer", Scope.ALL, "make token"),
@@ -119,10 +119,10 @@ NEEDS: tuple[Need, ...] = (
 )
 
 
-def need_of(method: str, path: str) -> tuple[Need, dict[str, str]] | None:
+def permission_of(method: str, path: str) -> tuple[Permission, dict[str, str]] | None:
     """The line for a request with the parameters of its path; None when there is none. HEAD is a GET."""
     asked = "GET" if method == "HEAD" else method
-    for need in NEEDS:
+    for need in PERMISSIONS:
         if need.method == asked and (found := need.match(path)) is not None:
             return need, found
     return None
@@ -130,7 +130,7 @@ def need_of(method: str, path: str) -> tuple[Need, dict[str, str]] | None:
 
 def methods_of(path: str) -> list[str]:
     """The methods that lines name for a path."""
-    return sorted({need.method for need in NEEDS if need.match(path) is not None})
+    return sorted({need.method for need in PERMISSIONS if need.match(path) is not None})
 
 
 def as_markdown() -> str:
@@ -138,6 +138,6 @@ def as_markdown() -> str:
     rows = [
         f"| `{need.method} {need.path}` | {need.right or '–'} | {need.scope}"
         f"{'; not by who asked for the run' if need.by_another else ''} |"
-        for need in NEEDS
+        for need in PERMISSIONS
     ]
     return "\n".join(["| request | right | for |", "|---|---|---|", *rows])

@@ -12,14 +12,14 @@ from slipway.config.change import load_change
 from slipway.core.errors import InvalidInput
 
 
-async def service_of_run(doors: Any, run_id: str) -> str | None:
+async def service_of_run(container: Any, run_id: str) -> str | None:
     """The service of a run. Raises NotFound."""
-    return service_of(await doors.detail(_uuid(run_id)))
+    return service_of(await container.detail(_uuid(run_id)))
 
 
-async def who_asked_for(doors: Any, run_id: str) -> str | None:
+async def who_asked_for(container: Any, run_id: str) -> str | None:
     """Who asked for a run; None for one that a schedule or Prefect itself started. Raises NotFound."""
-    asked: str | None = (await doors.detail(_uuid(run_id)))["asked_by"]
+    asked: str | None = (await container.detail(_uuid(run_id)))["asked_by"]
     return asked
 
 
@@ -37,12 +37,12 @@ def service_of(run: dict[str, Any]) -> str | None:
     return tagged or run.get("service") or (asked if isinstance(asked, str) else None)
 
 
-async def service_of_change(doors: Any, name: str) -> str | None:
+async def service_of_change(container: Any, name: str) -> str | None:
     """The service of a change or a backfill. Raises NotFound."""
     for load in (load_change, load_backfill):
         try:
             found: Any
-            found, _ = await asyncio.to_thread(load, doors.settings.changes, name)
+            found, _ = await asyncio.to_thread(load, container.settings.changes, name)
         except InvalidInput:
             continue
         return str(found.service)

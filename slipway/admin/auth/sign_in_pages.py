@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from slipway.accounts.passwords import SHORTEST
-from slipway.admin.auth.caller import TheCaller
+from slipway.admin.auth.caller import CallerDep
 from slipway.admin.auth.cookies import end_session, session_key, set_session
 from slipway.admin.auth.lookup import Access
 from slipway.admin.auth.sign_in import choose_password, link_is_for, own_path, sign_in, sign_out
@@ -69,7 +69,7 @@ async def choosing(request: Request, key: str, password: Written, again: Written
 
 
 @router.post("/pages/sign-out")
-async def signing_out(request: Request, caller: TheCaller) -> Response:
+async def signing_out(request: Request, caller: CallerDep) -> Response:
     """End the session."""
     await sign_out(access_of(request), session_key(request))
     gone = RedirectResponse(link(request, "/pages/sign-in"), status_code=303)

@@ -8,13 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from slipway.admin import actions
-from slipway.admin.auth.caller import Caller, TheCaller
+from slipway.admin.auth.caller import Caller, CallerDep
 from slipway.admin.limits import take
 from slipway.admin.pages.buttons import ALL, ROLL_BACK, Action, named, to_type
 from slipway.admin.pages.form_data import Posted, go_to, key_of, new_key, one, posted, said
 from slipway.admin.prefect_api import Document
 from slipway.admin.problems import Conflict, Refusal, status_of
-from slipway.admin.services import Doors, TheDoors
+from slipway.admin.services import AdminServices, ServicesDep
 from slipway.admin.templating import page
 from slipway.core.errors import InvalidInput, SlipwayError
 
@@ -24,20 +24,20 @@ router = APIRouter(include_in_schema=False)
 
 
 def _asking(name: str) -> Handler:
-    async def ask(request: Request, run_id: UUID, doors: TheDoors) -> Response:
-        run = await doors.detail(run_id)
+    async def ask(request: Request, run_id: UUID, container: ServicesDep) -> Response:
+        run = await container.detail(run_id)
         return _page(request, run, _possible(run, name), {})
 
     return ask
 
 
 def _doing(name: str) -> Handler:
-    async def do(request: Request, run_id: UUID, doors: TheDoors, caller: TheCaller) -> Response:
-        run, fields = await doors.detail(run_id), await posted(request)
+    async def do(request: Request, run_id: UUID, container: ServicesDep, caller: CallerDep) -> Response:
+        run, fields = await container.detail(run_id), await posted(request)
         action = _possible(run, name)
         try:
             _see_name(run, action, fields)
-            after = await _act(request, caller, doors, run, name, fields)
+            after = await _act(request, caller, container, run, name, fields)
         except Refusal:
             raise
         except SlipwayError as error:
@@ -69,25 +69,27 @@ def _see_name(run: Document, action: Action, fields: Posted) -> None:
         raise InvalidInput("The name that was typed is another one.", expected=f"{to_type(run)}, letter by letter.")
 
 
-async def _act(request: Request, caller: Caller, doors: Doors, run: Document, name: str, fields: Posted) -> str:
+async def _act(
+    request: Request, caller: Caller, container: AdminServices, run: Document, name: str, fields: Posted
+) -> str:
     """Do it; the id of the run to look at then."""
     run_id = UUID(run["id"])
     if name in WITHOUT_A_REASON:
-        return await _start(request, doors, run, name, fields)
-    says, fresh = said(caller, fields), await doors.run(run_id)
+        return await _start(request, container, run, name, fields)
+    says, fresh = said(caller, fields), await container.run(run_id)
     if name in ("approve", "reject"):
-        await actions.answer(doors.prefect, fresh, says, approved=name == "approve")
+        await actions.answer(container.prefect, fresh, says, approved=name == "approve")
     elif name == "cancel":
-        await actions.cancel(doors.prefect, doors.attempts, fresh, says)
+        await actions.cancel(container.prefect, container.attempts, fresh, says)
     elif name == "pause":
-        await actions.pause(doors.attempts, fresh, run["job"], says)
+        await actions.pause(container.attempts, fresh, run["job"], says)
     else:
-        await actions.resume(doors.attempts, fresh)
-    await doors.run(run_id)  # so that the page shows it at once
+        await actions.resume(container.attempts, fresh)
+    await container.run(run_id)  # so that the page shows it at once
     return str(run_id)
 
 
-async def _start(request: Request, doors: Doors, run: Document, name: str, fields: Posted) -> str:
+async def _start(request: Request, container: AdminServices, run: Document, name: str, fields: Posted) -> str:
     """A new run: of the same job, or of the job that rolls back."""
     take(request)
     job, parameters = run["job"], run["parameters"]
@@ -95,8 +97,8 @@ async def _start(request: Request, doors: Doors, run: Document, name: str, field
         actions.check_retry(run)
     if name == "rollback":
         job, parameters = ROLL_BACK, {"change": parameters["change"], "staging": bool(parameters.get("staging"))}
-    started = await doors.jobs.start(job, parameters, key_of(fields, {**parameters, "of": run["id"]}))
-    doors.saw(started)
+    started = await container.jobs.start(job, parameters, key_of(fields, {**parameters, "of": run["id"]}))
+    container.saw(started)
     return str(started["id"])
 
 

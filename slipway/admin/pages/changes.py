@@ -7,14 +7,14 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from slipway.admin.auth.caller import Caller, TheCaller
+from slipway.admin.auth.caller import Caller, CallerDep
 from slipway.admin.jobs import BACKFILL
 from slipway.admin.markdown import to_html
 from slipway.admin.pages import live, plans, triage
 from slipway.admin.pages.buttons import REHEARSE, ROLL_BACK, SHIP
 from slipway.admin.pages.form_data import new_key
 from slipway.admin.prefect_api import Document
-from slipway.admin.services import Doors, TheDoors
+from slipway.admin.services import AdminServices, ServicesDep
 from slipway.admin.templating import HEADERS, link, page
 
 LIMIT = 200
@@ -23,22 +23,22 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/pages/changes")
-async def all_changes(request: Request, doors: TheDoors, caller: TheCaller) -> Response:
+async def all_changes(request: Request, container: ServicesDep, caller: CallerDep) -> Response:
     """Every folder below changes/, with its owner and its reason."""
-    found = await asyncio.to_thread(plans.folders, doors.settings.changes)
+    found = await asyncio.to_thread(plans.folders, container.settings.changes)
     return page(request, "changes.html", folders=[folder for folder in found if caller.readable(folder.service)])
 
 
 @router.get("/pages/changes/{change}")
-async def one_change(request: Request, change: str, doors: TheDoors, caller: TheCaller) -> Response:
+async def one_change(request: Request, change: str, container: ServicesDep, caller: CallerDep) -> Response:
     """One change: its plan, what can be done with it, its runs, its record."""
-    folder = await asyncio.to_thread(plans.read, doors.settings.changes, change)
-    runs = await _runs(doors, caller, folder)
+    folder = await asyncio.to_thread(plans.read, container.settings.changes, change)
+    runs = await _runs(container, caller, folder)
     moves = bool(triage.runs_now(runs))
-    region = live.region(request, "runs_live.html", stale=live.stale(doors), moves=moves, runs=runs, older="")
+    region = live.region(request, "runs_live.html", stale=live.stale(container), moves=moves, runs=runs, older="")
     if live.is_asked(request):
         return live.answer(request, region)
-    written = await asyncio.to_thread(plans.record, doors.settings.changes, change)
+    written = await asyncio.to_thread(plans.record, container.settings.changes, change)
     record = to_html(written, images=link(request, f"/pages/changes/{change}/picture.svg"))
     return page(
         request,
@@ -52,17 +52,17 @@ async def one_change(request: Request, change: str, doors: TheDoors, caller: The
     )
 
 
-async def _runs(doors: Doors, caller: Caller, folder: plans.Folder) -> list[Document]:
+async def _runs(container: AdminServices, caller: Caller, folder: plans.Folder) -> list[Document]:
     """The runs of a change, also those on the staging of its service."""
     if folder.service is None:
         return []
     states = [*triage.NOW, *triage.ENDED]
-    found = await doors.runs(states=states, limit=LIMIT, readable=caller.readable)
+    found = await container.runs(states=states, limit=LIMIT, readable=caller.readable)
     return [run for run in found if run["change"] == folder.name]
 
 
 @router.get("/pages/changes/{change}/picture.svg")
-async def picture(change: str, doors: TheDoors) -> Response:
+async def picture(change: str, container: ServicesDep) -> Response:
     """The picture beside a change's record. Raises NotFound."""
-    drawn = await asyncio.to_thread(plans.picture, doors.settings.changes, change)
+    drawn = await asyncio.to_thread(plans.picture, container.settings.changes, change)
     return Response(drawn, media_type="image/svg+xml", headers=PICTURE)

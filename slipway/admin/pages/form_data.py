@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
-from slipway.admin.actions import Reason, Said, said_by
+from slipway.admin.actions import ActionRequest, Reason, said_by
 from slipway.admin.auth.caller import Caller
 from slipway.admin.prefect_api import Document
 from slipway.admin.templating import HEADERS, link
@@ -56,7 +56,7 @@ def key_of(fields: Posted, parameters: Document) -> str:
     return f"{key}-{hashlib.sha256(written.encode()).hexdigest()[:16]}"
 
 
-def said(caller: Caller, fields: Posted) -> Said:
+def said(caller: Caller, fields: Posted) -> ActionRequest:
     """Why somebody acts, in the name of who is signed in. Raises InvalidInput in words where it does not say why."""
     try:
         return said_by(caller, Reason(why=one(fields, "why")))

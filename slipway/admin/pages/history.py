@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
-from slipway.admin.auth.caller import TheCaller
+from slipway.admin.auth.caller import CallerDep
 from slipway.admin.pages import live, triage
 from slipway.admin.pages.services import readable_services
-from slipway.admin.read_model import EPOCH, Wanted
-from slipway.admin.services import TheDoors
+from slipway.admin.read_model import EPOCH, RunFilter
+from slipway.admin.services import ServicesDep
 from slipway.admin.templating import page
 from slipway.core.errors import InvalidInput
 
@@ -32,8 +32,8 @@ router = APIRouter(include_in_schema=False)
 @router.get("/pages/runs")
 async def runs(
     request: Request,
-    doors: TheDoors,
-    caller: TheCaller,
+    container: ServicesDep,
+    caller: CallerDep,
     job: Word = "",
     service: Word = "",
     state: Word = "any",
@@ -43,21 +43,21 @@ async def runs(
     """The newest first; `Older` goes on from there, whatever comes in meanwhile."""
     if state not in STATES or since not in SINCE:
         raise InvalidInput("The list cannot be chosen so.", expected="The choices of its form.")
-    wanted = Wanted(job or None, STATES[state], service or None, caller.readable)
+    wanted = RunFilter(job or None, STATES[state], service or None, caller.readable)
     begin = datetime.now(UTC) - timedelta(days=SINCE[since]) if SINCE[since] else EPOCH
-    found = await doors.page(wanted, limit=LIMIT, since=begin, cursor=cursor)
+    found = await container.page(wanted, limit=LIMIT, since=begin, cursor=cursor)
     chosen = {"job": job, "service": service, "state": state, "since": since}
     return page(
         request,
         "runs.html",
-        stale=live.stale(doors),
+        stale=live.stale(container),
         runs=found.runs,
         older=urlencode({**chosen, "cursor": found.next}) if found.next else "",
         newest=urlencode(chosen) if cursor else "",
         chosen=chosen,
         choices={
-            "job": ["", *(each["name"] for each in await doors.jobs.all())],
-            "service": ["", *await readable_services(doors, caller)],
+            "job": ["", *(each["name"] for each in await container.jobs.all())],
+            "service": ["", *await readable_services(container, caller)],
             "state": list(STATES),
             "since": list(SINCE),
         },

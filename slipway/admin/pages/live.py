@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from slipway.admin.asgi import path_of
 from slipway.admin.formatting import roughly
-from slipway.admin.services import Doors
+from slipway.admin.services import AdminServices
 from slipway.admin.templating import HEADERS, draw, link
 
 EVERY_S = 2
@@ -36,9 +36,9 @@ def region(request: Request, name: str, *, moves: bool, where: str = "live", **v
     return Region(draw(request, "live.html", inner=inner, every=every, address=address, where=where), digest)
 
 
-def stale(doors: Doors) -> str:
+def stale(container: AdminServices) -> str:
     """How old what is shown is, in words; empty as long as it is as Prefect has it."""
-    age_s = doors.age_s
+    age_s = container.age_s
     return f"Prefect does not answer. This is what was known {roughly(age_s)} ago." if age_s > STALE_S else ""
 
 

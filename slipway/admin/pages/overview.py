@@ -9,12 +9,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from slipway.admin.auth.caller import Caller, TheCaller
+from slipway.admin.auth.caller import Caller, CallerDep
 from slipway.admin.pages import live, triage
-from slipway.admin.pages.estimate import Outlook, likeness, outlook
+from slipway.admin.pages.estimate import Estimate, estimate, similar_run
 from slipway.admin.pages.services import readable_services, said_of
 from slipway.admin.prefect_api import Document
-from slipway.admin.services import Doors, TheDoors
+from slipway.admin.services import AdminServices, ServicesDep
 from slipway.admin.templating import page
 
 LIMIT = 1_000  # ended runs that are looked at: what waits for a person must not vanish behind the hourly measurements
@@ -26,33 +26,35 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-async def overview(request: Request, doors: TheDoors, caller: TheCaller) -> Response:
+async def overview(request: Request, container: ServicesDep, caller: CallerDep) -> Response:
     """What runs, what waits, what has ended in the last seven days; the services and the jobs."""
-    moving = await doors.overview.get(caller.grants, lambda: _moving(doors, caller))
-    now = live.region(request, "overview_live.html", stale=live.stale(doors), moves=True, **moving)
+    moving = await container.overview.get(caller.grants, lambda: _moving(container, caller))
+    now = live.region(request, "overview_live.html", stale=live.stale(container), moves=True, **moving)
     if live.is_asked(request):
         return live.answer(request, now)
-    services = await readable_services(doors, caller)
+    services = await readable_services(container, caller)
     planned, jobs = await asyncio.gather(
-        doors.runs(states=["SCHEDULED"], limit=PLANNED, readable=caller.readable), doors.jobs.all()
+        container.runs(states=["SCHEDULED"], limit=PLANNED, readable=caller.readable), container.jobs.all()
     )
-    told = await asyncio.gather(*(said_of(doors, name) for name in services))
+    told = await asyncio.gather(*(said_of(container, name) for name in services))
     told_of = list(zip(services, told, strict=True))
     return page(request, "overview.html", live=now.html, services=told_of, jobs=jobs, soon=_soon(planned))
 
 
-async def _moving(doors: Doors, caller: Caller) -> dict[str, Any]:
+async def _moving(container: AdminServices, caller: Caller) -> dict[str, Any]:
     """What the live part shows."""
     moment = datetime.now(UTC)
     since, week = moment - LONGEST, (moment - WEEK).isoformat()
     on_the_way, ended = await asyncio.gather(
-        doors.runs(states=list(triage.NOW), since=since, limit=PLANNED, readable=caller.readable),
-        doors.runs(states=list(triage.ENDED), since=since, limit=LIMIT, readable=caller.readable),
+        container.runs(states=list(triage.NOW), since=since, limit=PLANNED, readable=caller.readable),
+        container.runs(states=list(triage.ENDED), since=since, limit=LIMIT, readable=caller.readable),
     )
     now, both = triage.runs_now(on_the_way), sorted([*on_the_way, *ended], key=_created, reverse=True)
     waits, lately = triage.waiting(both), [run for run in ended if _created(run) >= week]
     return {
-        "now": list(zip(now, await asyncio.gather(*(_look(doors, run, ended) for run in now[:SHOWN])), strict=False)),
+        "now": list(
+            zip(now, await asyncio.gather(*(_look(container, run, ended) for run in now[:SHOWN])), strict=False)
+        ),
         "more": len(now[SHOWN:]),
         "waits": [(run, triage.asks(run)) for run in waits],
         "failed": triage.failed(lately, waits)[:SHOWN],
@@ -60,15 +62,15 @@ async def _moving(doors: Doors, caller: Caller) -> dict[str, Any]:
     }
 
 
-async def _look(doors: Doors, run: Document, ended: list[Document]) -> Outlook:
+async def _look(container: AdminServices, run: Document, ended: list[Document]) -> Estimate:
     """How far a run is that is on its way."""
-    earlier = likeness(run, ended)
-    detail, like = await asyncio.gather(doors.detail(UUID(run["id"])), _maybe(doors, earlier))
-    return outlook(detail, like, datetime.now(UTC))
+    earlier = similar_run(run, ended)
+    detail, like = await asyncio.gather(container.detail(UUID(run["id"])), _maybe(container, earlier))
+    return estimate(detail, like, datetime.now(UTC))
 
 
-async def _maybe(doors: Doors, run_id: str | None) -> Document | None:
-    return await doors.detail(UUID(run_id)) if run_id else None
+async def _maybe(container: AdminServices, run_id: str | None) -> Document | None:
+    return await container.detail(UUID(run_id)) if run_id else None
 
 
 def _created(run: Document) -> str:

@@ -8,15 +8,15 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from slipway.admin.auth.caller import Caller, TheCaller
+from slipway.admin.auth.caller import Caller, CallerDep
 from slipway.admin.markdown import to_html
 from slipway.admin.pages import live, triage
 from slipway.admin.pages.buttons import possible
 from slipway.admin.pages.changes import PICTURE
-from slipway.admin.pages.estimate import IN_FLIGHT, Outlook, likeness, outlook
+from slipway.admin.pages.estimate import IN_FLIGHT, Estimate, estimate, similar_run
 from slipway.admin.prefect_api import Document
 from slipway.admin.problems import NotFound
-from slipway.admin.services import Doors, TheDoors
+from slipway.admin.services import AdminServices, ServicesDep
 from slipway.admin.templating import link, page
 from slipway.migrations.outcomes import Rehearsal
 from slipway.shipping.rehearsal_report import report
@@ -26,17 +26,17 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/pages/runs/{run_id}")
-async def one_run(request: Request, run_id: UUID, doors: TheDoors, caller: TheCaller) -> Response:
+async def one_run(request: Request, run_id: UUID, container: ServicesDep, caller: CallerDep) -> Response:
     """A run as it stands; while it is on its way the page keeps up with it."""
-    run = await doors.detail(run_id)
+    run = await container.detail(run_id)
     moves = run["state"]["type"] in IN_FLIGHT
     region = live.region(
         request,
         "run_live.html",
-        stale=live.stale(doors),
+        stale=live.stale(container),
         moves=moves,
         run=run,
-        outlook=await _outlook(doors, caller, run) if moves else Outlook(),
+        estimate=await _outlook(container, caller, run) if moves else Estimate(),
         asks=triage.asks(run),
         actions=possible(run),
         rehearsed=_rehearsed(run),
@@ -45,38 +45,40 @@ async def one_run(request: Request, run_id: UUID, doors: TheDoors, caller: TheCa
     )
     if live.is_asked(request):
         return live.answer(request, region)
-    return page(request, "run.html", run=run, live=region.html, in_prefect=f"{doors.prefect_ui}/runs/flow-run/{run_id}")
+    return page(
+        request, "run.html", run=run, live=region.html, in_prefect=f"{container.prefect_ui}/runs/flow-run/{run_id}"
+    )
 
 
 @router.get("/pages/runs/{run_id}/logs")
-async def logs(request: Request, run_id: UUID, doors: TheDoors) -> Response:
+async def logs(request: Request, run_id: UUID, container: ServicesDep) -> Response:
     """The end of a run's log."""
-    run = await doors.detail(run_id)
+    run = await container.detail(run_id)
     moves = run["state"]["type"] in IN_FLIGHT
-    region = live.region(request, "logs_live.html", moves=moves, where="lines", lines=await doors.last_logs(run_id))
+    region = live.region(request, "logs_live.html", moves=moves, where="lines", lines=await container.last_logs(run_id))
     if live.is_asked(request):
         return live.answer(request, region)
     return page(request, "logs.html", run=run, live=region.html)
 
 
 @router.get("/pages/runs/{run_id}/picture.svg")
-async def picture(run_id: UUID, doors: TheDoors) -> Response:
+async def picture(run_id: UUID, container: ServicesDep) -> Response:
     """The picture that a run has drawn, of its record or of a service's history. Raises NotFound."""
-    records = [outcome.body for outcome in await doors.left_by(run_id) if outcome.kind in ("Record", "Trend")]
+    records = [outcome.body for outcome in await container.left_by(run_id) if outcome.kind in ("Record", "Trend")]
     if not records or not records[-1].get("picture_svg"):
         raise NotFound(f"Run {run_id} has drawn no picture.", expected="A run that has measured.")
     # A picture draws, and does nothing else: what it says of itself is not obeyed.
     return Response(records[-1]["picture_svg"], media_type="image/svg+xml", headers=PICTURE)
 
 
-async def _outlook(doors: Doors, caller: Caller, run: Document) -> Outlook:
+async def _outlook(container: AdminServices, caller: Caller, run: Document) -> Estimate:
     """How far it is, by its rows, or beside an earlier run of its job."""
     earlier = None
     if run["job"] and not run["backfill"]:
-        others = await doors.runs(job=run["job"], states=["COMPLETED"], limit=EARLIER, readable=caller.readable)
-        found = likeness(run, others)
-        earlier = await doors.detail(UUID(found)) if found else None
-    return outlook(run, earlier, datetime.now(UTC))
+        others = await container.runs(job=run["job"], states=["COMPLETED"], limit=EARLIER, readable=caller.readable)
+        found = similar_run(run, others)
+        earlier = await container.detail(UUID(found)) if found else None
+    return estimate(run, earlier, datetime.now(UTC))
 
 
 def _rehearsed(run: Document) -> Markup:

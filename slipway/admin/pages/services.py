@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from slipway.admin.auth.caller import Caller, TheCaller
+from slipway.admin.auth.caller import Caller, CallerDep
 from slipway.admin.markdown import to_html
 from slipway.admin.pages import live, plans, triage
-from slipway.admin.services import Doors, TheDoors
+from slipway.admin.services import AdminServices, ServicesDep
 from slipway.admin.templating import page
 from slipway.config.service import load_services
 from slipway.core.formatting import significant
@@ -53,34 +53,36 @@ def _spread(medians: list[float]) -> str:
     return f", median {low} ms" if low == high else f", medians {low} to {high} ms"
 
 
-async def readable_services(doors: Doors, caller: Caller) -> list[str]:
+async def readable_services(container: AdminServices, caller: Caller) -> list[str]:
     """The services that who asks may see."""
-    return [name for name in await asyncio.to_thread(load_services, doors.settings.config) if caller.readable(name)]
+    return [name for name in await asyncio.to_thread(load_services, container.settings.config) if caller.readable(name)]
 
 
-async def said_of(doors: Doors, service: str) -> Words:
+async def said_of(container: AdminServices, service: str) -> Words:
     """A service's last measurement in words."""
-    points = await doors.points(service, None)
-    return words(await doors.trend(service, points), points)
+    points = await container.points(service, None)
+    return words(await container.trend(service, points), points)
 
 
 @router.get("/pages/services")
-async def all_services(request: Request, doors: TheDoors, caller: TheCaller) -> Response:
+async def all_services(request: Request, container: ServicesDep, caller: CallerDep) -> Response:
     """Every service with its last measurement."""
-    services = await readable_services(doors, caller)
-    told = await asyncio.gather(*(said_of(doors, name) for name in services))
+    services = await readable_services(container, caller)
+    told = await asyncio.gather(*(said_of(container, name) for name in services))
     return page(request, "services.html", services=list(zip(services, told, strict=True)))
 
 
 @router.get("/pages/services/{service}")
-async def one_service(request: Request, service: str, doors: TheDoors, caller: TheCaller) -> Response:
+async def one_service(request: Request, service: str, container: ServicesDep, caller: CallerDep) -> Response:
     """What its measured routes were like in the last 30 days, beside its changes; its last audit; its runs."""
-    points = await doors.points(service, None)  # first: it knows whether there is such a service
-    runs = await doors.runs(service=service, states=[*triage.NOW, *triage.ENDED], limit=LIMIT, readable=caller.readable)
+    points = await container.points(service, None)  # first: it knows whether there is such a service
+    runs = await container.runs(
+        service=service, states=[*triage.NOW, *triage.ENDED], limit=LIMIT, readable=caller.readable
+    )
     region = live.region(
         request,
         "runs_live.html",
-        stale=live.stale(doors),
+        stale=live.stale(container),
         moves=bool(triage.runs_now(runs)),
         runs=runs,
         older=urlencode({"service": service, "since": "ever"}),
@@ -88,9 +90,9 @@ async def one_service(request: Request, service: str, doors: TheDoors, caller: T
     if live.is_asked(request):
         return live.answer(request, region)
     trend, audited, folders = await asyncio.gather(
-        doors.trend(service, points),
-        doors.audited(service),
-        asyncio.to_thread(plans.folders, doors.settings.changes),
+        container.trend(service, points),
+        container.audited(service),
+        asyncio.to_thread(plans.folders, container.settings.changes),
     )
     return page(
         request,

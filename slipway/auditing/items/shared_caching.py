@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from slipway.auditing.report import AuditItem, Observation, Visit
+from slipway.auditing.report import AuditItem, Observation, PagesRead
 from slipway.auditing.results import checked
 from slipway.caching.header_rules import PRIVATE, directives, may_be_stored
 from slipway.core.finding import Finding
@@ -19,7 +19,7 @@ SURROGATE = "surrogate-control"
 MEMBER = re.compile(r'[a-z*][a-z0-9_.*-]*(=(-?\d+|"[^"]*"|[A-Za-z*][\w.*-]*|\?[01]))?')
 
 
-def caching_items(visit: Visit, linted: Sequence[tuple[str, Finding]]) -> list[AuditItem]:
+def caching_items(visit: PagesRead, linted: Sequence[tuple[str, Finding]]) -> list[AuditItem]:
     """The items about caching; `linted` are httplint's notes, each with the place of its answer."""
     seen = visit.observations
     return [

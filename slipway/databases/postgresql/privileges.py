@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from slipway.core.frozen import Noun
+from slipway.core.frozen import FrozenModel
 from slipway.databases.database import Address
 from slipway.databases.postgresql.migration_lock import connected
 
@@ -29,7 +29,7 @@ FROM asked a
 """
 
 
-class RoleRights(Noun):
+class RoleRights(FrozenModel):
     """What a database role may do, itself or through the roles that it belongs to; `tables` are those that it owns."""
 
     name: str

@@ -73,7 +73,7 @@ class _Pending:
     failed: bool = False
 
 
-class Conversation:
+class ProtocolSession:
     """One session after its start: what the client asks and the server answers, as statements."""
 
     def __init__(self) -> None:

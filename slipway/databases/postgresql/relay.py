@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from slipway.databases.postgresql.protocol import CANCEL_REQUEST, ENCRYPTION_REQUESTS, Conversation, Ended, Ready
+from slipway.databases.postgresql.protocol import CANCEL_REQUEST, ENCRYPTION_REQUESTS, Ended, ProtocolSession, Ready
 
 HOST = "127.0.0.1"
 CHUNK = 65_536
@@ -20,10 +20,10 @@ JOIN_S = 5
 
 
 @dataclass
-class Heard:
+class RelayedSession:
     """One session that is heard; `mutex` guards the conversation."""
 
-    conversation: Conversation = field(default_factory=Conversation)
+    conversation: ProtocolSession = field(default_factory=ProtocolSession)
     mutex: threading.Lock = field(default_factory=threading.Lock)
     last: Ended | None = None
     looked: set[str] = field(default_factory=set)  # the texts whose locks were looked at in this transaction
@@ -37,8 +37,8 @@ class Relay:
     elsewhere it lets client and server agree; a session that they encrypt is passed on unheard.
     """
 
-    def __init__(self, address: str, port: int, hear: Callable[[Heard, Ended | Ready], None]) -> None:
-        self.sessions: list[Heard] = []
+    def __init__(self, address: str, port: int, hear: Callable[[RelayedSession, Ended | Ready], None]) -> None:
+        self.sessions: list[RelayedSession] = []
         self.unheard = ""
         self._upstream = address, port
         self._plain = address.startswith("/") or ipaddress.ip_address(address).is_loopback
@@ -121,7 +121,7 @@ class Relay:
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return server
 
-    def _greet(self, client: socket.socket, server: socket.socket) -> Heard | None:
+    def _greet(self, client: socket.socket, server: socket.socket) -> RelayedSession | None:
         """Pass the start of a session on; None when what follows cannot be read."""
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while True:
@@ -141,7 +141,7 @@ class Relay:
                 return None
             else:
                 server.sendall(first + _exactly(client, length - 8))
-                return Heard()
+                return RelayedSession()
 
     def _pump(self, source: socket.socket, target: socket.socket, hear: Callable[[bytes], None]) -> None:
         with contextlib.suppress(OSError):
@@ -151,12 +151,12 @@ class Relay:
         _shut(target)
         _shut(source)
 
-    def _from_client(self, heard: Heard | None, data: bytes) -> None:
+    def _from_client(self, heard: RelayedSession | None, data: bytes) -> None:
         if heard is not None and not heard.deaf:
             with self._never_in_the_way(heard), heard.mutex:
                 heard.conversation.asked(data, time.monotonic())
 
-    def _from_server(self, heard: Heard | None, data: bytes) -> None:
+    def _from_server(self, heard: RelayedSession | None, data: bytes) -> None:
         if heard is None or heard.deaf:
             return
         with self._never_in_the_way(heard):
@@ -167,7 +167,7 @@ class Relay:
                 heard.last = event if isinstance(event, Ended) else heard.last
 
     @contextlib.contextmanager
-    def _never_in_the_way(self, heard: Heard) -> Iterator[None]:
+    def _never_in_the_way(self, heard: RelayedSession) -> Iterator[None]:
         """Whatever goes wrong while listening is no reason to stop passing bytes on."""
         try:
             yield

@@ -13,7 +13,7 @@ its locks can have made nobody wait longer. Rewrites are seen by a table's file,
 Several statements that a client sends as one text are noted as one, as only their time together is known.
 
 Where client and server encrypt, or the relay cannot be used, sessions are sampled from pg_stat_activity: statements
-shorter than 20 ms can be missed, rows are not known, and `Watch.unseen` says so.
+shorter than 20 ms can be missed, rows are not known, and `StatementMonitor.unseen` says so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from slipway.databases.database import DRIVER, MODES, TABLE
 from slipway.databases.postgresql.catalog_queries import OURS
 from slipway.databases.postgresql.database import PostgreSQL
 from slipway.databases.postgresql.protocol import Ended, Ready
-from slipway.databases.postgresql.relay import HOST, Heard, Relay
+from slipway.databases.postgresql.relay import HOST, Relay, RelayedSession
 from slipway.databases.postgresql.statement_log import MOST_TEXTS, Journal
 
 EVERY_S = 0.02
@@ -60,7 +60,7 @@ FILES = f"""
 """  # noqa: S608 - put together from constants
 
 
-class Watch:
+class StatementMonitor:
     """What was seen, complete after the block; `database` is what the migration has to be run against."""
 
     def __init__(self, database: PostgreSQL) -> None:
@@ -72,14 +72,14 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watched(database: PostgreSQL) -> Iterator[Watch]:
+def watched(database: PostgreSQL) -> Iterator[StatementMonitor]:
     """Watch what runs on `database`, a copy that nobody else uses, until the block ends. Raises Unavailable at its start.
 
     What goes wrong later while watching is told in `unseen`; it never fails the migration.
     """
-    watch, password = Watch(database), str(database.url.password or "")
+    watch, password = StatementMonitor(database), str(database.url.password or "")
     with _connected(database) as connection:
-        eye = Eye(connection, Journal(password if len(password) >= 6 else ""))
+        eye = LockSampler(connection, Journal(password if len(password) >= 6 else ""))
         before = _files(connection)
         relay, watch.unseen = _relay(connection, database, eye)
         if relay is not None:
@@ -101,7 +101,7 @@ def _left_out(count: int) -> str:
     return f"{count:,} statements came behind {MOST_TEXTS:,} different ones, and were not kept." if count else ""
 
 
-class Eye:
+class LockSampler:
     """Looks at pg_locks, and without a relay at pg_stat_activity, every 20 ms from `open` to `close`."""
 
     def __init__(self, connection: psycopg.Connection[Any], journal: Journal) -> None:
@@ -132,7 +132,7 @@ class Eye:
             self.journal.ended(sql, seconds, None)
         return self.journal.close(time.monotonic())
 
-    def hear(self, heard: Heard, event: Ended | Ready) -> None:
+    def hear(self, heard: RelayedSession, event: Ended | Ready) -> None:
         """What the relay hears; the server's answer waits meanwhile, so that a transaction still has its locks."""
         if not self._open:
             return
@@ -203,7 +203,7 @@ class Eye:
             self.failed = f"Watching the locks broke off: {str(error).strip().splitlines()[0]}."
 
 
-def _relay(connection: psycopg.Connection[Any], database: PostgreSQL, eye: Eye) -> tuple[Relay | None, str]:
+def _relay(connection: psycopg.Connection[Any], database: PostgreSQL, eye: LockSampler) -> tuple[Relay | None, str]:
     """A relay that was tried with the database's own URL, or why there is none."""
     info = connection.info
     relay = Relay(info.host if info.host.startswith("/") else info.hostaddr, info.port, eye.hear)

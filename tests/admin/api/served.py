@@ -18,7 +18,7 @@ import uvicorn
 from slipway.accounts.grants import Grant
 from slipway.accounts.tokens import Tokens
 from slipway.admin.app import create_app
-from slipway.admin.services import Doors
+from slipway.admin.services import AdminServices
 from slipway.deployments.ports import free_ports
 from tests.played_prefect import KEEP_ALIVE_S
 
@@ -47,7 +47,7 @@ class Served:
     def __enter__(self) -> Self:
         self._thread.start()
         wait_for(lambda: self._server.started, "the admin service to answer")
-        tokens = Tokens(self.doors.store)
+        tokens = Tokens(self.container.store)
         self.token = tokens.make(f"served-{uuid.uuid4()}", Grant(role="admin"), timedelta(days=1), account="ada")[0]
         self.http.headers["Authorization"] = f"Bearer {self.token}"
         return self
@@ -59,9 +59,9 @@ class Served:
         assert not self._thread.is_alive(), "waited for the admin service to end"
 
     @property
-    def doors(self) -> Doors:
+    def container(self) -> AdminServices:
         """What its requests share."""
-        found: Doors = self.app.state.doors
+        found: AdminServices = self.app.state.container
         return found
 
     def get(self, path: str, **query: Any) -> Any:

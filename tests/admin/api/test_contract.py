@@ -51,7 +51,7 @@ def test_a_read_that_began_before_the_switch(
     prefect: PlayedPrefect, admin: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer to a switch is as Prefect has the job then, though an older read is still on its way."""
-    jobs = admin.doors.jobs
+    jobs = admin.container.jobs
     read, may_answer, asked = jobs._prefect.jobs, threading.Event(), threading.Event()
 
     async def late() -> list[Any]:
@@ -228,7 +228,7 @@ def test_a_fault_of_ours_is_a_problem(admin: Served, monkeypatch: pytest.MonkeyP
     async def fail(*_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(admin.doors.jobs, "all", fail)
+    monkeypatch.setattr(admin.container.jobs, "all", fail)
     answer = admin.http.get("/jobs")
     assert problem(answer, 500)["retry_is_safe"] is False and "secret" not in answer.text
 
@@ -286,7 +286,7 @@ def test_who_asked_first_stands(admin: Served) -> None:
     """A repeat of the request by somebody else answers with the run of the first, who stays the one who asked."""
     key = {"Idempotency-Key": "twice"}
     first = admin.http.post(START, json={}, headers=key).json()["id"]
-    robot, _ = Tokens(admin.doors.store).make(
+    robot, _ = Tokens(admin.container.store).make(
         f"robot-{first}"[:40], Grant(role="operator"), timedelta(days=1), account=None
     )
     again = admin.http.post(START, json={}, headers={**key, "Authorization": f"Bearer {robot}"})

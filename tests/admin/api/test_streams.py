@@ -32,7 +32,7 @@ def running(prefect: PlayedPrefect, admin: Served, count: int) -> list[dict[str,
     made = [prefect.run("look-around", "RUNNING") for _ in range(count)]
     for run in made:
         prefect.move(run, "RUNNING")
-    wait_for(lambda: all(admin.doors.model.get(run["id"]) for run in made), "the runs in the read model")
+    wait_for(lambda: all(admin.container.model.get(run["id"]) for run in made), "the runs in the read model")
     return made
 
 
@@ -122,7 +122,7 @@ def test_there_are_only_so_many(admin: Served, run: dict[str, Any], monkeypatch:
         until(events, "run")
         answer = admin.http.get(f"/runs/{run['id']}/events")
         assert problem(answer, 503)["failed"] == "Too many watch already." and answer.headers["retry-after"]
-    wait_for(lambda: admin.doors.streams.readers == 0, "the first reader to be forgotten")
+    wait_for(lambda: admin.container.streams.readers == 0, "the first reader to be forgotten")
 
 
 def test_many_readers_cost_prefect_nothing(
@@ -189,7 +189,7 @@ def test_runs_that_are_looked_at_are_asked_for_together(
     runs = [run["id"] for run in running(prefect, admin, 8)]
     full_reads.hold()
     asked: list[list[str]] = []
-    own = admin.doors.store
+    own = admin.container.store
     marks_of = own.marks_of
 
     def read_all() -> None:
@@ -198,7 +198,7 @@ def test_runs_that_are_looked_at_are_asked_for_together(
 
     def is_idle() -> bool:
         """Whether no detail is being made, or about to be because of an event: it would be as new as a question."""
-        details = admin.doors.details
+        details = admin.container.details
         return not (details._begun or details._gathering or details._looking)
 
     read_all()  # each is put together from the model

@@ -25,7 +25,7 @@ from slipway.admin.auth.lookup import Access
 from slipway.admin.limits import Rate
 from slipway.admin.listing import Page
 from slipway.admin.problems import NotFound
-from slipway.admin.read_model import Wanted
+from slipway.admin.read_model import RunFilter
 from slipway.core.settings import Settings
 from slipway.deployments.postgres import create_database, drop_database, url_on
 from slipway.runs.store import Outcome, Store
@@ -40,7 +40,7 @@ SERVICES = "".join(
 CHANGE = (Path(__file__).parents[3] / "changes" / "refresh-catalogue" / "change.toml").read_text(encoding="utf-8")
 
 
-class Doors:
+class AdminServices:
     """Two runs of two services, as Prefect would tell them."""
 
     age_s = 0.0
@@ -63,7 +63,7 @@ class Doors:
     async def detail(self, run_id: UUID) -> dict[str, Any]:
         return {**await self.run(run_id), "service": self.services[run_id], "asked_by": self.asked_by.get(run_id)}
 
-    async def page(self, wanted: Wanted, **_: Any) -> Page:
+    async def page(self, wanted: RunFilter, **_: Any) -> Page:
         """The runs that who asks may see."""
         assert wanted.readable is not None
         shown = [{"id": str(run), "service": found} for run, found in self.services.items() if wanted.readable(found)]
@@ -202,7 +202,7 @@ def world(app: FastAPI, tmp_path: Path, database: str, monkeypatch: pytest.Monke
     """The app over an empty store."""
     store, clock = Store(database), Clock()
     monkeypatch.setattr(access_module, "time", StillTime())  # a caller that was looked up stays known until `forget`
-    app.state.doors = Doors(tmp_path, store)
+    app.state.container = AdminServices(tmp_path, store)
     app.state.access = Access(store, Settings(), clock)
     app.state.rate = Rate(Settings().triggers_per_minute)
     made = World(app, app.state.access, clock, store, database)

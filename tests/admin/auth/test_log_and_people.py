@@ -17,7 +17,7 @@ from slipway.admin.auth.caller import CALLER, Caller
 from slipway.admin.jobs import Jobs, describe
 from slipway.admin.problems import Forbidden
 from slipway.core.errors import Unavailable
-from slipway.runs.disabled_jobs import Switches
+from slipway.runs.disabled_jobs import DisabledJobs
 from slipway.runs.store import Store
 from tests.admin.auth.conftest import PASSWORD, RUN, World, csrf
 
@@ -281,7 +281,7 @@ def test_a_start_is_for_its_own_service(
     import asyncio
 
     prefect = PlayedPrefect()
-    jobs = Jobs(prefect, world.app.state.doors.settings, Switches(world.store))  # type: ignore[arg-type]
+    jobs = Jobs(prefect, world.app.state.container.settings, DisabledJobs(world.store))  # type: ignore[arg-type]
     known = CALLER.set(Caller("ada", "session", (Grant(role=role, services=services),)))
     try:
         if may:
@@ -318,7 +318,7 @@ def test_without_a_caller_nothing_starts(world: World) -> None:
     import asyncio
 
     prefect = PlayedPrefect()
-    jobs = Jobs(prefect, world.app.state.doors.settings, Switches(world.store))  # type: ignore[arg-type]
+    jobs = Jobs(prefect, world.app.state.container.settings, DisabledJobs(world.store))  # type: ignore[arg-type]
     with pytest.raises(Forbidden, match="Nobody may not operate shop"):
         asyncio.run(jobs.start("purge-routes", {"service": "shop"}, None))
     assert prefect.made == []
@@ -328,7 +328,7 @@ def test_who_asked_cannot_approve(world: World) -> None:
     """Neither in a session nor by a token of the same person; another may."""
     ada, grace = world.signed_in("ada", "admin"), world.signed_in("grace", "approver")
     hers = world.machine(world.token("hers", "approver", account="ada"))
-    world.app.state.doors.asked_by[RUN] = "ada"
+    world.app.state.container.asked_by[RUN] = "ada"
     path, yes = f"/runs/{RUN}/approve", {}
     for mine in (ada, hers):
         refused = mine.post(path, json=yes)

@@ -17,7 +17,7 @@ from slipway.accounts.grants import RIGHTS, Role
 from slipway.admin.app import create_app
 from slipway.admin.auth import guard as guard_module
 from slipway.admin.auth.guard import Guard
-from slipway.admin.auth.permissions import NEEDS, Need, Scope
+from slipway.admin.auth.permissions import PERMISSIONS, Permission, Scope
 from tests.admin.auth.conftest import OTHERS_RUN, RUN, World
 from tests.admin.in_process import InProcess
 
@@ -28,7 +28,7 @@ ROLES: list[tuple[Role, bool]] = [(role, scoped) for role in RIGHTS for scoped i
 SCOPED = (Scope.SERVICE, Scope.CHANGE, Scope.RUN)
 
 
-def asked(need: Need, values: dict[str, str]) -> str:
+def asked(need: Permission, values: dict[str, str]) -> str:
     """A path of a request."""
     return need.path.replace("{path:path}", "style.css").format(**values)
 
@@ -49,7 +49,7 @@ def ask(world: World) -> Any:
     world.browsers.append(client)
     keys = {who: world.token(f"{who[0]}.{who[1]}".lower(), who[0], ("shop",) if who[1] else None) for who in ROLES}
 
-    def status(need: Need, who: tuple[Role, bool] | None, values: dict[str, str]) -> int:
+    def status(need: Permission, who: tuple[Role, bool] | None, values: dict[str, str]) -> int:
         headers = {"Origin": "http://127.0.0.1"} | ({"Authorization": f"Bearer {keys[who]}"} if who else {})
         return client.request(need.method, asked(need, values), headers=headers).status_code
 
@@ -66,13 +66,13 @@ def test_the_whole_matrix(ask: Any) -> None:
     assert wrong == []
 
 
-def cases() -> Iterator[tuple[Need, tuple[Role, bool] | None, bool]]:
+def cases() -> Iterator[tuple[Permission, tuple[Role, bool] | None, bool]]:
     """Every line × every role (for all services, for one) and strangers × its own service and another."""
     whos: list[tuple[Role, bool] | None] = [None, *ROLES]
-    yield from ((need, who, mine) for need in NEEDS for who in whos for mine in (True, False))
+    yield from ((need, who, mine) for need in PERMISSIONS for who in whos for mine in (True, False))
 
 
-def expected(need: Need, who: tuple[Role, bool] | None, mine: bool) -> int:
+def expected(need: Permission, who: tuple[Role, bool] | None, mine: bool) -> int:
     """What the table means, said once more without the guard's code."""
     if need.right is None:
         return REACHED
@@ -92,7 +92,7 @@ def test_what_has_no_line_is_refused(world: World) -> None:
     """A door that somebody forgot to put into the table is reached by nobody, an admin neither."""
 
     app = create_app()
-    app.state.access, app.state.doors = world.access, world.app.state.doors
+    app.state.access, app.state.container = world.access, world.app.state.container
 
     @app.post("/forgotten")
     async def forgotten() -> dict[str, bool]:

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.routing import Mount, Route
 
 from slipway.admin.app import create_app
-from slipway.admin.auth.permissions import NEEDS, as_markdown, need_of
+from slipway.admin.auth.permissions import PERMISSIONS, as_markdown, permission_of
 
 
 def requests(routes: Sequence[Any] | None = None, below: str = "") -> set[tuple[str, str]]:
@@ -29,22 +29,22 @@ def requests(routes: Sequence[Any] | None = None, below: str = "") -> set[tuple[
 
 def test_every_route_has_a_line() -> None:
     """A request without one would be refused to everybody."""
-    lines = {(need.method, need.path) for need in NEEDS}
+    lines = {(need.method, need.path) for need in PERMISSIONS}
     assert requests() - lines == set(), "these routes have no line in slipway/admin/auth/permissions.py"
 
 
 def test_every_line_has_a_route() -> None:
     """A line for a request that is no more would promise something."""
-    lines = {(need.method, need.path) for need in NEEDS}
+    lines = {(need.method, need.path) for need in PERMISSIONS}
     assert lines - requests() == set(), "these lines of slipway/admin/auth/permissions.py have no route"
 
 
 def test_a_line_is_found_by_its_own_path() -> None:
     """No line hides another: what a path needs is what its own line says."""
-    assert len({(need.method, need.path) for need in NEEDS}) == len(NEEDS)
-    for need in NEEDS:
+    assert len({(need.method, need.path) for need in PERMISSIONS}) == len(PERMISSIONS)
+    for need in PERMISSIONS:
         path = need.path.replace("{path:path}", "a/b").replace("{", "").replace("}", "")
-        found = need_of(need.method, path)
+        found = permission_of(need.method, path)
         assert found is not None and found[0] is need, need
 
 
