@@ -26,8 +26,9 @@ up: setup        ## run the whole stack until Ctrl-C
 test: setup      ## run every test (those without their parts are skipped, with the reason)
 	@$(PYTHON) -m tests.run --numprocesses=$(WORKERS)
 
-lint: setup      ## formatter, linter, strict types
+lint: setup      ## check format, style, types, imports, spelling and prose
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-logo
+	@git ls-files -z | xargs -0 .venv/bin/codespell && $(PYTHON) -m tests.prose
 
 crash-test: setup ## kill -9 everything in every step, and look at the whole world afterwards (OPTIONS="--quick")
 	@$(PYTHON) -m tests.crash.run $(OPTIONS)

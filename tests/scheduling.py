@@ -14,7 +14,13 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 STACK = "tests/stack/"
-SECOND = ("test_endings.py", "test_in_a_browser.py", "test_real_timing.py", "test_staging.py")  # about half of the time
+SECOND = (
+    "test_endings.py",
+    "test_installed.py",
+    "test_in_a_browser.py",
+    "test_real_timing.py",
+    "test_staging.py",
+)  # about half of the time
 GIVING_WAY = 5  # how much nicer a process is that runs other tests: while stacks run, they cost a tenth of a core each
 SPREAD = (
     "tests/measurement/test_judge_on_recording.py",
