@@ -1,39 +1,48 @@
-# The doors of Slipway. A fresh machine needs make, python3 (3.11 or newer) with pip, and nothing else.
+# The commands of Slipway. A fresh machine needs only make and python3 (3.11 or newer) with pip.
 UV_VERSION = 0.13.9
 UV = .boot/bin/uv
 PYTHON = .venv/bin/python
 CHANGE ?=
 OPTIONS ?=
 WORKERS = 4
+VERSIONS = 3.12 3.13 3.14
 
-# Python caches what it has compiled, whatever the caller's environment says: everything here starts many processes.
+# Let Python cache its bytecode, whatever the caller's environment says: these commands start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint deploy rollback crash-test bench
+.PHONY: help setup demo up test test-versions lint deploy rollback crash-test bench
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-setup: .venv/.ready examples/shop/.venv/.ready   ## install what is needed, into this folder only
+setup: .venv/.ready examples/shop/.venv/.ready   ## install all dependencies into this folder only
 
-demo: setup      ## ship two changes on an embedded stack: one is kept, one rolls itself back
+demo: setup      ## ship two changes on an embedded stack: one is kept, one is rolled back
 	@$(PYTHON) -m slipway.deployments.demo
 
 up: setup        ## run the whole stack until Ctrl-C
 	@$(PYTHON) -m slipway.deployments.up
 
-test: setup      ## run every test (those without their parts are skipped, with the reason)
+test: setup      ## run all tests (tests whose programs are missing are skipped, with the reason)
 	@$(PYTHON) -m tests.run --numprocesses=$(WORKERS)
+
+test-versions: setup ## run the tests, except those of the whole stack, on every other Python that is installed
+	@for version in $(VERSIONS); do \
+	  $(UV) python find --no-python-downloads $$version >/dev/null 2>&1 || { echo "Python $$version is not installed: skipped"; continue; }; \
+	  environment=.venv-$$(basename $${version%/bin/*}); echo "Python $$version in $$environment"; \
+	  UV_PROJECT_ENVIRONMENT=$$environment $(UV) sync --frozen --quiet --compile-bytecode --python $$version && \
+	  $$environment/bin/python -m tests.run --numprocesses=$(WORKERS) --ignore=tests/stack || exit 1; \
+	done
 
 lint: setup      ## check format, style, types, imports, spelling and prose
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-logo
 	@git ls-files -z | xargs -0 .venv/bin/codespell && $(PYTHON) -m tests.prose
 
-crash-test: setup ## kill -9 everything in every step, and look at the whole world afterwards (OPTIONS="--quick")
+crash-test: setup ## kill -9 each process in every step, then check all data (OPTIONS="--quick")
 	@$(PYTHON) -m tests.crash.run $(OPTIONS)
 
-bench: setup     ## measure against peers, side by side in one run: JSON lines with ratios
+bench: setup     ## run the benchmarks: each beside a peer in the same run, printed as JSON lines with ratios
 	@$(PYTHON) -m benchmarks.start
 	@$(PYTHON) -m benchmarks.copy
 	@$(PYTHON) -m benchmarks.live
@@ -44,16 +53,16 @@ bench: setup     ## measure against peers, side by side in one run: JSON lines w
 	@$(PYTHON) -m benchmarks.admin
 	@$(PYTHON) -m benchmarks.page
 
-deploy: setup    ## install the jobs on the Prefect server that PREFECT_API_URL names
+deploy: setup    ## install the jobs on the Prefect server at PREFECT_API_URL
 	@$(PYTHON) -m slipway.deployments.deploy
 
-rollback: setup  ## roll a shipped change back: make rollback CHANGE=<name>
+rollback: setup  ## roll back a shipped change: make rollback CHANGE=<name>
 	@test -n "$(CHANGE)" || { echo "usage: make rollback CHANGE=<name>" >&2; exit 2; }
 	@.venv/bin/slipway rollback "$(CHANGE)"
 
 $(UV):
 	@echo "setting up: uv $(UV_VERSION)"
-	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required, found " + sys.version)'
 	@python3 -m venv .boot
 	@.boot/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
