@@ -1,7 +1,7 @@
-"""The admin service beside Prefect's own API on the same server, with 10,000 runs in history and 20 running.
+"""Compare the admin service with Prefect's own API on the same server, with 10,000 finished and 20 running runs.
 
-Reads and triggers come in turn, so that the machine's noise falls on both alike. What Prefect is asked is counted on the
-wire, by a relay between it and the admin process that is measured.
+Requests alternate between both, so that the machine's noise affects both alike. A relay between Prefect and the measured
+admin process counts the requests to Prefect.
 """
 
 from __future__ import annotations
@@ -23,47 +23,49 @@ from typing import Any
 import httpx
 
 from benchmarks.history import make_history
-from benchmarks.raw_http import Wire
+from benchmarks.raw_http import Connection
 from benchmarks.relay import CountingRelay
-from benchmarks.viewers import watching
+from benchmarks.viewers import connected_viewers
 from slipway.deployments.deploy import POOL, ROOT
 from slipway.deployments.ports import HOST, free_ports
 from slipway.deployments.processes import exit_on_sigterm
-from slipway.deployments.serving import admin_part, put_first
+from slipway.deployments.serving import admin_part, raise_priority
 from slipway.deployments.stack import Stack
 
 HISTORY, RUNNING, VIEWERS = 10_000, 20, 200
-READS, TRIGGERS, CLIENTS, BURST = 1_000, 200, 8, 300  # each client so many
-WATCHED_S, RUN_FOR_S = 60.0, 900.0  # twice the time after which a process reads a little by itself
+READS, TRIGGERS, CLIENTS, BURST = 1_000, 200, 8, 300  # BURST: triggers per client
+WATCHED_S, RUN_FOR_S = 60.0, 900.0  # WATCHED_S: twice the interval of the admin process's own reads
 PAGE = 50
-NOBODY = "bench-nobody"  # a pool without a worker: what is only triggered need not run
+IDLE_POOL = "bench-nobody"  # a pool without a worker: runs that are only triggered need not execute
 
 
 def main() -> int:
-    """Measure and print one JSON line each; 0 when no trigger failed."""
+    """Measure and print one JSON line per benchmark. Return 0 if no trigger failed."""
     exit_on_sigterm()
-    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        place = Path(folder)
-        with Stack(place / "stack", changes=ROOT / "changes", fresh=True, say=_tell) as stack:
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder_name:
+        folder = Path(folder_name)
+        with Stack(folder / "stack", changes=ROOT / "changes", fresh=True, report=_log) as stack:
             history = History(stack)
-            put_first(os.getpid())  # whoever measures must not wait, either: it would be counted as an answer's time
-            with _admin(stack, place) as (admin, relay):
+            raise_priority(os.getpid())  # a wait of the measuring process for the CPU would count as latency
+            with _admin(stack, folder) as (admin, relay):
                 return Bench(stack, admin, relay, history).run()
 
 
 class History:
-    """The jobs of the bench, and 10,000 runs of one of them: copies of one that really ran."""
+    """The benchmark's jobs, and 10,000 runs of one of them: copies of one run that was executed."""
 
     def __init__(self, stack: Stack) -> None:
         with httpx.Client(base_url=f"{stack.prefect_url}/api", timeout=60, trust_env=False) as api:
-            api.post("/work_pools/", json={"name": NOBODY, "type": "process"}).raise_for_status()
+            api.post("/work_pools/", json={"name": IDLE_POOL, "type": "process"}).raise_for_status()
             self.triggered = _deployment(
-                api, "benchmarks.flows.first_line", "bench-first-line", NOBODY, "bench-triggered"
+                api, "benchmarks.flows.first_line", "bench-first-line", IDLE_POOL, "bench-triggered"
             )
             self.patient = _deployment(api, "benchmarks.flows.patient", "bench-patient", POOL, "bench-patient")
             path = f"/deployments/{self.patient}/create_flow_run"
             run = api.post(path, json={"parameters": {"seconds": 3}}).raise_for_status().json()["id"]
-            _until(lambda: api.get(f"/flow_runs/{run}").json()["state"]["type"] == "COMPLETED", "the first run to end")
+            _wait_until(
+                lambda: api.get(f"/flow_runs/{run}").json()["state"]["type"] == "COMPLETED", "the first run to end"
+            )
         database = stack.environment["PREFECT_API_DATABASE_CONNECTION_URL"].replace("+asyncpg", "")
         self.ids = make_history(database, run, HISTORY)
 
@@ -72,110 +74,112 @@ class Bench:
     """One stack with history, and one admin process behind a counting relay."""
 
     def __init__(self, stack: Stack, admin: str, relay: CountingRelay, history: History) -> None:
-        self.admin = Wire(admin, stack.token)
-        self.prefect = Wire(stack.prefect_url)
+        self.admin = Connection(admin, stack.token)
+        self.prefect = Connection(stack.prefect_url)
         self.relay = relay
         self.url, self.token = admin, stack.token
         self.history = history
 
     def run(self) -> int:
-        """Everything, in turn."""
+        """Run all benchmarks, one after the other."""
         ids = self.history.ids
-        _until(lambda: ids[PAGE // 2] in self._listed(), "the history to be listed")
-        _until(lambda: self._asked_in(3.0) == 0, "the process to have read the history")
-        cold = [self.admin.timed("GET", f"/runs/{run_id}") for run_id in ids[:40]]
+        _wait_until(lambda: ids[PAGE // 2] in self._listed(), "the history to be listed")
+        _wait_until(lambda: self._request_rate(3.0) == 0, "the admin process to finish reading the history")
+        first_reads = [self.admin.timed("GET", f"/runs/{run_id}") for run_id in ids[:40]]
         list_idle, _ = self._lists("admin/list", history=HISTORY)
-        detail_idle, _ = self._details("admin/detail", ids[:20], first_look_p50_ms=round(statistics.median(cold), 2))
-        running = [self._start({"seconds": RUN_FOR_S}) for _ in range(RUNNING)]
-        _until(lambda: all(self._state(run_id) == "RUNNING" for run_id in running), "20 runs to run", 400)
+        detail_idle, _ = self._details(
+            "admin/detail", ids[:20], first_look_p50_ms=round(statistics.median(first_reads), 2)
+        )
+        running_ids = [self._start({"seconds": RUN_FOR_S}) for _ in range(RUNNING)]
+        _wait_until(lambda: all(self._state(run_id) == "RUNNING" for run_id in running_ids), "20 running runs", 400)
         list_busy, _ = self._lists("admin/list-while-20-run", history=HISTORY)
-        detail_busy, _ = self._details("admin/detail-while-20-run", running)
+        detail_busy, _ = self._details("admin/detail-while-20-run", running_ids)
         _compare("admin/list-idle-or-busy", list_busy, "idle", list_idle)
         _compare("admin/detail-idle-or-busy", detail_busy, "idle", detail_idle)
-        self._viewers(running)
+        self._viewers(running_ids)
         self._trigger()
         return self._burst()
 
-    def _lists(self, name: str, **more: Any) -> tuple[list[float], list[float]]:
+    def _lists(self, name: str, **extra: Any) -> tuple[list[float], list[float]]:
         body = {"deployments": {"tags": {"all_": ["job"]}}, "limit": PAGE, "sort": "EXPECTED_START_TIME_DESC"}
         return self._in_turn(
             name,
             lambda _: self.admin.timed("GET", f"/runs?limit={PAGE}"),
             "prefect-filter",
             lambda _: self.prefect.timed("POST", "/api/flow_runs/filter", body),
-            **more,
+            **extra,
         )
 
-    def _details(self, name: str, ids: list[str], **more: Any) -> tuple[list[float], list[float]]:
+    def _details(self, name: str, ids: list[str], **extra: Any) -> tuple[list[float], list[float]]:
         return self._in_turn(
             name,
             lambda number: self.admin.timed("GET", f"/runs/{ids[number % len(ids)]}"),
             "prefect-read",
             lambda number: self.prefect.timed("GET", f"/api/flow_runs/{ids[number % len(ids)]}"),
-            **more,
+            **extra,
         )
 
     def _in_turn(
-        self, name: str, ours: Callable[[int], float], peer: str, theirs: Callable[[int], float], **more: Any
+        self, name: str, ours: Callable[[int], float], peer: str, theirs: Callable[[int], float], **extra: Any
     ) -> tuple[list[float], list[float]]:
-        for number in range(30):  # both warm
+        for number in range(30):  # warm up both
             ours(number), theirs(number)
         a, b = [], []
         for number in range(READS):
             a.append(ours(number))
             b.append(theirs(number))
-        _compare(name, a, peer, b, **more)
+        _compare(name, a, peer, b, **extra)
         return a, b
 
     def _viewers(self, running: list[str]) -> None:
-        """What Prefect is asked by the admin process in a while, with 200 who watch, and with nobody before and after.
+        """Compare the requests to Prefect per second with 200 viewers and without any, before and after.
 
-        The longer runs go on the more steps they have, which are read page by page now and then.
+        Long runs have many steps, which the admin process reads page by page from time to time.
         """
-        before = self._asked_in(WATCHED_S)
-        with watching(self.url, self.token, running, VIEWERS) as seen:
-            _until(lambda: seen.open == VIEWERS, "200 viewers to watch")
-            watched = self._asked_in(WATCHED_S)
-            told, lost = seen.events, VIEWERS - seen.open
-        alone = round((before + self._asked_in(WATCHED_S)) / 2, 2)
-        line = {"name": "admin/requests-to-prefect", "unit": "1/s", "ours": watched, "peer": "nobody-watches"}
-        more = {"viewers": VIEWERS, "events_told": told, "lost_viewers": lost}
-        _print(line | {"theirs": alone, "ratio": round(alone / watched, 2)} | more)
+        before = self._request_rate(WATCHED_S)
+        with connected_viewers(self.url, self.token, running, VIEWERS) as viewers:
+            _wait_until(lambda: viewers.open == VIEWERS, "200 viewers to watch")
+            watched_rate = self._request_rate(WATCHED_S)
+            events, lost_viewers = viewers.events, VIEWERS - viewers.open
+        idle_rate = round((before + self._request_rate(WATCHED_S)) / 2, 2)
+        line = {"name": "admin/requests-to-prefect", "unit": "1/s", "ours": watched_rate, "peer": "nobody-watches"}
+        extra = {"viewers": VIEWERS, "events_told": events, "lost_viewers": lost_viewers}
+        _print_line(line | {"theirs": idle_rate, "ratio": round(idle_rate / watched_rate, 2)} | extra)
 
-    def _asked_in(self, seconds: float) -> float:
+    def _request_rate(self, seconds: float) -> float:
         before = self.relay.requests
         time.sleep(seconds)
         return round((self.relay.requests - before) / seconds, 2)
 
     def _trigger(self) -> None:
-        """All by way of the relay, which costs all alike, each behind each: what one leaves to do meets the next."""
-        bare = Wire(f"http://{HOST}:{self.relay.port}")
+        """Measure triggers. All pass through the relay, in alternating order, so that follow-up work affects all alike."""
+        relayed = Connection(f"http://{HOST}:{self.relay.port}")
         path = f"/api/deployments/{self.history.triggered}/create_flow_run"
         ours: list[float] = []
         theirs: list[float] = []
         repeatable: list[float] = []
         for number in range(TRIGGERS):
-            acts: list[tuple[list[float], Wire, str, dict[str, Any]]] = [
+            triggers: list[tuple[list[float], Connection, str, dict[str, Any]]] = [
                 (ours, self.admin, "/jobs/bench-triggered/runs", {}),
-                (theirs, bare, path, {"parameters": {}}),
-                (repeatable, bare, path, {"parameters": {}, "idempotency_key": uuid.uuid4().hex}),
+                (theirs, relayed, path, {"parameters": {}}),
+                (repeatable, relayed, path, {"parameters": {}, "idempotency_key": uuid.uuid4().hex}),
             ]
-            for took, wire, where, body in acts if number % 2 else reversed(acts):
-                took.append(wire.timed("POST", where, body))
+            for latencies, connection, target, body in triggers if number % 2 else reversed(triggers):
+                latencies.append(connection.timed("POST", target, body))
         _compare("admin/trigger", ours, "bare-create", theirs, at=0.5)
         _compare("admin/trigger", ours, "bare-create-that-may-be-repeated", repeatable, at=0.5)
 
     def _burst(self) -> int:
-        """8 clients with 300 triggers each, as fast as they are answered."""
+        """Trigger 300 runs from each of 8 clients, as fast as the service answers. Return 0 if all succeeded once."""
         ids: list[str] = []
         errors: list[str] = []
         lock = threading.Lock()
 
         def client(number: int) -> None:
-            wire = Wire(self.url, self.token)
-            for one in range(BURST):
-                headers = {"Idempotency-Key": f"{number}-{one}"}
-                status, body = wire.ask("POST", "/jobs/bench-triggered/runs", {}, headers)
+            connection = Connection(self.url, self.token)
+            for trigger in range(BURST):
+                headers = {"Idempotency-Key": f"{number}-{trigger}"}
+                status, body = connection.request("POST", "/jobs/bench-triggered/runs", {}, headers)
                 with lock:
                     (ids if status == 202 else errors).append(body.get("id") or str(body)[:300])
 
@@ -185,9 +189,9 @@ class Bench:
         seconds = time.perf_counter() - began
         doubled = len(ids) - len(set(ids))
         line = {"name": "admin/burst", "unit": "1/s", "ours": round(len(ids) / seconds, 1), "clients": CLIENTS}
-        _print(line | {"triggers": CLIENTS * BURST, "errors": len(errors), "doubled": doubled})
+        _print_line(line | {"triggers": CLIENTS * BURST, "errors": len(errors), "doubled": doubled})
         for error in errors[:3]:
-            _tell(error)
+            _log(error)
         return 1 if errors or doubled else 0
 
     def _listed(self) -> set[str]:
@@ -195,15 +199,15 @@ class Bench:
 
     def _start(self, parameters: dict[str, Any]) -> str:
         path = f"/api/deployments/{self.history.patient}/create_flow_run"
-        return str(self.prefect.ask("POST", path, {"parameters": parameters})[1]["id"])
+        return str(self.prefect.request("POST", path, {"parameters": parameters})[1]["id"])
 
     def _state(self, run_id: str) -> str:
         return str(self.admin.get(f"/runs/{run_id}")["state"]["type"])
 
 
 @contextmanager
-def _admin(stack: Stack, place: Path) -> Iterator[tuple[str, CountingRelay]]:
-    """An admin process of the bench's own, behind the relay; the triggers of one caller are not limited in it."""
+def _admin(stack: Stack, folder: Path) -> Iterator[tuple[str, CountingRelay]]:
+    """Start an admin process that reaches Prefect through the relay. Its limit of triggers per caller is lifted."""
     [port] = free_ports([0])
     with CountingRelay(stack.ports["prefect"]) as relay:
         environment = {
@@ -211,7 +215,7 @@ def _admin(stack: Stack, place: Path) -> Iterator[tuple[str, CountingRelay]]:
             "PREFECT_API_URL": f"http://{HOST}:{relay.port}/api",
             "SLIPWAY_TRIGGERS_PER_MINUTE": "1000000",
         }
-        part = admin_part(environment, port, place / "admin.log")
+        part = admin_part(environment, port, folder / "admin.log")
         part.start()
         try:
             part.wait_until_ready(threading.Event())
@@ -234,30 +238,30 @@ def _deployment(api: httpx.Client, entrypoint: str, flow: str, pool: str, name: 
     return str(api.post("/deployments/", json=body).raise_for_status().json()["id"])
 
 
-def _until(look: Callable[[], object], what: str, seconds: float = 180) -> None:
+def _wait_until(condition: Callable[[], object], description: str, seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
-    while not look():
+    while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
+            raise TimeoutError(f"waited {seconds:.0f} s for {description}")
         time.sleep(0.2)
 
 
-def _compare(name: str, ours: list[float], peer: str, theirs: list[float], *, at: float = 0.99, **more: Any) -> None:
+def _compare(name: str, ours: list[float], peer: str, theirs: list[float], *, at: float = 0.99, **extra: Any) -> None:
     a, b = _quantile(ours, at), _quantile(theirs, at)
     line = {"name": name, "unit": "ms", "quantile": at, "ours": round(a, 2), "peer": peer, "theirs": round(b, 2)}
     medians = {"p50": round(statistics.median(ours), 2), "their_p50": round(statistics.median(theirs), 2)}
-    _print(line | {"ratio": round(b / a, 2)} | medians | more)
+    _print_line(line | {"ratio": round(b / a, 2)} | medians | extra)
 
 
 def _quantile(values: list[float], at: float) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[round(at * 100) - 1]
 
 
-def _print(line: dict[str, Any]) -> None:
+def _print_line(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
 
 
-def _tell(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,6 +1,6 @@
-"""Backfill: rows a second beside a loop that somebody would write by hand in psql, with the same batch size.
+"""Compare the rows per second of a backfill with a handwritten psql loop of the same batch size.
 
-Both run in turn on a PostgreSQL of their own, with fsync, each time on a table that was just made.
+Both alternate on a PostgreSQL server of the benchmark, with fsync, each time on a new table.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ smallest = {batch}
 largest = {batch}
 load = 1
 [health]
-wait_for_autovacuum = false               # the loop by hand looks at nothing
+wait_for_autovacuum = false               # the handwritten loop checks nothing
 """
 LOOP = """
 DO $$
@@ -74,17 +74,17 @@ TABLE = (
 
 
 def main() -> int:
-    """Measure and print a JSON line a batch size; 0 when every row was changed exactly once."""
+    """Measure and print one JSON line per batch size. Return 0. Raises AssertionError if a row was not changed exactly once."""
     exit_on_sigterm()
-    with bench_server() as (place, url):
+    with bench_server() as (folder, url):
         for batch, rows in CASES:
-            _measure(place, url, batch, rows)
+            _measure(folder, url, batch, rows)
     return 0
 
 
-def _measure(place: Path, url: str, batch: int, rows: int) -> None:
+def _measure(folder: Path, url: str, batch: int, rows: int) -> None:
     os.environ[VARIABLE] = url
-    settings = Settings(config=place / "slipway.toml", changes=place / "changes")
+    settings = Settings(config=folder / "slipway.toml", changes=folder / "changes")
     settings.config.write_text(CONFIG, encoding="utf-8")
     (settings.changes / "bench").mkdir(parents=True, exist_ok=True)
     (settings.changes / "bench" / "backfill.toml").write_text(BACKFILL.format(batch=batch), encoding="utf-8")
@@ -121,8 +121,8 @@ def _theirs(url: str, batch: int, rows: int) -> float:
 
 def _rate(url: str, began: float, rows: int) -> float:
     seconds = time.perf_counter() - began
-    found = _run(url, "SELECT min(balance), max(balance), count(*) FROM accounts")
-    assert found == [(1, 1, rows)], f"not exactly once: {found}"
+    rows_changed = _run(url, "SELECT min(balance), max(balance), count(*) FROM accounts")
+    assert rows_changed == [(1, 1, rows)], f"some rows were not changed exactly once: {rows_changed}"
     return rows / seconds
 
 
@@ -135,8 +135,8 @@ def _run(url: str, statement: str) -> list[tuple[int, ...]]:
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            answer = connection.execute(text(statement))
-            return [tuple(row) for row in answer] if answer.returns_rows else []
+            result = connection.execute(text(statement))
+            return [tuple(row) for row in result] if result.returns_rows else []
     finally:
         engine.dispose()
 

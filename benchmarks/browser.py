@@ -1,4 +1,4 @@
-"""A real Chromium, Debian's, driven by Playwright."""
+"""Debian's Chromium, driven by Playwright."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ARGUMENTS = [
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser that is over with the block; while it is open, no event loop of one's own can run in this thread."""
+    """Yield a browser and close it at the end of the block. Until then no other event loop can run in this thread."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=ARGUMENTS, timeout=START_WITHIN_MS

@@ -1,4 +1,4 @@
-"""A cache with an origin behind it, for one bench: Varnish where it is installed, the nginx of the package elsewhere."""
+"""A cache in front of an origin, for one benchmark: Varnish if it is installed, else the nginx of the Python package."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import httpx
 from slipway.deployments.ports import free_ports
 from slipway.deployments.shop import answers, cache_part
 
-TOKEN = "bench-purge-token"  # noqa: S105 - of a cache that lives as long as the bench
+TOKEN = "bench-purge-token"  # noqa: S105 - of a cache that lives only during the benchmark
 
 
 @contextmanager
 def cached_origin() -> Iterator[tuple[str, str, str]]:
-    """The kind of the cache, its URL, and the URL of the origin."""
+    """Yield the kind of the cache, its URL, and the URL of the origin."""
     kind = "varnish" if shutil.which("varnishd") else "nginx"
     cache_port, origin_port = free_ports([0, 0])
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
@@ -31,7 +31,7 @@ def cached_origin() -> Iterator[tuple[str, str, str]]:
         try:
             while not answers(f"http://127.0.0.1:{origin_port}/health"):
                 if origin.poll() is not None:
-                    raise RuntimeError("the origin has ended")
+                    raise RuntimeError("the origin has exited")
             cache.start()
             cache.wait_until_ready(threading.Event())
             yield kind, f"http://127.0.0.1:{cache_port}", f"http://127.0.0.1:{origin_port}"
@@ -41,5 +41,5 @@ def cached_origin() -> Iterator[tuple[str, str, str]]:
 
 
 def get(url: str) -> httpx.Response:
-    """One page."""
+    """Return the response to a GET."""
     return httpx.get(url, timeout=10, trust_env=False)

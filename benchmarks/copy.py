@@ -1,6 +1,7 @@
-"""Copy: a gigabyte copied as a rehearsal does it, beside `pg_dump -Fd -j2` and `pg_restore -j2` by hand.
+"""Compare a rehearsal's copy of one gigabyte with `pg_dump -Fd -j2` and `pg_restore -j2` by hand.
 
-Both run in turn on a PostgreSQL of their own, with fsync. Ours also looks for room and collects statistics on the copy.
+Both alternate on a PostgreSQL server of the benchmark, with fsync. The rehearsal's copy also checks the disk space and
+collects statistics.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from benchmarks.server import bench_server
 from slipway.databases.postgresql.database import PostgreSQL, run_tool
 from slipway.deployments.processes import exit_on_sigterm
 
-SCALE = 70  # of pgbench: about a gigabyte
+SCALE = 70  # of pgbench: about one gigabyte
 ROUNDS = 3
 
 
 def main() -> int:
-    """Measure and print a JSON line."""
+    """Measure and print one JSON line."""
     exit_on_sigterm()
-    with bench_server() as (place, url):
+    with bench_server() as (folder, url):
         live = PostgreSQL(url)
         run_tool(make_url(url), ["pgbench", "--initialize", "--quiet", f"--scale={SCALE}", live.name])
-        rounds = [(_ours(live), _theirs(live, place)) for _ in range(ROUNDS)]
+        rounds = [(_ours(live), _theirs(live, folder)) for _ in range(ROUNDS)]
         ours, theirs = (statistics.median(side) for side in zip(*rounds, strict=True))
         line = {
             "name": "copy/gigabyte",
@@ -45,13 +46,13 @@ def main() -> int:
 
 def _ours(live: PostgreSQL) -> float:
     began = time.perf_counter()
-    live.room()
+    live.check_disk_space()
     with live.copied("bench"):
         return time.perf_counter() - began
 
 
-def _theirs(live: PostgreSQL, place: Path) -> float:
-    dump, url = place / "by-hand", make_url(live.connection_url())
+def _theirs(live: PostgreSQL, folder: Path) -> float:
+    dump, url = folder / "by-hand", make_url(live.connection_url())
     began = time.perf_counter()
     run_tool(url, ["pg_dump", "--format=directory", "--jobs=2", f"--file={dump}", live.name])
     run_tool(url, ["createdb", "by_hand"])

@@ -1,4 +1,4 @@
-"""Flows that do nothing but tell the time."""
+"""Flows that only record times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slipway.tasks.engine.durable import durable
 
 @flow(name="bench-first-line")
 def first_line(file: str = "") -> None:
-    """Write down when the first line ran."""
+    """Write the time of the first line to the file."""
     if file:
         Path(file).write_text(str(time.time()), encoding="utf-8")
 
@@ -38,7 +38,7 @@ def bare_step(label: str) -> str:
 
 @flow(name="bench-patient")
 def patient(seconds: float) -> None:
-    """Take a step every ten seconds, as a run that waits for others does."""
+    """Execute a step every ten seconds, like a run that waits for other processes."""
     ends = time.monotonic() + seconds
     with attempt():
         number = 0
@@ -50,15 +50,15 @@ def patient(seconds: float) -> None:
 
 @flow(name="bench-steps")
 def steps(file: str, count: int = 60) -> None:
-    """Take bare and durable steps in turn, and write down the seconds that each took."""
-    took: dict[str, list[float]] = {"bare": [], "durable": []}
+    """Alternate bare and durable steps, and write the seconds of each to the file."""
+    seconds: dict[str, list[float]] = {"bare": [], "durable": []}
     with attempt():
         for number in range(count):
             began = time.perf_counter()
             bare_step(str(number))
             between = time.perf_counter()
             durable_step(label=str(number))
-            took["bare"].append(between - began)
-            took["durable"].append(time.perf_counter() - between)
-    lines = [f"{bare} {ours}" for bare, ours in zip(took["bare"], took["durable"], strict=True)]
+            seconds["bare"].append(between - began)
+            seconds["durable"].append(time.perf_counter() - between)
+    lines = [f"{bare_s} {durable_s}" for bare_s, durable_s in zip(seconds["bare"], seconds["durable"], strict=True)]
     Path(file).write_text("\n".join(lines), encoding="utf-8")

@@ -1,10 +1,10 @@
-"""A long history in Prefect's database: copies of one run that really ran, with its states and its steps."""
+"""A long history in Prefect's database: copies of one executed run, with its state and its steps."""
 
 from __future__ import annotations
 
 import psycopg
 
-EVERY_S = 45  # so that ten thousand fit into the seven days that are shown
+EVERY_S = 45  # so that ten thousand runs fit into the seven days that the admin service lists
 RUNS = """
 CREATE TEMP TABLE made AS SELECT number, gen_random_uuid() AS id, gen_random_uuid() AS state_id,
     make_interval(secs => {every} * number + 600) AS ago FROM generate_series(1, %(count)s) AS number;
@@ -25,10 +25,10 @@ INSERT INTO task_run SELECT (jsonb_populate_record(t, jsonb_build_object('id', g
 
 
 def make_history(url: str, run_id: str, count: int) -> list[str]:
-    """Make `count` copies of a run, each a little older; their ids, the newest first."""
+    """Create `count` copies of a run, each a little older. Return their ids, the newest first."""
     with psycopg.connect(url, autocommit=True) as database:
         cursor = psycopg.ClientCursor(database)
         cursor.execute(RUNS.format(every=EVERY_S).encode(), {"count": count, "run": run_id})
-        found = database.execute("SELECT id FROM made ORDER BY number").fetchall()
+        rows = database.execute("SELECT id FROM made ORDER BY number").fetchall()
         database.execute("VACUUM ANALYZE")
-    return [str(row[0]) for row in found]
+    return [str(row[0]) for row in rows]

@@ -1,10 +1,10 @@
-"""Live: the 99th percentile of a service's queries while a migration climbs for its lock, and while a backfill runs.
+"""Measure the 99th percentile of live queries while a migration waits for its lock, and while a backfill runs.
 
-One PostgreSQL with fsync; visitors read and write single rows at a fixed rate, timed from when each was due, in a
-process of their own. Windows without anything beside them come in turn with the others, so that the machine's own noise
-falls on all alike. The migration needs the strongest lock on the table that everybody uses, while somebody's long
-transaction keeps it. The backfill runs as it does by default. The same by hand, for comparison: the migration without
-a limit on its wait, and a loop in the database without rests.
+Visitors in their own process read and write single rows of a PostgreSQL database (with fsync) at a fixed rate. A latency
+counts from the due time of its query. Windows without other work alternate with the others, so that the machine's noise
+affects all alike. The migration needs the strongest lock on the table that all visitors use, while a long transaction
+blocks it. The backfill runs with its default settings. The peers do the same by hand: the migration without a lock
+timeout, and a loop in the database without pauses.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from slipway.migrations.outcomes import Rehearsal
 
 VARIABLE = "BENCH_LIVE_URL"
 ROWS = 500_000
-WINDOW_S, ROUNDS = 12.0, 4  # seconds without work, windows of each kind
-BATCH = 1_000  # rows a batch of the loop by hand
-LONG_S = 10.0  # so long the long transaction keeps its lock from the migration
+WINDOW_S, ROUNDS = 12.0, 4  # seconds of a window without other work, windows of each kind
+BATCH = 1_000  # rows per batch of the handwritten loop
+LONG_S = 10.0  # how long the long transaction blocks the migration
 CONFIG = f"""
 [[service]]
 name = "bench"
@@ -104,11 +104,11 @@ CHANGE = {
 
 
 def main() -> int:
-    """Measure and print a JSON line each for the migration and the backfill."""
+    """Measure and print the JSON lines of the migration and of the backfill."""
     exit_on_sigterm()
-    with bench_server() as (place, url):
+    with bench_server() as (folder, url):
         os.environ[VARIABLE] = url
-        settings = _prepare(place, url)
+        settings = _prepare(folder, url)
         works = {
             "nothing-beside": None,
             "migration": partial(_migration, settings, url),
@@ -121,7 +121,7 @@ def main() -> int:
             for name, work in works.items():
                 p99s[name].append(_p99(url, work))
                 _psql(url, "ALTER TABLE accounts DROP COLUMN IF EXISTS seen")
-        medians = {name: statistics.median(found) for name, found in p99s.items()}
+        medians = {name: statistics.median(values) for name, values in p99s.items()}
         for ours, peer in (
             ("migration", "nothing-beside"),
             ("migration", "migration-by-hand"),
@@ -145,10 +145,10 @@ def _print(ours: str, peer: str, medians: dict[str, float]) -> None:
     print(json.dumps(line), flush=True)
 
 
-def _prepare(place: Path, url: str) -> Settings:
-    settings = Settings(config=place / "slipway.toml", changes=place / "changes")
+def _prepare(folder: Path, url: str) -> Settings:
+    settings = Settings(config=folder / "slipway.toml", changes=folder / "changes")
     settings.config.write_text(CONFIG.replace("{bin}", str(Path(sys.executable).parent)), encoding="utf-8")
-    (place / "move.py").write_text(textwrap.dedent(MOVE), encoding="utf-8")
+    (folder / "move.py").write_text(textwrap.dedent(MOVE), encoding="utf-8")
     (settings.changes / "bench").mkdir(parents=True)
     (settings.changes / "bench" / "backfill.toml").write_text(BACKFILL, encoding="utf-8")
     for statement in TABLE:
@@ -162,7 +162,7 @@ def _psql(url: str, statement: str) -> None:
 
 
 def _migration(settings: Settings, url: str) -> None:
-    """With somebody in the way."""
+    """Migrate while a long transaction blocks the lock."""
     change = Change.model_validate(CHANGE)
     service = load_service(settings.config, "bench")
     plan = Plan(name="bench", digest="", change=change, service=service, commit="", files=(), migration_sql="")
@@ -171,37 +171,37 @@ def _migration(settings: Settings, url: str) -> None:
 
 
 def _migration_by_hand(settings: Settings, url: str) -> None:
-    """The same, waiting for its lock as long as it takes: everybody queues behind it."""
+    """Migrate without a lock timeout, so that all other queries queue behind the migration."""
     with _long_transaction(url):
         subprocess.run([sys.executable, "move.py", "with"], cwd=settings.config.parent, check=True)
 
 
 @contextmanager
 def _long_transaction(url: str) -> Iterator[None]:
-    """Somebody has read the table, and keeps the transaction open for a while."""
-    with psycopg.connect(url.replace("+psycopg", "")) as somebody:
-        somebody.execute("SELECT count(*) FROM accounts WHERE id < 100")
-        over = threading.Timer(LONG_S, somebody.rollback)
-        over.start()
+    """Keep a transaction open for LONG_S seconds that has read the table."""
+    with psycopg.connect(url.replace("+psycopg", "")) as session:
+        session.execute("SELECT count(*) FROM accounts WHERE id < 100")
+        timer = threading.Timer(LONG_S, session.rollback)
+        timer.start()
         try:
             yield
         finally:
-            over.join()
+            timer.join()
 
 
 def _backfill(settings: Settings, url: str) -> None:
-    """Every row once."""
+    """Update every row once with a backfill."""
     _psql(url, "DROP TABLE IF EXISTS slipway_backfill, slipway_backfill_skipped")
     backfill(validate("bench", settings), settings.changes, lambda _: None, lambda: "")
 
 
 def _loop_by_hand(url: str) -> None:
-    """Every row once, as somebody would write it down in psql."""
+    """Update every row once with a handwritten loop in psql."""
     _psql(url, LOOP.format(batch=BATCH))
 
 
 def _p99(url: str, work: Callable[[], None] | None) -> float:
-    """The 99th percentile in ms while the work lasts, or over a window without any."""
+    """Return the 99th percentile in ms while `work` runs, or over a window without work."""
     command = [sys.executable, "-m", "benchmarks.visitors", url.replace("+psycopg", ""), str(ROWS)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as visitors:
         assert visitors.stdin is not None

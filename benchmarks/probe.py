@@ -1,9 +1,9 @@
-"""The probe beside a raw socket (and wrk, where it is installed), in turn, on the same cache in the same run.
+"""Compare the probe with a raw socket (and with wrk, if it is installed), alternating, on the same cache.
 
-What is compared is what they report: the median at a page that takes a millisecond, at a cache hit, at 3,000 requests a
-second, and the 99th percentile while the origin stands still every two seconds. The raw socket is an open loop, too: every
-request has its due time, from which its latency counts. wrk is a closed loop that keeps its connection busy, on a server
-that never rests; beside it the probe asks about as often, as either finds a rested server slower.
+The reported numbers are compared: the median for a page that takes one millisecond, for a cache hit, and at 3,000
+requests per second, and the 99th percentile while the origin stalls every two seconds. The raw socket is an open loop
+too: the latency of a request counts from its due time. wrk is a closed loop that keeps its connection, and so the server,
+busy. An idle server is slower for both, so beside wrk the probe sends requests about as often as wrk.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from slipway.deployments.processes import exit_on_sigterm
 from slipway.measurement.probe import measure
 
 ROUNDS = 5
-CONNECTIONS = 64  # of the raw sockets, where one would have to wait for an answer
+CONNECTIONS = 64  # of the raw sockets, so that no request waits for an earlier response
 
 
 def main() -> int:
-    """Measure and print a JSON line each."""
+    """Measure and print one JSON line per comparison."""
     exit_on_sigterm()
     with cached_origin() as (kind, url, origin):
         get(f"{url}/hit/1")
@@ -60,9 +60,9 @@ def main() -> int:
     return 0
 
 
-def _rounds(once: Callable[[], tuple[float, float]]) -> float:
-    """The median of the medians."""
-    return statistics.median(once()[0] for _ in range(ROUNDS))
+def _rounds(measure_once: Callable[[], tuple[float, float]]) -> float:
+    """Return the median of the medians of all rounds."""
+    return statistics.median(measure_once()[0] for _ in range(ROUNDS))
 
 
 def _print(name: str, peer: str, ours: float, theirs: float, cache: str) -> None:
@@ -80,72 +80,74 @@ def _print(name: str, peer: str, ours: float, theirs: float, cache: str) -> None
 
 
 def _probe(base: str, route: str, rate: float, seconds: float) -> tuple[float, float]:
-    """Median and 99th percentile in ms, as the probe reports them."""
+    """Return the median and the 99th percentile in ms that the probe reports."""
     probe = Probe(bursts=20, requests=20, seconds=5).model_copy(
         update={"rate": rate, "seconds": seconds, "requests": int(rate * seconds / 20), "in_flight": 1_000}
     )
     service = Service(name="bench", url=base, routes=("/*",), probe=probe)
     window = measure(service, [RouteAs(route=route)])
-    samples = [sample for found in window.measurements for sample in found.samples]
+    samples = [sample for measurement in window.measurements for sample in measurement.samples]
     errors = {sample.error for sample in samples} - {""}
     assert not errors, f"requests failed: {errors}"
     assert len(samples) >= rate * seconds * 0.99, "requests are missing"
-    return _two([sample.latency_ms for sample in samples])
+    return _median_and_p99([sample.latency_ms for sample in samples])
 
 
 def _raw(base: str, route: str, rate: float, seconds: float, connections: int) -> tuple[float, float]:
-    """The same by plain sockets, a thread each."""
+    """Return the same numbers for plain sockets, each in its own thread."""
     address = urlsplit(base)
     request = f"GET {route} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
-    start, gap = time.perf_counter() + 0.5, 1 / rate
+    start, interval = time.perf_counter() + 0.5, 1 / rate
 
-    def talk(first: int) -> list[float]:
-        took = []
+    def send_requests(first: int) -> list[float]:
+        latencies = []
         with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for number in range(first, int(rate * seconds), connections):
-                due = start + number * gap
+                due = start + number * interval
                 time.sleep(max(0.0, due - 0.0005 - time.perf_counter()))
                 while time.perf_counter() < due:
                     pass
                 connection.sendall(request)
-                _whole(connection)
-                took.append((time.perf_counter() - due) * 1_000)
-        return took
+                _read_response(connection)
+                latencies.append((time.perf_counter() - due) * 1_000)
+        return latencies
 
     with ThreadPoolExecutor(connections) as pool:
-        return _two([latency for took in pool.map(talk, range(connections)) for latency in took])
+        return _median_and_p99(
+            [latency for latencies in pool.map(send_requests, range(connections)) for latency in latencies]
+        )
 
 
-def _whole(connection: socket.socket) -> None:
-    """Read one answer with its body."""
-    answer = b""
-    while b"\r\n\r\n" not in answer:
+def _read_response(connection: socket.socket) -> None:
+    """Read one response with its body."""
+    response = b""
+    while b"\r\n\r\n" not in response:
         part = connection.recv(65_536)
         assert part, "the connection was closed"
-        answer += part
-    head, _, body = answer.partition(b"\r\n\r\n")
+        response += part
+    head, _, body = response.partition(b"\r\n\r\n")
     length = re.search(rb"(?i)content-length: *(\d+)", head)
-    assert length is not None, "an answer without a length"
+    assert length is not None, "the response has no Content-Length"
     while len(body) < int(length[1]):
         body += connection.recv(65_536)
 
 
 def _wrk(base: str, route: str) -> tuple[float, float]:
-    """wrk with one connection; it is a closed loop, and its percentiles are those of its own clock."""
+    """Return the same numbers for wrk with one connection. It is a closed loop, and measures with its own clock."""
     command = ["wrk", "-t1", "-c1", "-d5s", "--latency", base + route]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = {
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    percentiles = {
         share: float(value) * {"us": 0.001, "ms": 1, "s": 1_000}[unit]
-        for share, value, unit in PERCENTILE.findall(told)
+        for share, value, unit in PERCENTILE.findall(output)
     }
-    return found["50"], found["99"]
+    return percentiles["50"], percentiles["99"]
 
 
 PERCENTILE = re.compile(r"(\d+)%\s+([\d.]+)(us|ms|s)\b")
 
 
-def _two(latencies: list[float]) -> tuple[float, float]:
+def _median_and_p99(latencies: list[float]) -> tuple[float, float]:
     return statistics.median(latencies), statistics.quantiles(latencies, n=100)[98]
 
 

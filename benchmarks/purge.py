@@ -1,7 +1,7 @@
-"""Purge: one route of a cache with 10,000 objects, purged twice and verified, and what else has left the cache.
+"""Measure a verified purge of one route in a cache with 10,000 objects, and count other objects that are lost.
 
-The peer purges it by hand, once, and looks at nothing: what ours takes longer is the verification. The wait between the
-two purges, which the service's owner sets, is 0 here.
+The peer purges by hand, once, without verification. The verification is the difference. The wait between the two purges,
+which the service's owner sets, is 0 here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VARIABLE = "BENCH_PURGE_TOKEN"
 
 
 def main() -> int:
-    """Measure and print a JSON line; 0 when no other object was lost."""
+    """Measure and print one JSON line. Return 0 if no other object was lost."""
     exit_on_sigterm()
     os.environ[VARIABLE] = TOKEN
     with cached_origin() as (kind, url, _), httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
@@ -34,7 +34,7 @@ def main() -> int:
         for route in routes:
             client.get(route)
         rounds = [(_ours(kind, url, routes[number]), _theirs(kind, url, routes[-1])) for number in range(ROUNDS)]
-        client.get(routes[-1])  # what the peer has purged
+        client.get(routes[-1])  # the route that the peer has purged
         lost = sum(client.get(route).headers["X-Cache"] != "HIT" for route in routes)
         ours, theirs = (statistics.median(side) for side in zip(*rounds, strict=True))
     line = {
@@ -62,17 +62,17 @@ def _ours(kind: str, url: str, route: str) -> float:
     )
     service = Service(name="bench", url=url, routes=("/hit/*",), cache=cache)
     began = time.perf_counter()
-    purged = purge_routes(service, [route], [])
+    result = purge_routes(service, [route], [])
     seconds = time.perf_counter() - began
-    assert [reading.first for reading in purged.affected] == ["miss"], "the purged route was still stored"
-    assert {reading.first for reading in purged.controls} == {"hit"}, "a control was lost"
+    assert [reading.first for reading in result.affected] == ["miss"], "the purged route was still stored"
+    assert {reading.first for reading in result.controls} == {"hit"}, "a control was lost"
     return seconds
 
 
 def _theirs(kind: str, url: str, route: str) -> float:
-    how = ["-X", "PURGE", url + route] if kind == "varnish" else [f"{url}/purge{route}"]
+    arguments = ["-X", "PURGE", url + route] if kind == "varnish" else [f"{url}/purge{route}"]
     began = time.perf_counter()
-    subprocess.run(["curl", "-sS", "-o", os.devnull, "-H", f"X-Purge-Token: {TOKEN}", *how], check=True)
+    subprocess.run(["curl", "-sS", "-o", os.devnull, "-H", f"X-Purge-Token: {TOKEN}", *arguments], check=True)
     return time.perf_counter() - began
 
 

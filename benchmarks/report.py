@@ -1,7 +1,7 @@
-"""Copy: the index and plan report of 500 tables, beside a loop that asks the catalogue once a table.
+"""Compare the index and plan report of 500 tables with a loop that queries the catalogue once per table.
 
-Both read the same of the same database in turn: every index with its keys, predicate, bytes and scans, and every table's
-sizes. `whole_s` is the report as a rehearsal makes it: that, the findings, and a plan of one query a table.
+Both alternate and read the same data: every index with its keys, predicate, bytes and scans, and the sizes of every
+table. `whole_s` is the complete report of a rehearsal: this data, the findings, and one query plan per table.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def _measure(url: URL) -> int:
         for number in range(TABLES):
             connection.execute(MAKE.format(n=number).encode())
         connection.execute("ANALYZE")
-    ours, theirs, whole = [], [], []
+    ours, theirs, complete = [], [], []
     for _ in range(ROUNDS):
         ours.append(_seconds(lambda: (read_tables(database), read_indexes(database))))
         theirs.append(_seconds(lambda: _one_by_one(plain)))
-        whole.append(_seconds(lambda: _report(database)))
+        complete.append(_seconds(lambda: _report(database)))
     a, b = statistics.median(ours), statistics.median(theirs)
     line = {
         "name": "copy/report-500-tables",
@@ -70,7 +70,7 @@ def _measure(url: URL) -> int:
         "ratio": round(b / a, 2),
         "tables": len(read_tables(database)),
         "indexes": len(read_indexes(database)),
-        "whole_s": round(statistics.median(whole), 3),
+        "whole_s": round(statistics.median(complete), 3),
     }
     print(json.dumps(line), flush=True)
     return 0
@@ -78,8 +78,8 @@ def _measure(url: URL) -> int:
 
 def _report(database: PostgreSQL) -> None:
     tables = read_tables(database)
-    found = index_findings(read_indexes(database))
-    assert len(found) >= TABLES, "each table has an index that another covers"
+    findings = index_findings(read_indexes(database))
+    assert len(findings) >= TABLES, "each table has an index that another covers"
     queries = [Query(label=table.table, sql=f"SELECT * FROM {table.table} WHERE customer_id = $1") for table in tables]  # noqa: S608 - our own names
     plans = explain(database, queries)
     assert not any(plan.error for plan in plans)
@@ -94,9 +94,9 @@ def _one_by_one(url: str) -> None:
             connection.execute(ITS_SIZE, row).fetchall()
 
 
-def _seconds(act: Callable[[], object]) -> float:
+def _seconds(action: Callable[[], object]) -> float:
     began = time.perf_counter()
-    act()
+    action()
     return time.perf_counter() - began
 
 

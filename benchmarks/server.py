@@ -1,4 +1,4 @@
-"""A PostgreSQL for one bench, with fsync, in a folder of its own."""
+"""A PostgreSQL server for one benchmark, with fsync, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from slipway.deployments.postgres import create_database, server_part, server_ur
 
 @contextmanager
 def bench_server() -> Iterator[tuple[Path, str]]:
-    """The folder, and the URL of an empty database `bench`; both are gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        place, [port] = Path(folder), free_ports([0])
-        place.chmod(0o755)  # PostgreSQL may run as another user
-        server = server_part(place / "postgres", port, "bench-secret", log=place / "log", durable=True)
+    """Yield the folder and the URL of an empty database `bench`. Remove both at the end."""
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder_name:
+        folder, [port] = Path(folder_name), free_ports([0])
+        folder.chmod(0o755)  # PostgreSQL may run as another user
+        server = server_part(folder / "postgres", port, "bench-secret", log=folder / "log", durable=True)
         server.start()
         try:
             server.wait_until_ready(threading.Event())
             create_database(server_url(port, "bench-secret"), "bench")
-            yield place, url_on(server_url(port, "bench-secret"), "bench")
+            yield folder, url_on(server_url(port, "bench-secret"), "bench")
         finally:
             server.stop()

@@ -1,6 +1,6 @@
-"""Start and steps: trigger to first line, the cost of a durable step, and 300 triggers at once.
+"""Measure the time from trigger to first line, the cost of a durable step, and 300 concurrent triggers.
 
-The peers run beside ours in the same stack, in turn: Prefect's process worker as it comes, and a bare persisted task.
+The peers alternate with ours in the same stack: Prefect's process worker with default settings, and a bare persisted task.
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ TRIGGERS, CLIENTS = 300, 8
 
 
 def main() -> int:
-    """Measure and print one JSON line each; 0 when no trigger failed, got lost or came twice."""
+    """Measure and print one JSON line per benchmark. Return 0 if each trigger started exactly one run."""
     exit_on_sigterm()
-    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
-        place = Path(folder)
-        with Stack(place / "stack", changes=ROOT / "changes", fresh=True, say=_tell) as stack:
-            peer = _peer(stack, place)
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder_name:
+        folder = Path(folder_name)
+        with Stack(folder / "stack", changes=ROOT / "changes", fresh=True, report=_log) as stack:
+            peer = _peer(stack, folder)
             try:
-                return _measure(stack, place)
+                return _measure(stack, folder)
             finally:
                 peer.stop()
 
 
-def _measure(stack: Stack, place: Path) -> int:
+def _measure(stack: Stack, folder: Path) -> int:
     api = httpx.Client(base_url=f"{stack.prefect_url}/api", timeout=30, trust_env=False)
     with api:
         ours = _deployment(api, "benchmarks.flows.first_line", "bench-first-line", POOL, "bench-warm")
         theirs = _deployment(api, "benchmarks.flows.first_line", "bench-first-line", PEER_POOL, "bench-cold")
         stepping = _deployment(api, "benchmarks.flows.steps", "bench-steps", POOL, "bench-steps")
-        _first_line(api, ours, place)  # the first run of each may still be warming up
-        _first_line(api, theirs, place)
-        starts = [(_first_line(api, ours, place), _first_line(api, theirs, place)) for _ in range(ROUNDS)]
+        _first_line(api, ours, folder)  # the first run of each is a warm-up
+        _first_line(api, theirs, folder)
+        starts = [(_first_line(api, ours, folder), _first_line(api, theirs, folder)) for _ in range(ROUNDS)]
         _print("start/first-line", "s", [a for a, _ in starts], "process-worker", [b for _, b in starts])
-        _print_steps(api, stepping, place)
+        _print_steps(api, stepping, folder)
         return _print_triggers(stack, api, ours)
 
 
-def _print_steps(api: httpx.Client, deployment: str, place: Path) -> None:
-    file = place / "steps"
+def _print_steps(api: httpx.Client, deployment: str, folder: Path) -> None:
+    file = folder / "steps"
     _run(api, deployment, {"file": str(file)})
-    rows = [[float(part) for part in line.split()] for line in _written(file).splitlines()]
+    rows = [[float(part) for part in line.split()] for line in _wait_for_text(file).splitlines()]
     durable, bare = [row[1] * 1_000 for row in rows], [row[0] * 1_000 for row in rows]
     _print("step/durable", "ms", durable, "bare-persisted-task", bare)
 
 
 def _print_triggers(stack: Stack, api: httpx.Client, deployment: str) -> int:
-    """Ours through the admin service's door, theirs a bare create at Prefect; half the clients each, at once."""
+    """Trigger runs through the admin service, and create runs directly at Prefect, from concurrent clients."""
     ours: list[float] = []
     theirs: list[float] = []
     ids: list[str] = []
@@ -90,11 +90,11 @@ def _print_triggers(stack: Stack, api: httpx.Client, deployment: str) -> int:
     counts = {"triggers": TRIGGERS, "clients": CLIENTS, "errors": len(errors), "lost": lost, "doubled": doubled}
     _print("trigger/through-the-door", "ms", ours, "bare-create", theirs, **counts)
     for error in errors[:3]:
-        _tell(error)
+        _log(error)
     return 1 if errors or lost or doubled else 0
 
 
-def _print(name: str, unit: str, ours: list[float], peer: str, theirs: list[float], **more: Any) -> None:
+def _print(name: str, unit: str, ours: list[float], peer: str, theirs: list[float], **extra: Any) -> None:
     a, b = statistics.median(ours), statistics.median(theirs)
     line = {
         "name": name,
@@ -104,15 +104,15 @@ def _print(name: str, unit: str, ours: list[float], peer: str, theirs: list[floa
         "theirs": round(b, 3),
         "ratio": round(b / a, 2),
     }
-    print(json.dumps(line | more), flush=True)
+    print(json.dumps(line | extra), flush=True)
 
 
-def _first_line(api: httpx.Client, deployment: str, place: Path) -> float:
-    """Seconds from before the trigger to the first line of flow code."""
-    file = place / f"line-{time.monotonic_ns()}"
+def _first_line(api: httpx.Client, deployment: str, folder: Path) -> float:
+    """Return the seconds from just before the trigger to the first line of flow code."""
+    file = folder / f"line-{time.monotonic_ns()}"
     began = time.time()
     _run(api, deployment, {"file": str(file)})
-    return float(_written(file)) - began
+    return float(_wait_for_text(file)) - began
 
 
 def _run(api: httpx.Client, deployment: str, parameters: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ def _run(api: httpx.Client, deployment: str, parameters: dict[str, Any]) -> None
     api.post(f"/deployments/{deployment}/create_flow_run", json=body).raise_for_status()
 
 
-def _written(file: Path, within_s: float = 120) -> str:
+def _wait_for_text(file: Path, within_s: float = 120) -> str:
     deadline = time.monotonic() + within_s
     while not (file.exists() and file.read_text(encoding="utf-8")):
         if time.monotonic() > deadline:
@@ -144,13 +144,13 @@ def _deployment(api: httpx.Client, entrypoint: str, flow: str, pool: str, name: 
     return str(api.post("/deployments/", json=body).raise_for_status().json()["id"])
 
 
-def _peer(stack: Stack, place: Path) -> Part:
-    """Prefect's own process worker, with its default settings."""
+def _peer(stack: Stack, folder: Path) -> Part:
+    """Start Prefect's own process worker with its default settings."""
     httpx.post(
         f"{stack.prefect_url}/api/work_pools/", json={"name": PEER_POOL, "type": "process"}, timeout=30, trust_env=False
     ).raise_for_status()
     defaults = {name: value for name, value in stack.environment.items() if name != "PREFECT_WORKER_QUERY_SECONDS"}
-    log = place / "peer.log"
+    log = folder / "peer.log"
     part = Part(
         name="process worker",
         argv=[sys.executable, "-m", "prefect", "worker", "start", "--pool", PEER_POOL, "--type", "process"],
@@ -164,7 +164,7 @@ def _peer(stack: Stack, place: Path) -> Part:
     return part
 
 
-def _tell(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

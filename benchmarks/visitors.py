@@ -1,7 +1,7 @@
-"""Visitors of a database, in a process of their own: they read and write single rows, each at its due time.
+"""Visitors of a database, in their own process. They read and write single rows, each at its due time.
 
-`python -m benchmarks.visitors URL ROWS` says `visiting`, goes on until its input ends, and then prints the seconds each query
-took, counted from when it was due, as one JSON list.
+`python -m benchmarks.visitors URL ROWS` prints `visiting` and runs until its standard input ends. Then it prints one JSON
+list with the seconds of each query, counted from its due time.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
-RATE, VISITORS = 200, 4  # queries a second, connections
+RATE, VISITORS = 200, 4  # queries per second, connections
 
 
 def main() -> int:
-    """Visit until the input ends."""
+    """Query the database until standard input ends."""
     url, rows = sys.argv[1], int(sys.argv[2])
-    over = threading.Event()
+    stopped = threading.Event()
     with ThreadPoolExecutor(VISITORS) as pool:
-        visitors = [pool.submit(_visit, url, rows, number, over) for number in range(VISITORS)]
+        visitors = [pool.submit(_visit, url, rows, number, stopped) for number in range(VISITORS)]
         print("visiting", flush=True)
         sys.stdin.read()
-        over.set()
+        stopped.set()
         print(json.dumps([sample for visitor in visitors for sample in visitor.result()]))
     return 0
 
 
-def _visit(url: str, rows: int, number: int, over: threading.Event) -> list[float]:
-    """One visitor: three reads to a write."""
-    pick = random.Random(number)  # noqa: S311 - which row, and no secret
-    took: list[float] = []
+def _visit(url: str, rows: int, number: int, stopped: threading.Event) -> list[float]:
+    """Query the database as one visitor, with three reads per write."""
+    generator = random.Random(number)  # noqa: S311 - selects a row, not a secret
+    latencies: list[float] = []
     with psycopg.connect(url, autocommit=True) as database:
         due = time.perf_counter() + number / RATE
-        while not over.is_set():
+        while not stopped.is_set():
             time.sleep(max(0.0, due - time.perf_counter()))
-            row = pick.randint(1, rows)
-            if pick.random() < 0.25:
+            row = generator.randint(1, rows)
+            if generator.random() < 0.25:
                 database.execute("UPDATE accounts SET note = note WHERE id = %s", (row,))
             else:
                 database.execute("SELECT balance, note FROM accounts WHERE id = %s", (row,)).fetchone()
-            took.append(time.perf_counter() - due)
+            latencies.append(time.perf_counter() - due)
             due += VISITORS / RATE
-    return took
+    return latencies
 
 
 if __name__ == "__main__":

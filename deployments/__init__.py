@@ -1,1 +1,1 @@
-"""What it takes to run Slipway: the embedded stack, the deployment of the jobs, production notes."""
+"""The embedded stack, the deployment of the jobs, and the worker."""

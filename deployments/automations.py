@@ -1,4 +1,4 @@
-"""The automations that Slipway wants in Prefect, installed by `make deploy`; safe to repeat."""
+"""Slipway's automations in Prefect. `make deploy` installs them; it is safe to repeat."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from slipway.core.errors import Unavailable
 NAME = "slipway: mark runs of a lost host as crashed"
 SILENT_FOR_S = 45  # flows send a heartbeat every 30 s (PREFECT_FLOWS_HEARTBEAT_FREQUENCY)
 
-# Any event of the run ends the wait: a later heartbeat, but also its end or its suspension, whatever state they name.
+# Any later event of the run resets the timer: a heartbeat, its end, or its suspension.
 LOST_HOST: dict[str, Any] = {
     "name": NAME,
-    "description": "A run whose heartbeats stop has lost its host. A worker of its pool resumes what has crashed.",
+    "description": "A run whose heartbeats stop has lost its host. A worker of its pool resumes the crashed run.",
     "enabled": True,
     "trigger": {
         "type": "event",
@@ -27,22 +27,28 @@ LOST_HOST: dict[str, Any] = {
         "within": SILENT_FOR_S,
     },
     "actions": [
-        {"type": "change-flow-run-state", "state": "CRASHED", "name": "Crashed", "message": "Its heartbeats stopped."}
+        {
+            "type": "change-flow-run-state",
+            "state": "CRASHED",
+            "name": "Crashed",
+            "message": "The run's heartbeats stopped.",
+        }
     ],
 }
 
 
 def install(api: str) -> None:
-    """Make the automation, or bring one of its name up to date. Raises Unavailable."""
+    """Create the automation, or update the one with the same name. Raises Unavailable."""
     try:
         with httpx.Client(base_url=api, timeout=30, trust_env=False) as client:
-            wanted = {"automations": {"name": {"any_": [NAME]}}}
-            found = client.post("/automations/filter", json=wanted).raise_for_status().json()
-            if found:
-                client.put(f"/automations/{found[0]['id']}", json=LOST_HOST).raise_for_status()
+            query = {"automations": {"name": {"any_": [NAME]}}}
+            automations = client.post("/automations/filter", json=query).raise_for_status().json()
+            if automations:
+                client.put(f"/automations/{automations[0]['id']}", json=LOST_HOST).raise_for_status()
             else:
                 client.post("/automations/", json=LOST_HOST).raise_for_status()
     except httpx.HTTPError as error:
         raise Unavailable(
-            f"Prefect did not take the automation: {type(error).__name__}.", expected="A Prefect server."
+            f"Could not install the automation in Prefect: {type(error).__name__}.",
+            expected="A Prefect server answers at PREFECT_API_URL.",
         ) from None

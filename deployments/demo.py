@@ -1,4 +1,4 @@
-"""`make demo`: two changes from request to record, one that is kept and one that is rolled back by itself."""
+"""`make demo`: ship two changes. Slipway keeps the first one and rolls the second one back."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.deployments.deploy import ROOT
 from slipway.deployments.processes import exit_on_sigterm
-from slipway.deployments.stack import Stack, say_with_time
+from slipway.deployments.stack import Stack, timed_printer
 
 HOME = Path(".slipway") / "demo"
-STORY = (("order-history-index", "keep"), ("drop-open-orders-index", "roll back"))
+EXPECTED_DECISIONS = (("order-history-index", "keep"), ("drop-open-orders-index", "roll back"))
 
 
 def main() -> int:
-    """Start the stack over a fresh shop, ship both changes, print their records; 0 when both ended as they should."""
+    """Start the stack with a fresh shop, ship both changes and print their records. Return 0 if both ended as expected."""
     exit_on_sigterm()
-    say = say_with_time(time.monotonic())
+    report = timed_printer(time.monotonic())
     try:
-        with Stack(ROOT / HOME, changes=Settings.from_environment().changes, fresh=True, say=say) as stack:
-            say(f"follow along: admin {stack.admin_url}/runs, Prefect UI {stack.prefect_url}, shop {stack.shop_url}")
+        with Stack(ROOT / HOME, changes=Settings.from_environment().changes, fresh=True, report=report) as stack:
+            report(f"follow along: admin {stack.admin_url}/runs, Prefect UI {stack.prefect_url}, shop {stack.shop_url}")
             with stack.client() as client:
-                good = [_ship(client, name, expected, say) for name, expected in STORY]
-            return 0 if all(good) else 1
+                matches = [_ship(client, name, expected, report) for name, expected in EXPECTED_DECISIONS]
+            return 0 if all(matches) else 1
     except KeyboardInterrupt:
-        say("interrupted; everything was ended")
+        report("interrupted; all processes are stopped")
         return 130
     except SlipwayError as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
 
 
-def _ship(client: AdminClient, name: str, expected: str, say: Any) -> bool:
+def _ship(client: AdminClient, name: str, expected: str, report: Any) -> bool:
     run = client.start("ship-change", {"change": name})
-    say(f"shipping {name}: run {run['id']}")
-    progress = Progress(lambda line: say(f"  {line}"))
+    report(f"shipping {name}: run {run['id']}")
+    progress = Progress(lambda line: report(f"  {line}"))
     for current in client.follow(run["id"]):
         progress.show(current)
         run = current
     for line in ending(run):
-        say(line)
+        report(line)
     if run["record"]:
         print("\n" + run["record"]["markdown"], flush=True)
-    decided = run["decision"]["word"] if run["decision"] else "nothing"
-    if decided != expected:
-        say(f"{name}: expected {expected!r}, the run decided {decided!r}")
-    return bool(decided == expected and run["state"]["type"] == "COMPLETED")
+    decision = run["decision"]["word"] if run["decision"] else "nothing"
+    if decision != expected:
+        report(f"{name}: expected the decision {expected!r}, got {decision!r}")
+    return bool(decision == expected and run["state"]["type"] == "COMPLETED")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the parts of the stack read from their environment, and the secrets that stand only there."""
+"""The environment variables of the stack's processes, and the stack's secrets, which exist only there."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ SECRETS = ("postgres", "purge", "session", "customer", "shop")
 
 
 def read_secrets(file: Path) -> dict[str, str]:
-    """The stack's secrets, each made at random on first use; the file is readable only by this user."""
-    found: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    missing = {name: randomness.token_urlsafe(24) for name in SECRETS if name not in found}
+    """Return the stack's secrets. Missing ones are generated at random and saved; only this user can read the file."""
+    secrets: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    missing = {name: randomness.token_urlsafe(24) for name in SECRETS if name not in secrets}
     if missing:
-        found |= missing
+        secrets |= missing
         draft = file.with_suffix(".draft")
         draft.touch(mode=0o600)
-        draft.write_text(json.dumps(found), encoding="utf-8")
+        draft.write_text(json.dumps(secrets), encoding="utf-8")
         draft.replace(file)
-    return found
+    return secrets
 
 
 def slipway_environment(
     server: URL, *, home: Path, changes: Path, config: Path, ports: Mapping[str, int], secrets: Mapping[str, str]
 ) -> dict[str, str]:
-    """What Slipway's own parts read: Prefect's settings, our own, and the references of slipway.toml."""
+    """Return the environment of Slipway's processes: Prefect's settings, Slipway's own, and the references of slipway.toml."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SLIPWAY_"))}
     prefect = f"http://{HOST}:{ports['prefect']}/api"
     return inherited | {
@@ -47,7 +47,7 @@ def slipway_environment(
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "0.2"),
         "PREFECT_LOGGING_EXTRA_LOGGERS": "slipway",
-        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the worker's own lines belong to no run
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the worker's own log lines belong to no run
         "SLIPWAY_HOME": str(home),
         "SLIPWAY_CONFIG": str(config),
         "SLIPWAY_CHANGES": str(changes),

@@ -1,4 +1,4 @@
-"""prefect.yaml as Slipway uses it. Prefect ignores a key that it does not know, so a typo would be silent."""
+"""Strict validation of prefect.yaml. Prefect ignores unknown keys, so a typo would go unnoticed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from slipway.core.errors import InvalidInput
 from slipway.core.toml_files import parse
 
-FILE = Path(__file__).resolve().parent.parent / "prefect.yaml"  # in a checkout as in an installed package
+FILE = Path(__file__).resolve().parent.parent / "prefect.yaml"  # in a checkout and in an installed package
 
 
 class _Strict(BaseModel):
@@ -19,13 +19,13 @@ class _Strict(BaseModel):
 
 
 class WorkPool(_Strict):
-    """Where a job's runs are executed. Job variables are not for us: they mean code execution."""
+    """The work pool that executes a job's runs. Job variables are not allowed: they can execute code."""
 
     name: str
 
 
 class Schedule(_Strict):
-    """When a job runs by itself."""
+    """A cron schedule of a job."""
 
     cron: str
     timezone: str
@@ -35,7 +35,7 @@ class Schedule(_Strict):
 
 
 class Job(_Strict):
-    """One deployment. Its description is its flow's card."""
+    """One deployment. Its description comes from its flow."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
     entrypoint: Annotated[str, Field(pattern=r"^slipway\.flows\.[a-z_]+\.[a-z_]+$")]
@@ -44,18 +44,19 @@ class Job(_Strict):
     schedules: list[Schedule] = []
 
 
-class Here(_Strict):
-    """A place that is no path of any machine."""
+class CurrentDirectory(_Strict):
+    """The current directory: never a path of one machine."""
 
     directory: Literal["."]
 
 
 class JobsFile(_Strict):
-    """The file. A run fetches nothing before it starts (`pull` stays where it is): its flow is imported from the package."""
+    """The file. `pull` only sets the working directory: a run fetches nothing and imports its flow from the package."""
 
     name: str
     pull: Annotated[
-        list[dict[Literal["prefect.deployments.steps.set_working_directory"], Here]], Field(min_length=1, max_length=1)
+        list[dict[Literal["prefect.deployments.steps.set_working_directory"], CurrentDirectory]],
+        Field(min_length=1, max_length=1),
     ]
     deployments: list[Job]
 
@@ -63,14 +64,14 @@ class JobsFile(_Strict):
     def _unique(self) -> JobsFile:
         names = [job.name for job in self.deployments]
         if len(set(names)) != len(names):
-            raise ValueError("deployments: each name once")
+            raise ValueError("deployments: names must be unique")
         return self
 
 
 def read_jobs(path: Path) -> JobsFile:
-    """The jobs of prefect.yaml. Raises InvalidInput that names every key at fault."""
+    """Read and validate prefect.yaml. Raises InvalidInput that names every invalid key."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise InvalidInput(f"{path.name} cannot be read: {error}.", expected="A YAML file.") from None
+        raise InvalidInput(f"Could not read {path.name}: {error}.", expected="A readable YAML file.") from None
     return parse(JobsFile, document, where=path.name)

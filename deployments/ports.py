@@ -9,38 +9,38 @@ from contextlib import ExitStack
 from itertools import count
 
 HOST = "127.0.0.1"
-FIRST, LAST = 20_000, 32_000  # below the ports that systems give to outgoing connections (32768 and above on Linux)
+FIRST, LAST = 20_000, 32_000  # below the ephemeral ports of outgoing connections (32768 and above on Linux)
 
 
 def _candidates() -> Iterator[int]:
-    """Ports in a row, from a place that differs between processes, so that two of them seldom choose the same one."""
+    """Yield consecutive ports. The first one depends on the process id, so that two processes rarely choose the same port."""
     begin = os.getpid() * 97
     for number in count(begin):
         yield FIRST + number % (LAST - FIRST)
 
 
-_next = _candidates()
+_port_sequence = _candidates()
 
 
 def free_ports(preferred: Sequence[int]) -> list[int]:
-    """One free port for each wish, the wish itself if it is free; 0 wishes for any. Raises OSError if there is none.
+    """Return one free port per preferred port: the preferred one if it is free, else another. 0 means any port.
 
-    A chosen port is not taken by an outgoing connection before its server listens on it. All are held together while
-    they are chosen, so that no port is chosen twice.
+    Outgoing connections do not use ports of this range, so a port stays free until its server listens. All ports are
+    bound at the same time while they are chosen, so that no port is chosen twice. Raises OSError if none is free.
     """
-    with ExitStack() as held:
-        return [held.enter_context(_bound(wish)).getsockname()[1] for wish in preferred]
+    with ExitStack() as sockets:
+        return [sockets.enter_context(_bound(port)).getsockname()[1] for port in preferred]
 
 
-def _bound(wish: int) -> socket.socket:
-    tries = [wish] if wish else []
-    tries += [next(_next) for _ in range(200)]
-    for port in tries[:-1]:
+def _bound(preferred: int) -> socket.socket:
+    candidates = [preferred] if preferred else []
+    candidates += [next(_port_sequence) for _ in range(200)]
+    for port in candidates[:-1]:
         try:
             return _listening(port)
         except OSError:
             continue
-    return _listening(tries[-1])
+    return _listening(candidates[-1])
 
 
 def _listening(port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Wait until the services of the stack answer at their usual speed, that is until their latency has stopped falling."""
+"""Wait until the stack's services answer at their usual speed: until their latency stops falling."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import httpx
 
 from slipway.measurement.warm_up import settled
 
-ROUND_S = 0.5  # one median of each service
-REQUESTS = 8  # for one median
+ROUND_S = 0.5  # for one median of each service
+REQUESTS = 8  # per median
 WITHIN_S = 60.0
 
 
 def wait_until_settled(urls: Mapping[str, str], *, stopping: Event, within_s: float = WITHIN_S) -> list[str]:
-    """Read each service until its latency stops falling.
+    """Request a page of each service until all latencies stop falling.
 
     Args:
         urls: a page of each service, by the service's name
         stopping: ends the wait when it is set
         within_s: the longest wait, in seconds
 
-    Returns the names of the services that had not settled in that time; an empty list is the usual result.
+    Returns the names of the services whose latency was still falling after that time; usually an empty list.
     """
     deadline = time.monotonic() + within_s
     medians: defaultdict[str, list[float]] = defaultdict(list)
@@ -44,6 +44,6 @@ def wait_until_settled(urls: Mapping[str, str], *, stopping: Event, within_s: fl
 
 def _latency_ms(client: httpx.Client, url: str) -> float:
     began = time.perf_counter()
-    with suppress(httpx.HTTPError):  # the time until the error counts: a service that does not answer is not fast
+    with suppress(httpx.HTTPError):  # the time until the error counts: a service that fails is not fast
         client.get(url)
     return (time.perf_counter() - began) * 1_000

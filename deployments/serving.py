@@ -1,4 +1,4 @@
-"""The admin service as a part of a stack, with the processor before everything that can wait."""
+"""The admin service as a part of a stack, with a higher CPU priority than the other parts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from slipway.deployments.ports import HOST
 from slipway.deployments.processes import Part
 from slipway.deployments.shop import answers
 
-NICE = -15  # it takes little, and a person waits for it; jobs, workers and Prefect's server can wait a moment
-LOWEST_OF_REAL_TIME = 1
+NICE = -15  # it needs little CPU, and a person waits for it; jobs, workers and Prefect's server can wait a moment
+LOWEST_REAL_TIME_PRIORITY = 1
 
 
 def admin_part(environment: Mapping[str, str], port: int, log: Path, *, name: str = "admin service") -> Part:
-    """One process of the admin service. Behind no proxy: what a header says of the peer's address is not believed."""
+    """Return one process of the admin service. It runs without a proxy, so forwarded-address headers are ignored."""
     argv = [
         sys.executable,
         "-m",
@@ -30,7 +30,7 @@ def admin_part(environment: Mapping[str, str], port: int, log: Path, *, name: st
         "--port",
         str(port),
     ]
-    argv += ["--timeout-graceful-shutdown", "2"]  # streams of events end only with the service
+    argv += ["--timeout-graceful-shutdown", "2"]  # event streams end only with the service
     return Part(
         name=name,
         argv=[*argv, "--no-access-log", "--no-proxy-headers"],
@@ -38,24 +38,24 @@ def admin_part(environment: Mapping[str, str], port: int, log: Path, *, name: st
         directory=ROOT,
         log=log,
         ready=lambda: answers(f"http://{HOST}:{port}/ready"),
-        begun=put_first,
+        on_start=raise_priority,
     )
 
 
-def put_first(pid: int) -> bool:
-    """Give a process precedence over others; false where the system does not allow it, which changes nothing else.
+def raise_priority(pid: int) -> bool:
+    """Raise the CPU priority of a process. Return false where the system does not allow that; the process then runs as before.
 
-    Linux weighs sessions against each other before it looks at the processes in them, so a session's own process tells
-    it both ways. A weight alone does not take the processor from who has it, for some milliseconds; a process's first
-    thread, which answers, takes it at once where that is allowed. What it starts is as the rest of its session.
+    Linux weighs sessions (autogroups) before the processes in them, so both weights are set. A weight alone does not
+    preempt a running process for some milliseconds. So the first thread, which answers the requests, also gets
+    real-time scheduling where that is allowed. Other threads and child processes keep the session's ordinary priority.
     """
     try:
         group = Path(f"/proc/{pid}/autogroup")
-        if group.exists():  # first, as it is the one that may be refused to who may do the other
+        if group.exists():  # first: it may be refused although setpriority is allowed
             group.write_text(str(NICE), encoding="ascii")
         os.setpriority(os.PRIO_PROCESS, pid, NICE)
     except OSError:
         return False
-    with suppress(OSError, AttributeError):  # a container may refuse it, and other systems do not have it
-        os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(LOWEST_OF_REAL_TIME))
+    with suppress(OSError, AttributeError):  # containers may refuse it, and other systems lack it
+        os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(LOWEST_REAL_TIME_PRIORITY))
     return True

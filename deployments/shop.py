@@ -1,4 +1,4 @@
-"""The example shop and its cache as parts of the stack, as any service would be started: by its own commands."""
+"""The example shop and its cache as parts of the stack. They are started by the shop's own commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slipway.deployments.postgres import (
     create_database,
     database_names,
     drop_database,
-    let_read,
+    grant_read,
     rename_database,
     url_on,
 )
@@ -28,14 +28,14 @@ from slipway.measurement.pages import trusted
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples" / "shop"
 DATABASE = "slipway_shop"
-ROLE = "slipway_shop_app"  # as which the shop runs: it reads; migrations and the seed run as the owner
+ROLE = "slipway_shop_app"  # the running shop's role, which only reads; migrations and the seed run as the owner
 REVISION = "0007"
 ORDERS = 1_000_000
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def shop_environment(server: URL, secrets: Mapping[str, str]) -> dict[str, str]:
-    """What the shop's commands read from their environment: the database as its owner."""
+    """Return the environment of the shop's commands. They connect to the database as its owner."""
     return {
         "DATABASE_URL": url_on(server, DATABASE),
         "SHOP_SESSION_SECRET": secrets["session"],
@@ -44,43 +44,43 @@ def shop_environment(server: URL, secrets: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def as_its_role(server: URL, environment: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
-    """The same for the running shop, which owns nothing; the role is made where it is missing."""
-    let_read(server, DATABASE, ROLE, secrets["shop"])
+def as_read_only_role(server: URL, environment: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the running shop, which connects with the read-only role. Create the role if it is missing."""
+    grant_read(server, DATABASE, ROLE, secrets["shop"])
     return {**environment, "DATABASE_URL": url_on(server.set(username=ROLE, password=secrets["shop"]), DATABASE)}
 
 
 def prepare_database(
-    server: URL, environment: Mapping[str, str], *, fresh: bool, say: Say, orders: int = ORDERS
+    server: URL, environment: Mapping[str, str], *, fresh: bool, report: Report, orders: int = ORDERS
 ) -> None:
-    """Create the shop's database if it is missing; `fresh` replaces it with the generated one, at the first revision.
+    """Create the shop's database if it is missing. With `fresh`, replace it with the generated one at the first revision.
 
-    The generated rows are kept in a database of their own and copied from there. Its name goes by the test
-    customers' password, which stands (hashed) in its rows.
+    The generated rows are in a template database and are copied from there. The template's name contains a hash of the
+    test customers' password, because its rows contain the hashed password.
     """
-    seeded = f"{DATABASE}_{hashlib.sha256(environment['SHOP_CUSTOMER_PASSWORD'].encode()).hexdigest()[:8]}"
-    if seeded not in database_names(server):
-        _generate(server, environment, seeded, say, orders)
+    template = f"{DATABASE}_{hashlib.sha256(environment['SHOP_CUSTOMER_PASSWORD'].encode()).hexdigest()[:8]}"
+    if template not in database_names(server):
+        _generate(server, environment, template, report, orders)
     if fresh:
         drop_database(server, DATABASE)
     if DATABASE not in database_names(server):
-        create_database(server, DATABASE, template=seeded)
+        create_database(server, DATABASE, template=template)
 
 
-def _generate(server: URL, environment: Mapping[str, str], seeded: str, say: Say, orders: int) -> None:
+def _generate(server: URL, environment: Mapping[str, str], template: str, report: Report, orders: int) -> None:
     customers = orders // 5
-    say(f"generating the shop: {customers:,} customers, {orders:,} orders")
-    draft = f"{seeded}_draft"  # renamed when whole
+    report(f"generating the shop: {customers:,} customers, {orders:,} orders")
+    draft = f"{template}_draft"  # renamed when complete
     drop_database(server, draft)
     create_database(server, draft)
-    surroundings = {**environment, "DATABASE_URL": url_on(server, draft)}
-    _run(surroundings, "-m", "alembic", "upgrade", REVISION)
-    _run(surroundings, "-m", "shop.seed", "--customers", str(customers), "--orders", str(orders))
-    rename_database(server, draft, seeded)
+    seed_environment = {**environment, "DATABASE_URL": url_on(server, draft)}
+    _run(seed_environment, "-m", "alembic", "upgrade", REVISION)
+    _run(seed_environment, "-m", "shop.seed", "--customers", str(customers), "--orders", str(orders))
+    rename_database(server, draft, template)
 
 
 def shop_part(port: int, environment: Mapping[str, str], log: Path) -> Part:
-    """The shop itself: uvicorn in the shop's own environment."""
+    """Return the shop's own process: uvicorn in the shop's virtual environment."""
     return Part(
         name="shop",
         argv=[
@@ -95,12 +95,12 @@ def shop_part(port: int, environment: Mapping[str, str], log: Path) -> Part:
 
 
 def cache_kind() -> str:
-    """Varnish where it is installed, else the nginx that comes as a Python package."""
+    """Return `varnish` if it is installed, else `nginx`, which comes as a Python package."""
     return "varnish" if shutil.which("varnishd") else "nginx"
 
 
 def cache_part(kind: str, folder: Path, port: int, origin: int, token: str, log: Path) -> Part:
-    """The cache in front of the shop, ready when it passes on the shop's health."""
+    """Return the cache in front of the shop. It is ready when it forwards the shop's health page."""
     folder.mkdir(parents=True, exist_ok=True)
     config = _render("varnish.vcl" if kind == "varnish" else "nginx.conf", folder, port, origin, token)
     argv = _varnish_argv(folder, config, port) if kind == "varnish" else _nginx_argv(folder, config)
@@ -114,7 +114,7 @@ def cache_part(kind: str, folder: Path, port: int, origin: int, token: str, log:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET is answered with 200."""
+    """Return whether a GET is answered with 200."""
     try:
         return httpx.get(url, timeout=2, trust_env=False, verify=trusted()).status_code == 200
     except httpx.HTTPError:
@@ -142,7 +142,7 @@ def _varnish_argv(folder: Path, config: Path, port: int) -> list[str]:
     return [
         *("varnishd", "-F", "-n", str(folder / "varnish"), "-f", str(config)),
         *("-a", f"{HOST}:{port}", "-T", "none", "-s", "malloc,64m"),
-        *("-j", "none"),  # its jail's users could not read below a private folder
+        *("-j", "none"),  # the users of Varnish's jail cannot read a private folder
     ]
 
 
@@ -151,7 +151,7 @@ def _nginx_argv(folder: Path, config: Path) -> list[str]:
 
 
 def _run(environment: Mapping[str, str], *arguments: str) -> None:
-    ran = subprocess.run(
+    result = subprocess.run(
         [_python(), *arguments],
         cwd=FOLDER,
         env={**_inherited(), **environment},
@@ -159,10 +159,10 @@ def _run(environment: Mapping[str, str], *arguments: str) -> None:
         capture_output=True,
         text=True,
     )
-    if ran.returncode != 0:
+    if result.returncode != 0:
         raise SlipwayError(
-            f"`{' '.join(arguments)}` of the shop ended with {ran.returncode}: {ran.stderr.strip()[-500:]}",
-            expected="The shop's schema and rows.",
+            f"The shop's command `{' '.join(arguments)}` exited with {result.returncode}: {result.stderr.strip()[-500:]}",
+            expected="The command exits with 0.",
             retry_is_safe=True,
         )
 
@@ -170,7 +170,9 @@ def _run(environment: Mapping[str, str], *arguments: str) -> None:
 def _python() -> str:
     python = FOLDER / ".venv" / "bin" / "python"
     if not python.exists():
-        raise SlipwayError("The shop's environment is missing.", expected="`make setup` run first.", retry_is_safe=True)
+        raise SlipwayError(
+            "The shop's virtual environment is missing.", expected="Run `make setup` first.", retry_is_safe=True
+        )
     return str(python)
 
 

@@ -1,4 +1,4 @@
-"""`make up`: the whole stack until Ctrl-C."""
+"""`make up`: run the whole stack until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ from slipway.cli.access import first_link
 from slipway.core.errors import SlipwayError
 from slipway.core.settings import Settings
 from slipway.deployments.deploy import ROOT
-from slipway.deployments.stack import Stack, say_with_time
+from slipway.deployments.stack import Stack, timed_printer
 from slipway.runs.store import Store
 
 HOME = Path(".slipway") / "up"
 
 
 def main() -> int:
-    """Start, print the addresses, wait for Ctrl-C or SIGTERM, end everything."""
-    say = say_with_time(time.monotonic())
-    over = threading.Event()
+    """Start the stack, print its addresses, wait for Ctrl-C or SIGTERM, then stop the stack."""
+    report = timed_printer(time.monotonic())
+    stop_requested = threading.Event()
 
-    def end(number: int, frame: FrameType | None) -> None:
-        if over.is_set():
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        if stop_requested.is_set():
             return
-        over.set()
+        stop_requested.set()
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, request_stop)
+    signal.signal(signal.SIGINT, request_stop)
     try:
-        with Stack(ROOT / HOME, changes=Settings.from_environment().changes, fresh=False, say=say) as stack:
-            say(f"admin service  {stack.admin_url}")
-            say(f"Prefect UI     {stack.prefect_url}")
-            say(f"shop           {stack.shop_url}")
+        with Stack(ROOT / HOME, changes=Settings.from_environment().changes, fresh=False, report=report) as stack:
+            report(f"admin service  {stack.admin_url}")
+            report(f"Prefect UI     {stack.prefect_url}")
+            report(f"shop           {stack.shop_url}")
             with closing(Store(stack.environment["SLIPWAY_DATABASE_URL"])) as store:
-                invitation = first_link(store, stack.admin_url)
-            if invitation:
-                say(f"nobody can sign in yet; choose the password of admin, once, within a day: {invitation}")
-            say("running; Ctrl-C ends everything")
-            over.wait()
+                link = first_link(store, stack.admin_url)
+            if link:
+                report(
+                    f"nobody can sign in yet; set the password of admin with this link, valid once and for one day: {link}"
+                )
+            report("running; press Ctrl-C to stop everything")
+            stop_requested.wait()
     except KeyboardInterrupt:
-        say("ended")
+        report("stopped")
     except SlipwayError as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1

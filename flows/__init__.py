@@ -1,1 +1,1 @@
-"""Jobs, one a file: the card on top, the steps below, read like a runbook."""
+"""Jobs, one per file: the card first, then the steps, in the order of a runbook."""

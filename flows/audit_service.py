@@ -1,4 +1,4 @@
-"""Go through the checklist of a service, without changing anything."""
+"""Audit a service with the checklist, without changing anything."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from prefect.states import Completed, Failed
 
 from slipway.core.frozen import ServiceName
 from slipway.flows.card import card
-from slipway.flows.service_hold import while_wanted
+from slipway.flows.service_hold import run_cancellable
 from slipway.tasks.audit import audit_service as audit
 from slipway.tasks.service import read_service
 
 CARD = card(
-    "Audits a service: cache headers, leaks between people, security headers, cookies, the upload limit, error pages, the "
+    "Audits a service: cache headers, leaks between users, security headers, cookies, the upload limit, error pages, the "
     "database role, secrets in the configuration, and the log.",
     owner="the owner of the service",
-    expected="A checklist: each item pass, fail or not checked with its reason, and what fails anew since the last audit.",
-    rollback="Nothing to undo: it reads, and posts one body that must be refused, where the service's entry names an upload.",
+    expected="Each item is pass, fail or not checked, with a reason. Failures that the last audit did not have are new.",
+    rollback="Nothing to undo: the audit only reads, and posts one oversized body to the upload route, if one is declared.",
 )
 
 
 @flow(name="audit-service", flow_run_name="audit-service {service}", description=CARD)
 def audit_service(service: ServiceName) -> State[str]:
-    """Read the service's entry, go through the checklist; the run fails when an item does.
+    """Read the service's entry and go through the checklist. The run fails if an item fails.
 
     Args:
         service: an entry of slipway.toml
     """
 
     def work() -> State[str]:
-        found = audit(read_service(service))
-        if found.of("fail"):
-            return Failed(name="ItemsFailed", message=found.sentence)
-        return Completed(name="Passed", message=found.sentence, data="passed")
+        report = audit(read_service(service))
+        if report.of("fail"):
+            return Failed(name="ItemsFailed", message=report.sentence)
+        return Completed(name="Passed", message=report.sentence, data="passed")
 
-    return while_wanted(work, "Nothing had been changed.")
+    return run_cancellable(work, "Nothing was changed.")

@@ -1,4 +1,4 @@
-"""How a run ends in Prefect: the name of the state is what came of the change."""
+"""The final state of a run in Prefect. The name of the state is the outcome of the change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ NAMES = {"keep": "Kept", "roll back": "RolledBack", "freeze": "Frozen", "reject"
 
 
 def final_state(decision: Decision, cancelled_by: str) -> State[str]:
-    """The end by decision. A frozen change needs a person, so it counts as failed; Prefect lets a cancelled run only end so."""
+    """Return the final state for a decision.
+
+    A frozen change needs a person, so its state is failed. Prefect accepts only a cancelled state for a cancelled run.
+    """
     name, message = NAMES[decision.word], decision.reason
     if cancelled_by or decision.word == "reject":
         return CancelledState(name=name, message=message)
@@ -23,28 +26,28 @@ def final_state(decision: Decision, cancelled_by: str) -> State[str]:
     return Completed(name=name, message=message, data=decision.word)
 
 
-def stopped(cancelled: Cancelled, left: str) -> State[str]:
-    """The end of a run that was cancelled, and what it left behind."""
-    return CancelledState(message=f"{cancelled.failed} {left}")
+def cancelled_state(cancelled: Cancelled, effects: str) -> State[str]:
+    """Return the final state of a cancelled run; `effects` says what the run has changed."""
+    return CancelledState(message=f"{cancelled.failed} {effects}")
 
 
-def failed_on_the_way_back(plan: Plan, error: Exception) -> State[str]:
-    """The loudest end: the change is live or half undone, and a person has to go on by hand."""
+def rollback_failed(plan: Plan, error: Exception) -> State[str]:
+    """Return the most urgent final state: the change is live or partly rolled back, and a person has to continue."""
     return Failed(
         name="RollBackFailed",
-        message=f"THE ROLL BACK OF {plan.name} FAILED on {plan.service.name}. {error} "
-        f"By hand, once that is mended: {plan.way_back}",
+        message=f"THE ROLLBACK OF {plan.name} FAILED on {plan.service.name}. {error} "
+        f"Fix the cause, then run: {plan.rollback_command}",
     )
 
 
-def without_record(came_of_it: str, why: str, error: Exception) -> State[str]:
-    """The end of a run that did all it was to do, but could not write it down."""
-    return Failed(name="NotRecorded", message=f"{came_of_it}, without a record: {error} {why}")
+def not_recorded(outcome: str, reason: str, error: Exception) -> State[str]:
+    """Return the final state of a run that finished its work but could not write the record."""
+    return Failed(name="NotRecorded", message=f"{outcome}, but the record was not written: {error} {reason}")
 
 
-def gave_up(resumes: int, stands: str, by_hand: str) -> State[str]:
-    """The end of a run that kept crashing: where the service stands, and what a person can do."""
+def gave_up(resumes: int, position: str, next_step: str) -> State[str]:
+    """Return the final state of a run that crashed too often: the state of the service, and what a person can do."""
     return Failed(
         name="GaveUp",
-        message=f"The run crashed {resumes} times and was not resumed again. {stands} {by_hand}".strip(),
+        message=f"The run crashed {resumes} times and was not resumed again. {position} {next_step}".strip(),
     )

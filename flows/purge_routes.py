@@ -1,4 +1,4 @@
-"""Purge routes and tags of a service and prove it by reading."""
+"""Purge routes and tags of a service, and verify the purge by reading the pages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import Field
 
 from slipway.core.frozen import Route, ServiceName, Tag
 from slipway.flows.card import card
-from slipway.flows.service_hold import while_wanted
+from slipway.flows.service_hold import run_cancellable
 from slipway.tasks.purge import purge_routes as purge
 from slipway.tasks.service import read_service_to_purge
 
 CARD = card(
-    "Purges named routes and tags from a service's cache, twice, and verifies by reading; nothing else leaves the cache.",
+    "Purges the given routes and tags from a service's cache, twice, and verifies by reading. Other pages stay cached.",
     owner="the owner of the service",
-    expected="The first read of each route is a miss, the second a hit, and the controls are still hits.",
+    expected="The first read of each route is a miss, the second is a hit, and the controls are still hits.",
     rollback="Nothing to undo: the next visitor fills the cache again.",
 )
 
@@ -26,19 +26,19 @@ CARD = card(
 @flow(name="purge-routes", flow_run_name="purge-routes {service}", description=CARD)
 def purge_routes(
     service: ServiceName,
-    routes: Annotated[list[Route], Field(max_length=1_000)] = [],  # noqa: B006 - a schema's default, never changed
+    routes: Annotated[list[Route], Field(max_length=1_000)] = [],  # noqa: B006 - the default of a schema, never modified
     tags: Annotated[list[Tag], Field(max_length=256)] = [],  # noqa: B006
 ) -> State[str]:
-    """Hold routes and tags against the service's entry, purge, read.
+    """Check the routes and tags against the service's entry, purge them, and read the pages.
 
     Args:
         service: an entry of slipway.toml
-        routes: paths on the service, as /products
-        tags: every page that carries one of them
+        routes: paths on the service, such as /products
+        tags: cache tags; every page with one of these tags is purged
     """
 
     def work() -> State[str]:
         purged = purge(read_service_to_purge(service, routes, tags), routes, tags)
         return Completed(message=f"{len(purged.affected)} routes read after the purge", data="purged")
 
-    return while_wanted(work, "Some of the routes may have left the cache; the next visitor fills it again.")
+    return run_cancellable(work, "Some routes may already be purged; the next visitor fills the cache again.")

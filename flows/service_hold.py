@@ -1,4 +1,4 @@
-"""What every job does that changes a service: fence earlier attempts, hold the service, end well when it is cancelled."""
+"""The frame of every job on a service: fence earlier attempts, take the service lock, end cleanly after a cancellation."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import TypeVar
 from prefect.client.schemas.objects import State
 
 from slipway.config.plan import OnService, roll_back_command
-from slipway.flows.endings import gave_up, stopped
+from slipway.flows.endings import cancelled_state, gave_up
 from slipway.tasks.engine.attempts import Cancelled, attempt
 from slipway.tasks.engine.run_artifacts import linked
-from slipway.tasks.hold import held
-from slipway.tasks.look import look_where_it_stands, out_of_resumes
+from slipway.tasks.hold import service_lock
+from slipway.tasks.look import out_of_resumes, release_and_describe_revision
 
 Planned = TypeVar("Planned", bound=OnService)
 
 
-def while_wanted(work: Callable[[], State[str]], left: str) -> State[str]:
-    """Work that holds nothing, until it is cancelled; `left` says what that may leave behind."""
+def run_cancellable(work: Callable[[], State[str]], effects: str) -> State[str]:
+    """Run `work`, which needs no service lock; `effects` says what a cancelled run may have changed."""
     with attempt() as current, linked(current):
         try:
             return work()
         except Cancelled as cancelled:
-            return stopped(cancelled, left)
+            return cancelled_state(cancelled, effects)
 
 
 def give_up_on(change: str, staging: bool, resumes: int) -> State[str]:
-    """The end of a run that kept crashing: where its change stands, and the way back."""
-    by_hand = f"To be where the change began: {roll_back_command(change, staging)}"
-    return gave_up(resumes, look_where_it_stands(change, staging), by_hand)
+    """Return the final state of a run that crashed too often: the revision of the database, and the rollback command."""
+    next_step = f"To roll the change back, run: {roll_back_command(change, staging)}"
+    return gave_up(resumes, release_and_describe_revision(change, staging), next_step)
 
 
-def while_held(
+def run_with_service_lock(
     read: Callable[[], Planned], work: Callable[[Planned], State[str]], give_up: Callable[[int], State[str]]
 ) -> State[str]:
-    """Read the plan, do the work while its service is held; a run that has crashed too often only looks and ends."""
+    """Read the plan and do the work under the service lock. A run that crashed too often only reports and ends."""
     with attempt() as current, linked(current):
         if out_of_resumes(current):
             return give_up(current.resumes)
         try:
             plan = read()
-            with held(plan):
+            with service_lock(plan):
                 return work(plan)
         except Cancelled as cancelled:
-            return stopped(cancelled, "Nothing had been changed.")
+            return cancelled_state(cancelled, "Nothing was changed.")

@@ -1,4 +1,4 @@
-"""Ship one change: from request to record."""
+"""Ship one change, from validation to the record."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from slipway.config.change import ChangeName, OnStaging
 from slipway.config.plan import Plan
 from slipway.core.errors import SlipwayError
 from slipway.flows.card import card
-from slipway.flows.endings import NAMES, failed_on_the_way_back, final_state, without_record
-from slipway.flows.service_hold import give_up_on, while_held
+from slipway.flows.endings import NAMES, final_state, not_recorded, rollback_failed
+from slipway.flows.service_hold import give_up_on, run_with_service_lock
 from slipway.measurement.samples import MeasuredWindow, Verdict
 from slipway.migrations.outcomes import Migration, Rehearsal
 from slipway.shipping.decide import decide_on_rehearsal, decide_on_rejection, worth_extending
@@ -33,14 +33,14 @@ from slipway.tasks.purge import purge
 from slipway.tasks.record import write_record
 from slipway.tasks.rehearse import rehearse
 from slipway.tasks.roll_back import roll_back
-from slipway.tasks.staging import look_at_staging
+from slipway.tasks.staging import require_staged
 from slipway.tasks.validate import validate
 
 CARD = card(
-    "Ships one change to a live service: rehearsed on a copy, measured before and after, kept only when the numbers allow.",
+    "Ships one change to a live service: rehearses on a copy, measures before and after, keeps the change if times are good.",
     owner="the owner named in the change file",
-    expected="Ends as Kept, RolledBack or Frozen within a few minutes, with a record beside the change.",
-    rollback="It rolls back by itself after a bad verdict; later, the job roll-back-change does.",
+    expected="The run ends as Kept, RolledBack or Frozen within a few minutes and writes a record next to the change.",
+    rollback="Automatic after a bad verdict. Later, run the job roll-back-change.",
 )
 
 
@@ -50,66 +50,66 @@ def ship_change(change: ChangeName, staging: OnStaging = False) -> State[str]:
 
     Args:
         change: the folder below changes/
-        staging: on the staging service of the change's service
+        staging: run on the staging service of the change's service
     """
-    return while_held(partial(validate, change, staging), ship, partial(give_up_on, change, staging))
+    return run_with_service_lock(partial(validate, change, staging), ship, partial(give_up_on, change, staging))
 
 
 def ship(plan: Plan) -> State[str]:
-    """The change while its service is held."""
-    staged = look_at_staging(plan) if plan.service.staging is not None else None
-    audited = audit_service(plan.service) if plan.change.audit else None
-    if audited is not None and (why := unfit(audited, plan.change.audit)):
-        return Failed(name="NotFit", message=why)
+    """Ship the change under the service lock."""
+    staged = require_staged(plan) if plan.service.staging is not None else None
+    audit = audit_service(plan.service) if plan.change.audit else None
+    if audit is not None and (reason := unfit(audit, plan.change.audit)):
+        return Failed(name="NotFit", message=reason)
     inspection = inspect_headers(plan)
     before = measure(plan, label="before")
     rehearsal = rehearse(plan)
-    told = ShipReport(
+    report = ShipReport(
         run_id=run_id(),
         at=datetime.now(UTC),
         plan=plan,
         staged=staged,
-        findings=inspection.findings + (findings_of(audited) if audited else ()),
+        findings=inspection.findings + (findings_of(audit) if audit else ()),
         rehearsal=rehearsal,
         before=before,
     )
     rejected = decide_on_rehearsal(rehearsal, plan.change.rehearse.accept)
     if rejected is not None:
-        return settle(told.model_copy(update={"decision": rejected}))
+        return carry_out(report.model_copy(update={"decision": rejected}))
     approval = wait_for_approval(plan)
-    told = told.model_copy(update={"approval": approval})
+    report = report.model_copy(update={"approval": approval})
     if approval is not None and not approval.approved:
-        return settle(told.model_copy(update={"decision": decide_on_rejection(approval)}))
-    return settle(apply(told))
+        return carry_out(report.model_copy(update={"decision": decide_on_rejection(approval)}))
+    return carry_out(apply(report))
 
 
-def apply(told: ShipReport) -> ShipReport:
-    """From the migration to the decision; whatever goes wrong from here on leads to a decision, a cancel too."""
-    plan = told.plan
+def apply(report: ShipReport) -> ShipReport:
+    """Run the steps from the migration to the decision. From here on every error and every cancellation leads to a decision."""
+    plan = report.plan
     migration = purged = after = verdict = None
     failure = None
     try:
-        migration = migrate_unless_cancelled(plan, told.rehearsal)
+        migration = migrate_unless_cancelled(plan, report.rehearsal)
         purged = purge(plan, label="after the migration")
         after = measure(plan, label="after")
-        verdict = judged(plan, told.before, after)
+        verdict = judge_with_extension(plan, report.before, after)
     except StoppedBefore:
         raise
     except Exception as error:
-        failure = told_failure(error)
+        failure = failure_of(error)
     with shield():
-        decision = decide(plan, verdict, failure, told.rehearsal)
-    done = {"migration": migration, "purged": purged, "after": after, "verdict": verdict, "decision": decision}
-    return told.model_copy(update=done)
+        decision = decide(plan, verdict, failure, report.rehearsal)
+    results = {"migration": migration, "purged": purged, "after": after, "verdict": verdict, "decision": decision}
+    return report.model_copy(update=results)
 
 
-def told_failure(error: Exception) -> Failure:
-    """The error in words, and whether it is one that no rule may go on from."""
+def failure_of(error: Exception) -> Failure:
+    """Return the error's message, and whether only a person may decide how to continue."""
     return Failure(words=str(error), for_a_person=isinstance(error, SlipwayError) and not error.retry_is_safe)
 
 
 def migrate_unless_cancelled(plan: Plan, rehearsal: Rehearsal) -> Migration | None:
-    """The migration. A cancel that comes just before it stops the run, if no earlier attempt has begun to migrate."""
+    """Migrate. A cancellation directly before the migration stops the run, unless an earlier attempt has started to migrate."""
     try:
         return migrate(plan, rehearsal)
     except Cancelled as cancelled:
@@ -118,8 +118,11 @@ def migrate_unless_cancelled(plan: Plan, rehearsal: Rehearsal) -> Migration | No
         raise StoppedBefore(cancelled.by) from None
 
 
-def judged(plan: Plan, before: MeasuredWindow, after: MeasuredWindow) -> Verdict:
-    """The verdict; an open question, or a slow tail alone, is measured once more, judged at half the alpha, and stands."""
+def judge_with_extension(plan: Plan, before: MeasuredWindow, after: MeasuredWindow) -> Verdict:
+    """Return the verdict.
+
+    If the verdict is open, or only the tail is slow, measure once more and judge at half the alpha. That verdict is final.
+    """
     verdict = judge(plan, before, after, label="once")
     if not worth_extending(verdict):
         return verdict
@@ -127,25 +130,25 @@ def judged(plan: Plan, before: MeasuredWindow, after: MeasuredWindow) -> Verdict
     return judge(plan, before, after, extension, label="extended")
 
 
-def settle(story: ShipReport) -> State[str]:
-    """Do what was decided, to its end, and write the record."""
+def carry_out(report: ShipReport) -> State[str]:
+    """Carry out the decision without interruption, and write the record."""
     with shield():
-        if story.decided.word == "roll back":
+        if report.decided.word == "roll back":
             try:
-                story = undo(story)
-            except Exception as error:  # whatever it was, a person has to know
-                return failed_on_the_way_back(story.plan, error)
+                report = undo(report)
+            except Exception as error:  # after any error a person has to act
+                return rollback_failed(report.plan, error)
         try:
-            write_record(story)
+            write_record(report)
         except Exception as error:
-            return without_record(NAMES[story.decided.word], story.decided.reason, error)
-    return final_state(story.decided, cancelled_by())
+            return not_recorded(NAMES[report.decided.word], report.decided.reason, error)
+    return final_state(report.decided, cancelled_by())
 
 
-def undo(story: ShipReport) -> ShipReport:
-    """The way back, and the proof: the database, the cache and the times are those of before."""
-    reverted = roll_back(story.plan, story.rehearsal)
-    purged = purge(story.plan, label="after the roll back")
-    window = measure(story.plan, label="restored")
-    restored = judge(story.plan, story.before, window, label="restored")
-    return story.model_copy(update={"reverted": reverted, "purged_again": purged, "restored": restored})
+def undo(report: ShipReport) -> ShipReport:
+    """Roll back, and verify that the database, the cache and the response times are as before the change."""
+    reverted = roll_back(report.plan, report.rehearsal)
+    purged = purge(report.plan, label="after the roll back")
+    window = measure(report.plan, label="restored")
+    restored = judge(report.plan, report.before, window, label="restored")
+    return report.model_copy(update={"reverted": reverted, "purged_again": purged, "restored": restored})

@@ -1,1 +1,1 @@
-"""Durable steps, one a file, thin: retry policy and persistence, nothing else. What a step does stands in `slipway/steps`."""
+"""Durable steps, one per file. A step adds only retries and persistence; the packages of `slipway` do the work."""

@@ -11,19 +11,20 @@ HOUR_S = 3_600
 
 
 class ApprovalInput(RunInput):
-    """The form that a person fills in, in the Prefect UI or through the admin service."""
+    """The approval form, filled in through the Prefect UI or the admin service."""
 
     approved: bool
-    by: str = Field(min_length=2, max_length=200, description="who says so")
-    why: str = Field(min_length=2, max_length=2_000, description="the reason; it stands in the record")
+    by: str = Field(min_length=2, max_length=200, description="name of the person who decides")
+    why: str = Field(min_length=2, max_length=2_000, description="reason, shown in the record")
 
 
 def wait_for_approval(plan: Plan) -> Approval | None:
-    """Suspend the run until a person has said yes or no; its process ends meanwhile. None when nobody need be asked.
+    """Suspend the run until a person approves or rejects it, or return None if the change needs no approval.
 
-    When nobody answers in time, a worker answers no (deployments/worker/resuming.py), so that the record is written.
+    The process of the run ends while the run is suspended. If nobody answers in time, a worker rejects the change
+    (deployments/worker/resuming.py), so that the record is written.
 
-    Not a durable step: Prefect keeps the answer itself, and the code before it runs again with its steps cached.
+    Not a durable step: Prefect stores the answer, and the code before the approval runs again with its steps cached.
     """
     if plan.change.approval == "none":
         return None

@@ -1,6 +1,6 @@
 from slipway.auditing import runner as steps
 from slipway.auditing.report import Audit
-from slipway.auditing.results import compared
+from slipway.auditing.results import mark_new_failures
 from slipway.auditing.store import Audits
 from slipway.config.service import Service
 from slipway.core.settings import Settings
@@ -10,9 +10,9 @@ from slipway.tasks.engine.durable import durable
 
 @durable("audit")
 def audit_service(service: Service) -> Audit:
-    """Go through the checklist, mark the failures that are new, and note it. Repeated, it looks anew and replaces its note."""
+    """Go through the checklist, mark new failures, and save the audit. If repeated, it audits again and replaces its audit."""
     audits = Audits(own_store())
-    found = steps.audit_service(service, Settings.from_environment().config.parent)
-    audit = compared(found, audits.last_before(run_id(), service.name))
-    audits.note(run_id(), audit)
+    audit = steps.audit_service(service, Settings.from_environment().config.parent)
+    audit = mark_new_failures(audit, audits.last_before(run_id(), service.name))
+    audits.save(run_id(), audit)
     return audit

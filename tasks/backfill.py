@@ -14,57 +14,57 @@ PROGRESS = "backfill progress"
 
 @durable("read backfill")
 def read_backfill(change: str) -> BackfillPlan:
-    """Hold a backfill against its service and table. Repeated, it only reads again: it changes nothing."""
+    """Check a backfill against its service and table. If repeated, it only reads again."""
     return steps.validate(change, Settings.from_environment())
 
 
 @durable("backfill", acts_on=lambda plan: plan.service.name, interruptible=True)
 def backfill(plan: BackfillPlan) -> Backfilled:
-    """Change the rows batch by batch. Repeated, it goes on from the cursor that moved with the last batch."""
-    teller = ProgressReporter()
+    """Change the rows batch by batch. If repeated, it continues from the cursor, which is saved with each batch."""
+    reporter = ProgressReporter()
     try:
-        return steps.backfill(plan, Settings.from_environment().changes, teller, paused_by)
+        return steps.backfill(plan, Settings.from_environment().changes, reporter, paused_by)
     finally:
-        teller.end()
+        reporter.end()
 
 
-def how_far(plan: BackfillPlan) -> str:
-    """How far a backfill is, in a sentence; reads only, so it is no durable step."""
+def describe_progress(plan: BackfillPlan) -> str:
+    """Return the progress of a backfill as a sentence. Reads only, so it is not a durable step."""
     try:
-        return steps.how_far(plan)
+        return steps.describe_progress(plan)
     except SlipwayError as error:
-        return f"How far it is could not be seen: {error.failed}"
+        return f"Could not read the progress of the backfill: {error.failed}"
 
 
-def look_how_far(change: str) -> str:
-    """The same for a run that will not go on, and the end of its hold."""
+def release_and_describe(change: str) -> str:
+    """Release the service lock of a run that does not continue, and return the progress of its backfill as a sentence."""
     try:
         plan = steps.read_plan(change, Settings.from_environment())
         own_store().release(plan.service.name, run_id())
     except SlipwayError as error:
-        return f"How far it is could not be seen: {error.failed}"
-    return how_far(plan)
+        return f"Could not read the progress of the backfill: {error.failed}"
+    return describe_progress(plan)
 
 
 class ProgressReporter:
-    """Keeps the progress for the admin service, moves the bar in the Prefect UI, and logs when it holds or goes on."""
+    """Saves the progress for the admin service, moves the bar in the Prefect UI, and logs when the backfill holds."""
 
     def __init__(self) -> None:
         self._held_because = ""
         self._bar = ProgressBar()
 
     def __call__(self, progress: BackfillProgress) -> None:
-        """Tell one progress; that our own store is away is no reason to stop."""
+        """Report the progress. If Slipway's store is unavailable, log that and continue."""
         log = get_run_logger()
         if progress.held_because != self._held_because:
-            log.info("holding: %s", progress.held_because) if progress.held_because else log.info("going on")
+            log.info("holding: %s", progress.held_because) if progress.held_because else log.info("continuing")
             self._held_because = progress.held_because
         self._bar.show(progress)
         try:
-            own_store().keep(run_id(), PROGRESS, "BackfillProgress", to_jsonable_python(progress))
+            own_store().save(run_id(), PROGRESS, "BackfillProgress", to_jsonable_python(progress))
         except Unavailable as error:
-            log.warning("the progress could not be kept: %s", error.failed)
+            log.warning("Could not save the progress: %s", error.failed)
 
     def end(self) -> None:
-        """Let the bar come to where the work ended."""
+        """Move the bar to the final progress."""
         self._bar.end()

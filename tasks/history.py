@@ -16,15 +16,15 @@ DRIFTED = "slipway.baseline.drifted"  # the event that an automation can notify 
 
 @durable("keep history")
 def keep_history(service: Service, window: MeasuredWindow) -> Trend:
-    """Add the window to the service's history, and tell of a drift. Repeated, it replaces its points and is the same event."""
+    """Add the window to the service's history, and emit drift events. If repeated, it replaces both: they have the same ids."""
     store = own_store()
-    trend = steps.remember(service, run_id(), window, History(store), Shipments(store))
+    trend = steps.update_history(service, run_id(), window, History(store), Shipments(store))
     for series in trend.newly_drifted:
-        _tell(service.name, series)
+        _emit_drift(service.name, series)
     return trend
 
 
-def _tell(service: str, series: Series) -> None:
+def _emit_drift(service: str, series: Series) -> None:
     emit_event(
         event=DRIFTED,
         resource={

@@ -12,12 +12,12 @@ from slipway.core.errors import SlipwayError
 from slipway.tasks.engine.attempts import own_store, run_id, shield
 from slipway.tasks.engine.durable import durable
 
-CRASHED_FOR_GOOD = timedelta(minutes=10)  # a crashed run is resumed long before
+CRASHED_FOR_GOOD = timedelta(minutes=10)  # a worker resumes a crashed run long before that
 
 
 @contextmanager
-def held(plan: OnService) -> Iterator[None]:
-    """Hold the service while a change is on its way; a run that pauses, is killed or crashes keeps the hold."""
+def service_lock(plan: OnService) -> Iterator[None]:
+    """Hold the service lock within the block. A run that is suspended, killed or crashes keeps the lock."""
     hold_service(plan)
     try:
         yield
@@ -31,32 +31,37 @@ def held(plan: OnService) -> Iterator[None]:
 
 @durable("hold the service")
 def hold_service(plan: OnService) -> str:
-    """Take the one hold of a service for this run, and tag the run. Repeated, it finds the hold to be its own already."""
+    """Acquire the service lock for this run, and tag the run. If repeated, the run already holds the lock."""
     store, service = own_store(), plan.service.name
     _tag_run(f"service:{service}", f"change:{plan.name}")
     hold = store.acquire(service, run_id(), plan.name)
     if hold.run_id != run_id() and _is_over(hold.run_id):
-        get_run_logger().warning("released the hold of %s: run %s has ended", service, hold.run_id)
+        get_run_logger().warning("Released the service lock of %s: run %s has ended", service, hold.run_id)
         store.release(service, hold.run_id)
         hold = store.acquire(service, run_id(), plan.name)
     if hold.run_id != run_id():
         raise SlipwayError(
-            f"Service {service} is held by run {hold.run_id} for {hold.change} since {hold.since:%H:%M:%S} UTC.",
-            expected="One change at a time; wait until that run has ended.",
+            f"Run {hold.run_id} ({hold.change}) has held the service lock of {service} since {hold.since:%H:%M:%S} UTC.",
+            expected="Only one run at a time changes a service. Wait until that run has ended.",
             retry_is_safe=True,
         )
-    return f"{service} is held by this run"
+    return f"This run holds the service lock of {service}."
 
 
 @durable("release the service")
 def release_service(plan: OnService) -> str:
-    """Give up the hold. Repeated, it finds that it has none and does nothing."""
-    had = own_store().release(plan.service.name, run_id())
-    return f"{plan.service.name} is free" if had else f"{plan.service.name} was not held by this run"
+    """Release the service lock. If repeated, the run no longer holds the lock and the step does nothing."""
+    service = plan.service.name
+    released = own_store().release(service, run_id())
+    return (
+        f"Released the service lock of {service}."
+        if released
+        else f"This run did not hold the service lock of {service}."
+    )
 
 
 def _is_over(holder: str) -> bool:
-    """Whether the run that has the hold has ended and will not be resumed, or is unknown to Prefect."""
+    """Return whether the run that holds the lock has ended and will not be resumed, or is unknown to Prefect."""
     with get_client(sync_client=True) as client:
         try:
             state = client.read_flow_run(UUID(holder)).state
@@ -68,7 +73,7 @@ def _is_over(holder: str) -> bool:
 
 
 def _tag_run(*new: str) -> None:
-    """Add tags to the run; one that was started in the Prefect UI has none yet."""
+    """Add tags to the run. A run that was started in the Prefect UI has no tags yet."""
     with get_client(sync_client=True) as client:
-        known = client.read_flow_run(UUID(run_id())).tags
-        client.update_flow_run(UUID(run_id()), tags=sorted({*known, *new}))
+        tags = client.read_flow_run(UUID(run_id())).tags
+        client.update_flow_run(UUID(run_id()), tags=sorted({*tags, *new}))

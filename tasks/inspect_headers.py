@@ -6,5 +6,5 @@ from slipway.tasks.engine.durable import durable
 
 @durable("inspect headers")
 def inspect_headers(plan: Plan) -> Inspection:
-    """Read the change's routes and judge their caching headers. Repeated, it only reads again: it changes nothing."""
+    """Read the change's routes and check their caching headers. If repeated, it only reads again."""
     return steps.inspect_headers(plan)

@@ -13,16 +13,16 @@ ALPHA = 0.05
 def judge(
     plan: Plan, before: MeasuredWindow, after: MeasuredWindow, extension: MeasuredWindow | None = None, *, label: str
 ) -> Verdict:
-    """Judge after against before, by half the alpha once extended. Repeated, it says the same of the same numbers."""
-    whole = after if extension is None else judging.joined(after, extension)
+    """Compare `after` with `before`, at half the alpha if there is an extension. If repeated, it returns the same verdict."""
+    window = after if extension is None else judging.extended(after, extension)
     alpha = ALPHA if extension is None else ALPHA / 2
-    return judging.judge(before, whole, plan.change.pairs(), margin=plan.change.judge.margin, alpha=alpha)
+    return judging.judge(before, window, plan.change.pairs(), margin=plan.change.judge.margin, alpha=alpha)
 
 
 @durable("decide")
 def decide(plan: Plan, verdict: Verdict | None, failure: Failure | None, rehearsal: Rehearsal) -> Decision:
-    """Decide by the verdict, or by the failure that came instead. Repeated, it decides the same."""
+    """Decide from the verdict, or from the failure if there is no verdict. If repeated, it makes the same decision."""
     if failure is not None:
         return deciding.decide_on_failure(failure, rehearsal)
-    assert verdict is not None, "without a failure there is a verdict"
+    assert verdict is not None, "a run without a failure has a verdict"
     return deciding.decide(verdict, plan.change.judge, rehearsal)

@@ -8,21 +8,21 @@ from slipway.tasks.engine.attempts import own_store, run_id
 
 
 def out_of_resumes(current: Attempt) -> bool:
-    """Whether the run has crashed so often that it must not go on."""
+    """Return whether the run has crashed too often to continue."""
     return current.resumes >= MAX_RESUMES
 
 
 def has_begun(plan: Plan) -> bool:
-    """Whether the database has left the revision from which the change starts; reads only. Raises SlipwayError."""
+    """Return whether the database has left the revision from which the change starts. Reads only. Raises SlipwayError."""
     return steps.has_begun(plan, Settings.from_environment().config.parent)
 
 
-def look_where_it_stands(change: str, on_staging: bool) -> str:
-    """Where the service stands, in a sentence, and the end of this run's hold; reads only, so it is no durable step."""
+def release_and_describe_revision(change: str, on_staging: bool) -> str:
+    """Release the service lock, and return a sentence with the revision of the database. Not a durable step."""
     settings = Settings.from_environment()
     try:
         plan = read_plan(change, settings, on_staging=on_staging)
         own_store().release(plan.service.name, run_id())
-        return steps.where_it_stands(plan, settings.config.parent)
+        return steps.describe_revision(plan, settings.config.parent)
     except SlipwayError as error:
-        return f"Where the service stands could not be seen: {error.failed}"
+        return f"Could not read the revision of the database: {error.failed}"

@@ -11,17 +11,17 @@ from slipway.tasks.engine.attempts import own_store, run_id
 from slipway.tasks.engine.durable import durable
 
 
-@durable("record", acts_on=lambda story: story.plan.service.name)
-def write_record(story: ShipReport) -> Record:
-    """Write the record beside the change, and note a change that was kept. Repeated, both are as before."""
-    if story.decided.word == "keep":
-        note(Shipments(own_store()), run_id(), story.plan, "kept")
-    return steps.write_record(story, Settings.from_environment())
+@durable("record", acts_on=lambda report: report.plan.service.name)
+def write_record(report: ShipReport) -> Record:
+    """Write the record next to the change, and save the shipment of a kept change. If repeated, it writes the same again."""
+    if report.decided.word == "keep":
+        note(Shipments(own_store()), run_id(), report.plan, "kept")
+    return steps.write_record(report, Settings.from_environment())
 
 
 @durable("record")
 def append_to_record(plan: Plan, reverted: Reverted, purged: Purged | None) -> Record:
-    """Add a later roll back to the change's record, and note it. Repeated, it replaces its own section."""
+    """Add a later rollback to the change's record, and save it in the store. If repeated, it replaces its own section."""
     if reverted.migration is None or reverted.migration.acted:
         note(Shipments(own_store()), run_id(), plan, "rolled back")
     return steps.append_to_record(plan, run_id(), rolled_back_later(reverted, purged), Settings.from_environment())

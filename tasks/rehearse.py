@@ -7,5 +7,5 @@ from slipway.tasks.engine.durable import durable
 
 @durable("rehearse")
 def rehearse(plan: Plan) -> Rehearsal:
-    """Upgrade, downgrade and upgrade a copy of the live database. Repeated, it drops what a dead try left and copies anew."""
+    """Upgrade, downgrade and upgrade a copy of the live database. If repeated, it drops a left-over copy and copies again."""
     return steps.rehearse(plan, Settings.from_environment().config.parent)

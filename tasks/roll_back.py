@@ -7,5 +7,5 @@ from slipway.tasks.engine.durable import durable
 
 @durable("roll back", acts_on=lambda plan: plan.service.name)
 def roll_back(plan: Plan, rehearsal: Rehearsal | None = None) -> Reverted:
-    """Move the live database back. Repeated, it sees that it already stands there and says that nothing was left to do."""
+    """Downgrade the live database. If repeated after the downgrade, it does nothing and reports that."""
     return steps.roll_back(plan, Settings.from_environment().config.parent, rehearsal)

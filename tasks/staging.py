@@ -7,6 +7,6 @@ from slipway.tasks.engine.durable import durable
 
 
 @durable("look at staging")
-def look_at_staging(plan: Plan) -> Staged:
-    """See that the change was kept and rolled back on its staging service. Repeated, it only reads again."""
-    return steps.look_at_staging(plan, Shipments(own_store()))
+def require_staged(plan: Plan) -> Staged:
+    """Check that the change was kept and rolled back on its staging service. If repeated, it only reads again."""
+    return steps.require_staged(plan, Shipments(own_store()))

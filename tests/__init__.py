@@ -1,1 +1,1 @@
-"""The tests. A package of its own name: a distribution (sniffpy, by httplint) installs another `tests` beside ours."""
+"""The tests. They are a package because another distribution (sniffpy, required by httplint) installs a `tests` package too."""

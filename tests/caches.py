@@ -1,4 +1,4 @@
-"""Real caches in front of a site: those of the shop, an nginx with the purge module, and a Squid."""
+"""Real caches in front of a site: the shop's caches, an nginx with the purge module, and Squid."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ shutdown_lifetime 0 seconds
 
 @contextmanager
 def run_cache(kind: str, folder: Path, origin: Site, change: tuple[str, str] = ("", "")) -> Iterator[str]:
-    """A real cache in front of a site, with the shop's configuration in which `change` is replaced."""
+    """Run a cache with the shop's configuration in front of a site. `change` is (old, new) text in the configuration."""
     [port] = free_ports([0])
     cache = cache_part(kind, folder, port, origin.port, TOKEN, folder / "log")
     config = folder / ("varnish.vcl" if kind == "varnish" else "nginx.conf")
@@ -80,22 +80,22 @@ def run_cache(kind: str, folder: Path, origin: Site, change: tuple[str, str] = (
 
 @contextmanager
 def run_nginx_with_the_module(origin: Site) -> Iterator[str]:
-    """Debian's nginx with libnginx-mod-http-cache-purge."""
+    """Run Debian's nginx with libnginx-mod-http-cache-purge in front of a site."""
     with _configured(NGINX_WITH_THE_MODULE, origin, ["nginx", "-p", "{folder}", "-c", "{config}"]) as url:
         yield url
 
 
 @contextmanager
 def run_squid(origin: Site) -> Iterator[str]:
-    """Squid as a reverse proxy in one process in the foreground, with its cache in memory."""
-    # Two of one name would share memory: the tests run in two processes.
+    """Run Squid as a reverse proxy in one foreground process, with its cache in memory."""
+    # Each Squid needs its own name: two with the same name would share memory, and tests run in several processes.
     with _configured(SQUID, origin, ["squid", "-N", "-n", "slipway{port}", "-f", "{config}"]) as url:
         yield url
 
 
 @contextmanager
 def running(cache: Part) -> Iterator[None]:
-    """The process, from when it is ready; it is ended in any case."""
+    """Start the process, wait until it is ready, and always stop it at the end."""
     cache.start()
     try:
         cache.wait_until_ready(Event())
@@ -106,16 +106,16 @@ def running(cache: Part) -> Iterator[None]:
 
 @contextmanager
 def _configured(text: str, origin: Site, argv: list[str]) -> Iterator[str]:
-    """A folder of pytest would not do: started by root, these caches work as another user."""
+    """Run a program with this configuration. Its folder is not pytest's: started by root, these caches run as another user."""
     [port] = free_ports([0])
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder = Path(folder_name)
         folder.chmod(0o777)
         config = folder / "config"
         config.write_text(text.format(folder=folder, port=port, origin=origin.port, token=TOKEN))
         part = Part(
             name=argv[0],
-            argv=[word.format(folder=folder, config=config, port=port) for word in argv],
+            argv=[argument.format(folder=folder, config=config, port=port) for argument in argv],
             environment={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
             log=folder / "log",
             ready=lambda: answers(f"http://127.0.0.1:{port}/health"),

@@ -1,4 +1,4 @@
-"""Real parts that many tests share: PostgreSQL, an empty database, a web server in a thread."""
+"""Real parts that many tests share: PostgreSQL, MariaDB, empty databases, fork servers, a web server in a thread."""
 
 import os
 import shutil
@@ -29,14 +29,14 @@ from tests.sites import Site
 
 @pytest.fixture(scope="session", autouse=True)
 def few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Trust one public certificate instead of all: loading them takes 25 ms per HTTP client or MariaDB connection.
+    """Trust one public certificate instead of all: loading all takes 25 ms per HTTP client or MariaDB connection.
 
-    No test verifies a public certificate. The variable is inherited by all processes that tests start; a client of this
-    process that ignores the environment asks certifi.
+    No test verifies a public certificate. All processes that tests start inherit the variable. Clients in this process
+    that ignore the environment use certifi.
     """
-    one, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
+    certificate, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
     file = tmp_path_factory.mktemp("certificates") / "one.pem"
-    file.write_text(one + end, encoding="utf-8")
+    file.write_text(certificate + end, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(file))
         patch.setattr(certifi, "where", lambda: str(file))
@@ -45,7 +45,7 @@ def few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
-    """A PostgreSQL server of the session's own: the URL of its maintenance database."""
+    """Start a PostgreSQL server for the session. Yield the URL of its maintenance database."""
     folder, [port] = tmp_path_factory.mktemp("postgres"), free_ports([0])
     server = server_part(folder, port, "server-secret", log=folder / "log", durable=False)
     server.start()
@@ -58,7 +58,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
 
 @pytest.fixture
 def database(postgres: URL) -> Iterator[str]:
-    """The URL, with its password, of an empty database of the test's own."""
+    """Create an empty database for one test. Yield its URL with the password."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     create_database(postgres, name)
     yield url_on(postgres, name)
@@ -67,16 +67,16 @@ def database(postgres: URL) -> Iterator[str]:
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    """An empty store."""
-    made = Store(database)
-    made.create_tables()
-    yield made
-    made.close()
+    """Yield an empty store."""
+    empty_store = Store(database)
+    empty_store.create_tables()
+    yield empty_store
+    empty_store.close()
 
 
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], None]) -> Iterator[URL]:
-    """A MariaDB server of the session's own: the URL of a user who may do what a service's role needs, and no more."""
+    """Start a MariaDB server for the session. Yield the URL of a user with only the privileges that a service's role needs."""
     require("mariadbd")
     folder, [port] = tmp_path_factory.mktemp("mariadb"), free_ports([0])
     server = mariadb_server.server_part(folder, port)
@@ -85,10 +85,10 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], N
         server.wait_until_ready(Event())
         password = mariadb_server.PASSWORD
         user = URL.create("mysql+pymysql", "shop", password, "127.0.0.1", port)
-        written = password.replace("\\", "\\\\").replace("'", "''")
+        escaped = password.replace("\\", "\\\\").replace("'", "''")
         mariadb_server.run(
             mariadb_server.root_url(port),
-            f"CREATE USER shop@'%%' IDENTIFIED BY '{written}'",
+            f"CREATE USER shop@'%%' IDENTIFIED BY '{escaped}'",
             "GRANT ALL ON `test\\_%%`.* TO shop@'%%'",
             "GRANT ALL ON `slipway\\_copy\\_%%`.* TO shop@'%%'",
         )
@@ -99,7 +99,7 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], N
 
 @pytest.fixture
 def mariadb_database(mariadb: URL) -> Iterator[URL]:
-    """The URL, with its password, of an empty MariaDB database of the test's own."""
+    """Create an empty MariaDB database for one test. Yield its URL with the password."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     mariadb_server.run(mariadb, f"CREATE DATABASE {name}")
     yield mariadb.set(database=name)
@@ -108,26 +108,26 @@ def mariadb_database(mariadb: URL) -> Iterator[URL]:
 
 @pytest.fixture(scope="session")
 def forked_alembic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with an `alembic` that runs the shop's own Alembic in a fork."""
+    """Yield a folder with an `alembic` command that runs the shop's Alembic in a fork."""
     modules = ("alembic.config", "alembic.context", "sqlalchemy.dialects.postgresql.psycopg", "psycopg")
-    with fork_server(tmp_path_factory.mktemp("forked"), BIN / "python", modules) as made:
-        add_command(made, "alembic", BIN / "python", BIN / "alembic")
-        yield made
+    with fork_server(tmp_path_factory.mktemp("forked"), BIN / "python", modules) as folder:
+        add_command(folder, "alembic", BIN / "python", BIN / "alembic")
+        yield folder
 
 
 @pytest.fixture(scope="session")
 def forked_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a `python` that runs scripts in a fork of this interpreter, for plain commands with SQLAlchemy."""
+    """Yield a folder with a `python` command that runs scripts in a fork of this interpreter, with SQLAlchemy imported."""
     python = Path(sys.executable)
     modules = ("json", "sqlalchemy.dialects.mysql.pymysql", "sqlalchemy.dialects.sqlite", "pymysql")
-    with fork_server(tmp_path_factory.mktemp("forked"), python, modules) as made:
-        add_command(made, "python", python)
-        yield made
+    with fork_server(tmp_path_factory.mktemp("forked"), python, modules) as folder:
+        add_command(folder, "python", python)
+        yield folder
 
 
 @pytest.fixture(scope="session")
 def forked_django(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a `python` that runs `manage.py` in a fork of this interpreter."""
+    """Yield a folder with a `python` command that runs `manage.py` in a fork of this interpreter."""
     python = Path(sys.executable)
     modules = (
         "django.core.management.commands.migrate",
@@ -136,27 +136,27 @@ def forked_django(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "django.contrib.postgres.operations",
         "django.db.backends.postgresql.base",
     )
-    with fork_server(tmp_path_factory.mktemp("forked"), python, modules) as made:
-        add_command(made, "python", python)
-        yield made
+    with fork_server(tmp_path_factory.mktemp("forked"), python, modules) as folder:
+        add_command(folder, "python", python)
+        yield folder
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    """A web server in a thread; the test sets its pages."""
+    """Yield a web server in a thread. The test sets its pages."""
     with Site() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def require() -> Callable[[str], None]:
-    """Skip where a command is not installed; with SLIPWAY_NO_SKIPS set, fail."""
+    """Return a function that skips the test if a command is not installed. With SLIPWAY_NO_SKIPS set, it fails the test."""
 
-    def look(command: str) -> None:
+    def check(command: str) -> None:
         if shutil.which(command) is None:
-            missing = f"{command} is not installed"
+            message = f"{command} is not installed"
             if os.environ.get("SLIPWAY_NO_SKIPS"):
-                pytest.fail(missing)
-            pytest.skip(missing)
+                pytest.fail(message)
+            pytest.skip(message)
 
-    return look
+    return check

@@ -1,4 +1,4 @@
-"""A small Django project with migrations of its own, for the Django of our development environment, and a plan for it."""
+"""A small Django project with migrations, for the Django of the development environment, and a plan for it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ START = "orders.0001_initial"
 
 
 class DjangoProject:
-    """The apps `customers` and `orders`, each with a first migration, and the live database that they are for."""
+    """The apps `customers` and `orders`, each with a first migration, and the live database that they migrate."""
 
     def __init__(self, folder: Path, database_url: str, bin_folder: Path = BIN) -> None:
         self.folder = folder
@@ -71,42 +71,42 @@ class DjangoProject:
             self.add(f"{app}.0001_initial", (), operations)
 
     def add(self, revision: str, needs: tuple[str, ...], operations: str, *, atomic: bool = True) -> str:
-        """Write the migration `app.name` behind others; its operations are Python. The answer is the revision."""
+        """Write the migration `app.name` with its dependencies and Python operations, and return the revision."""
         app, name = revision.split(".")
         keys = [tuple(need.split(".")) for need in needs]
         text = MIGRATION.format(atomic=atomic, needs=keys, operations=operations)
         (self.folder / app / "migrations" / f"{name}.py").write_text(text, encoding="utf-8")
         return revision
 
-    def stand_at(self, revision: str) -> None:
-        """Bring the live database to a revision, by Django itself."""
+    def set_revision(self, revision: str) -> None:
+        """Migrate the live database to a revision with Django."""
         assert self.tool().upgrade(revision).exit_code == 0
 
     def run(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run a statement on the live database."""
+        """Run a statement on the live database, and return its rows."""
         with psycopg.connect(self.live.connection_url().replace("+psycopg", ""), autocommit=True) as connection:
             cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else []
 
-    def service(self, **changed: Any) -> Service:
-        """A service that is this project."""
+    def service(self, **options: Any) -> Service:
+        """Return a service with this project; `options` override those of its migrations."""
         return Service(
             name="shop",
             url="http://127.0.0.1:9",
             directory=self.folder,
             routes=("/health", "/products/*"),
             database=Database(url=EnvironmentReference(env=VARIABLE)),
-            migrations=Migrations(**({"preset": "django", "bin": str(self.bin_folder), **self.limits} | changed)),
+            migrations=Migrations(**({"preset": "django", "bin": str(self.bin_folder), **self.limits} | options)),
         )
 
-    def tool(self, **changed: Any) -> MigrationTool:
-        """The service's migration tool on the live database."""
-        return MigrationTool(self.service(**changed), self.live.connection_url(), self.folder)
+    def tool(self, **options: Any) -> MigrationTool:
+        """Return the service's migration tool for the live database."""
+        return MigrationTool(self.service(**options), self.live.connection_url(), self.folder)
 
     def plan(self, start: str, to: str) -> Plan:
-        """The plan of a change that migrates."""
+        """Return the plan of a change with a migration."""
         return plan_of(self.service(), Migrate(start=start, to=to))
 
     def applied(self) -> Mapping[str, int]:
-        """How many migrations of each app are applied, by Django's own table."""
+        """Return the number of applied migrations of each app, from Django's own table."""
         return dict(self.run("SELECT app, count(*) FROM django_migrations GROUP BY app"))

@@ -1,4 +1,4 @@
-"""Services behind each kind of cache, as the suites over all purgers see them."""
+"""A service behind each kind of cache, for the tests that run with every purger."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CDN_KEYS: dict[str, dict[str, object]] = {
 
 
 class Front:
-    """A service behind a cache of a kind, with pages below a path of the test's own."""
+    """A service behind one kind of cache. Each test has its own path for its pages."""
 
     def __init__(self, name: str, url: str, origin: Site, path: str) -> None:
         self.kind = name.partition(" ")[0]
@@ -31,7 +31,7 @@ class Front:
         self.edge: Edge | None = None
 
     def service(self) -> Service:
-        """The service's entry."""
+        """Return the configuration of the service."""
         entry = {"kind": self.kind, "url": self.url, "token": {"env": VARIABLE}, **CDN_KEYS.get(self.kind, {})}
         if self.kind in CDNS:
             entry["url"] = f"{self.url}/api"
@@ -39,39 +39,41 @@ class Front:
         return Service(name="shop", url=self.url, routes=("/*",), cache=cache)
 
     def purger(self) -> Purger:
-        """A purger as a step makes it."""
+        """Return a purger, created as a step creates it."""
         return purger_of(self.service())
 
     def route(self, name: str, tags: str = "none", **headers: str) -> str:
-        """Make a page that says how often it was fetched; return its route."""
+        """Add a page that shows how often it was fetched. Return its route."""
         route = f"{self.path}/{name}"
-        sent = {"Cache-Control": "public, max-age=600", "Surrogate-Key": tags, **headers}
-        self.origin.pages[route] = lambda _: Answer(f"fetch {self.origin.asked('GET').count(route)}", headers=sent)
+        response_headers = {"Cache-Control": "public, max-age=600", "Surrogate-Key": tags, **headers}
+        self.origin.pages[route] = lambda _: Answer(
+            f"fetch {self.origin.requested('GET').count(route)}", headers=response_headers
+        )
         return route
 
     def read(self, route: str, **headers: str) -> tuple[str, str]:
-        """How the cache labels its answer, and the answer."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = httpx.get(self.url + route, headers=named, trust_env=False, timeout=60)
-        return cache_class(answer.headers), answer.text
+        """Read a page. Return the cache's label and the body."""
+        request_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        response = httpx.get(self.url + route, headers=request_headers, trust_env=False, timeout=60)
+        return cache_class(response.headers), response.text
 
     def warm(self, *routes: str) -> None:
-        """See that routes are hits of what was fetched first."""
+        """Bring routes into the cache, and check that they are hits of the first fetch."""
         for route in routes:
             self.read(route)
             assert self.read(route) == ("hit", "fetch 1")
 
     def assert_renewed(self, *routes: str) -> None:
-        """What readers get of a purged route is new: fetched by them, or by a purger that refreshes."""
+        """Check that readers get a new page of purged routes, fetched by the reader or by a purger that refreshes."""
         for route in routes:
             assert self.read(route) == ("hit" if self.kind == "nginx-refresh" else "miss", "fetch 2")
 
-    def assert_kept(self, *routes: str) -> None:
-        """Routes are as they were warmed."""
+    def assert_unchanged(self, *routes: str) -> None:
+        """Check that the cache still has the first fetch of these routes."""
         for route in routes:
             assert self.read(route) == ("hit", "fetch 1")
 
 
 def fronts_that_can(ability: Ability) -> list[str]:
-    """The names of the fronts whose purger states an ability."""
+    """Return the names of the fronts whose purger has an ability."""
     return [name for name in FRONTS if ability in KINDS[name.partition(" ")[0]].abilities]

@@ -1,4 +1,4 @@
-"""A small history of migrations for the real Alembic of the shop's environment, and a plan that uses it."""
+"""A small migration history for the real Alembic of the shop's environment, and a plan that uses it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from slipway.migrations.tool import MigrationTool
 SHOP = Path(__file__).parents[1] / "examples" / "shop"
 BIN = SHOP / ".venv" / "bin"
 VARIABLE = "TEST_LIVE_DATABASE_URL"
-Move = tuple[str, str]  # the SQL of the upgrade and of the downgrade; "" does nothing, behind "AUTOCOMMIT " it commits
+Move = tuple[str, str]  # the SQL of the upgrade and of the downgrade; "" does nothing, "AUTOCOMMIT " commits
 
 
 class History:
-    """Revisions 0001, 0002, … in a folder of their own, and the live database that they are for."""
+    """Revisions 0001, 0002, … in their own folder, and the live database that they migrate."""
 
     def __init__(self, folder: Path, database_url: str, moves: Sequence[Move], bin_folder: Path = BIN) -> None:
         self.folder = folder
@@ -39,7 +39,7 @@ class History:
             self.add(f"{number:04}", f"{number - 1:04}" if number > 1 else None, move)
 
     def add(self, revision: str, after: str | tuple[str, ...] | None, move: Move) -> None:
-        """Write one revision behind another one, or behind several, which it merges."""
+        """Write a revision after another one, or after several, which it merges."""
         up, down = (_body(sql) for sql in move)
         text = (
             f"from alembic import op\nrevision = {revision!r}\ndown_revision = {after!r}\n"
@@ -47,8 +47,8 @@ class History:
         )
         (self.folder / "migrations" / "versions" / f"{revision}.py").write_text(text)
 
-    def stand_at(self, *revisions: str) -> None:
-        """Bring the database to a revision by plain SQL, which is faster than Alembic; several are several heads."""
+    def set_revision(self, *revisions: str) -> None:
+        """Set the database to a revision with plain SQL, which is faster than Alembic. Several revisions are heads."""
         self.run("CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) PRIMARY KEY)")
         for sql, _ in self.moves[: int(revisions[0])]:
             for part in filter(None, sql.split("AUTOCOMMIT ")):
@@ -57,7 +57,7 @@ class History:
             self.run(f"INSERT INTO alembic_version VALUES ('{revision}')")
 
     def run(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run a statement on the live database."""
+        """Run a statement on the live database, and return its rows."""
         with psycopg.connect(self.live.connection_url().replace("+psycopg", ""), autocommit=True) as connection:
             cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else []
@@ -68,15 +68,15 @@ class History:
         return f"{len(self.moves):04}"
 
     def version(self) -> str:
-        """Where the live database stands, by its own version table."""
+        """Return the revision of the live database from its version table."""
         return ", ".join(sorted(row[0] for row in self.run("SELECT version_num FROM alembic_version")))
 
     def databases(self) -> set[str]:
-        """All databases of the server."""
+        """Return the names of all databases of the server."""
         return {row[0] for row in self.run("SELECT datname FROM pg_database")}
 
     def service(self, url: str = "http://127.0.0.1:9") -> Service:
-        """A service with this history."""
+        """Return a service with this history."""
         return Service(
             name="shop",
             url=url,
@@ -87,26 +87,26 @@ class History:
         )
 
     def tool(self) -> MigrationTool:
-        """The service's migration tool on the live database."""
+        """Return the service's migration tool for the live database."""
         return MigrationTool(self.service(), self.live.connection_url(), self.folder)
 
     def plan(self, start: str, to: str) -> Plan:
-        """The plan of a change that migrates."""
+        """Return the plan of a change with a migration."""
         return plan_of(self.service(), Migrate(start=start, to=to))
 
 
 def _body(sql: str) -> str:
-    """What a function of a revision does; each part behind AUTOCOMMIT runs in a block that commits what came before."""
+    """Return the body of a revision's function; each part after AUTOCOMMIT runs in an autocommit block."""
     if not sql:
         return "pass"
-    first, *others = sql.split("AUTOCOMMIT ")
+    first, *parts = sql.split("AUTOCOMMIT ")
     lines = [f"op.execute({first!r})"] if first else []
-    lines += [f"with op.get_context().autocommit_block(): op.execute({other!r})" for other in others]
+    lines += [f"with op.get_context().autocommit_block(): op.execute({part!r})" for part in parts]
     return "\n    ".join(lines)
 
 
 ORDERS: Move = ("CREATE TABLE orders (id int PRIMARY KEY, total int, note text)", "DROP TABLE orders")
-KINDS: dict[str, Move] = {  # of revisions in a deep history; {n} is the number of each
+KINDS: dict[str, Move] = {  # kinds of revisions in a deep history; {n} is the revision's number
     "column": ("ALTER TABLE orders ADD COLUMN c{n} int DEFAULT {n}", "ALTER TABLE orders DROP COLUMN c{n}"),
     "empty downgrade": ("CREATE TABLE t{n} (id int REFERENCES orders)", ""),
     "index": ("CREATE INDEX i{n} ON orders (note)", "DROP INDEX i{n}"),
@@ -121,17 +121,17 @@ KINDS: dict[str, Move] = {  # of revisions in a deep history; {n} is the number 
     ),
     "lossy": ("UPDATE orders SET note = 'note of {n}'", "UPDATE orders SET note = NULL"),
 }
-DEPTH = 56  # revisions in a row; behind them stand two branches and their merge
+DEPTH = 56  # linear revisions; two branches and their merge follow
 
 
 def revision_of(kind: str, number: int) -> Move:
-    """A revision of a kind, with objects of its own."""
+    """Return a revision of a kind, with its own objects."""
     up, down = KINDS[kind]
     return up.replace("{n}", str(number)), down.replace("{n}", str(number))
 
 
 def deep_history(folder: Path, database_url: str, bin_folder: Path = BIN) -> History:
-    """0001 makes the table orders, then come revisions of all kinds in turn up to 0056; 0057a and 0057b, merged by 0058."""
+    """Return a history: 0001 creates orders, all kinds in turn up to 0056, then 0057a and 0057b, merged by 0058."""
     kinds = list(KINDS)
     moves = [revision_of(kinds[number % len(kinds)], number) for number in range(2, DEPTH + 1)]
     history = History(folder, database_url, [ORDERS, *moves], bin_folder)
@@ -142,8 +142,8 @@ def deep_history(folder: Path, database_url: str, bin_folder: Path = BIN) -> His
 
 
 def plan_of(service: Service, migrate: Migrate | None = None) -> Plan:
-    """The plan of a change on a service."""
+    """Return the plan of a change for a service."""
     measure = Measure(targets=(Target(route="/products/1"),), control=RouteAs(route="/products/2"))
-    words = {"owner": "shop team", "reason": "it is slow", "expected": "it is faster", "rollback": "nothing is lost"}
-    change = Change(service=service.name, **words, migrate=migrate, measure=measure)
+    texts = {"owner": "shop team", "reason": "it is slow", "expected": "it is faster", "rollback": "nothing is lost"}
+    change = Change(service=service.name, **texts, migrate=migrate, measure=measure)
     return Plan(name="faster", digest="0" * 64, change=change, service=service, commit="", files=(), migration_sql="")

@@ -1,8 +1,8 @@
-"""End every process that a test run started, however the run ends. A pytest plugin, and the base of `tests.run`.
+"""Stop every process that a test run started, however the run ends. A pytest plugin, also used by `tests.run`.
 
-Linux gives the children of a dead process to their nearest ancestor that asked for them (PR_SET_CHILD_SUBREAPER).
-`tests.run` asks for them, so it still knows what a killed test process has started, and ends it. If it is killed
-itself, pytest is interrupted and does the same.
+On Linux, the children of a dead process get a new parent: the nearest ancestor that is a subreaper
+(PR_SET_CHILD_SUBREAPER). `tests.run` is one, so it can stop the processes that a killed test process has started. If
+`tests.run` is killed, pytest is interrupted and does the same.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ END_WITHIN_S = 15.0
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent dies. Does nothing where the system is not Linux."""
+    """Become the parent of every descendant whose own parent dies. Do nothing if the system is not Linux."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def follow_parent(number: signal.Signals) -> None:
-    """Have the system send this process a signal when its parent dies. Does nothing where the system is not Linux."""
+    """Let the system send this process a signal when its parent dies. Do nothing if the system is not Linux."""
     _prctl(PR_SET_PDEATHSIG, number)
 
 
@@ -36,7 +36,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def end_descendants() -> list[str]:
-    """End all descendants of this process, and those that they start meanwhile; return the names of the processes."""
+    """Stop all descendants of this process, also those that start during the stop. Return the names of the processes."""
     names: list[str] = []
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
         family = psutil.Process().children(recursive=True)
@@ -55,27 +55,30 @@ def _name(process: psutil.Process) -> str:
 
 
 def report(names: Sequence[str]) -> None:
-    """Say what was left."""
+    """Print the names of the stopped processes to standard error."""
     if names:
-        print(f"ended {len(names)} processes that the tests left: {', '.join(sorted(set(names)))}", file=sys.stderr)
+        print(
+            f"stopped {len(names)} processes that the tests left running: {', '.join(sorted(set(names)))}",
+            file=sys.stderr,
+        )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """End on SIGTERM as on Ctrl-C, so that fixtures are torn down; a shell's background job ignores both by itself."""
+    """Handle SIGTERM and SIGINT like Ctrl-C, so that fixtures are torn down. Shell background jobs ignore SIGINT by default."""
     if not hasattr(config, "workerinput"):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
 
 
 def pytest_keyboard_interrupt() -> None:
-    """Adopt what the test processes leave that are about to be killed.
+    """Adopt the children of the test processes, which are about to be killed.
 
-    Not before: tests that kill a process expect that init reaps its children.
+    Not earlier: tests that kill a process expect that init reaps its children.
     """
     adopt_orphans()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """End what is left after the fixtures."""
+    """Stop the processes that are left after the fixtures."""
     report(end_descendants())

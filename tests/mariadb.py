@@ -1,4 +1,4 @@
-"""A MariaDB server of the tests' own, as another user than root, on 127.0.0.1."""
+"""A MariaDB server for tests, which does not run as root, on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from slipway.deployments.ports import HOST
 from slipway.deployments.postgres import not_as_root
 from slipway.deployments.processes import Part
 
-PASSWORD = "se#cret \\ 'and' \"quoted\""  # signs that an option file and a URL have to escape
+PASSWORD = "se#cret \\ 'and' \"quoted\""  # characters that an option file and a URL must escape
 
 
 def server_part(folder: Path, port: int) -> Part:
-    """The server over `folder`, made here; it is ready when it answers."""
+    """Create a data folder below `folder`, and return the server on it. It is ready when it answers a statement."""
     data, program = folder / "data", shutil.which("mariadbd")
-    made = subprocess.run(
+    result = subprocess.run(
         [
             *not_as_root(),
             *("mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db", "--skip-name-resolve"),
@@ -30,8 +30,8 @@ def server_part(folder: Path, port: int) -> Part:
         capture_output=True,
         text=True,
     )
-    assert made.returncode == 0, made.stdout + made.stderr
-    # A socket's path may have 107 signs, which a test's folder can be longer than: so it is relative, seen from the data.
+    assert result.returncode == 0, result.stdout + result.stderr
+    # A socket's path has at most 107 characters, and a test's folder can be longer: so it is relative to the data folder.
     options = {"datadir": data, "port": port, "bind-address": HOST, "socket": "socket", "pid-file": folder / "pid"}
     options |= {"character-set-server": "utf8mb4", "collation-server": "utf8mb4_general_ci"}
     options |= {"innodb-flush-log-at-trx-commit": 0, "innodb-buffer-pool-size": "32M"}
@@ -49,12 +49,12 @@ def server_part(folder: Path, port: int) -> Part:
 
 
 def root_url(port: int, password: str | None = None) -> URL:
-    """The URL of the server, for SQLAlchemy."""
+    """Return the SQLAlchemy URL of the server for root."""
     return URL.create("mysql+pymysql", "root", password, HOST, port)
 
 
 def answers(url: URL) -> bool:
-    """Whether the server runs a statement."""
+    """Return whether the server answers a statement."""
     try:
         run(url, "SELECT 1")
     except SQLAlchemyError:
@@ -63,11 +63,11 @@ def answers(url: URL) -> bool:
 
 
 def run(url: URL, *statements: str) -> list[tuple[object, ...]]:
-    """Run statements; the rows of the last."""
+    """Run statements. Return the rows of the last one."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     rows: list[tuple[object, ...]] = []
     with engine.connect() as connection:
         for statement in statements:
-            found = connection.exec_driver_sql(statement)
-            rows = [tuple(row) for row in found] if found.returns_rows else []
+            result = connection.exec_driver_sql(statement)
+            rows = [tuple(row) for row in result] if result.returns_rows else []
     return rows

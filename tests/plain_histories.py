@@ -1,4 +1,4 @@
-"""A small history of migrations for a tool of plain commands, whatever database the variable names, and its plan."""
+"""A small migration history for a plain command-line tool, for any database, and a plan that uses it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from slipway.databases.opening import live_database
 from tests.histories import VARIABLE, plan_of
 
 BIN = Path(sys.executable).parent
-Move = tuple[str, str]  # the SQL of the upgrade and of the downgrade, statements apart by ";"; "" does nothing
+Move = tuple[str, str]  # the SQL of the upgrade and of the downgrade, separated by ";"; "" does nothing
 
-# Each statement commits by itself, so that what breaks off half-way stays half done.
+# Each statement commits, so that a migration that fails half-way stays half done.
 TOOL = """
 import json, os, sys
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.pool import NullPool
-word, *revisions = sys.argv[1:]
+action, *revisions = sys.argv[1:]
 moves = json.load(open("moves.json"))
-if word == "sql":
+if action == "sql":
     print("SELECT 1;")
     sys.exit(int(revisions[1]) > len(moves))
 engine = create_engine(os.environ["DATABASE_URL"], isolation_level="AUTOCOMMIT", poolclass=NullPool)
@@ -37,28 +37,28 @@ with engine.connect() as connection:
     def run(sql):
         for statement in filter(None, sql.split(";")):
             connection.exec_driver_sql(statement)
-    def stand(revision):
+    def set_revision(revision):
         run("DELETE FROM alembic_version")
         run(f"INSERT INTO alembic_version VALUES ('{revision:04}')")
-    known = inspect(connection).has_table("alembic_version")
-    current = int(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or 0) if known else 0
-    if word == "current":
+    exists = inspect(connection).has_table("alembic_version")
+    current = int(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or 0) if exists else 0
+    if action == "current":
         print(f"{current:04}" if current else "")
-    elif word == "up":
-        if not known:
+    elif action == "up":
+        if not exists:
             run("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
         for number in range(current + 1, int(revisions[0]) + 1):
             run(moves[number - 1][0])
-            stand(number)
+            set_revision(number)
     else:
         for number in range(current, int(revisions[0]), -1):
             run(moves[number - 1][1])
-            stand(number - 1)
+            set_revision(number - 1)
 """
 
 
 class PlainHistory:
-    """Revisions 0001, 0002, … in a folder of their own, and the live database that they are for."""
+    """Revisions 0001, 0002, … in their own folder, and the live database that they migrate."""
 
     def __init__(self, folder: Path, database_url: str, moves: Sequence[Move], bin_folder: Path = BIN) -> None:
         self.folder = folder
@@ -70,10 +70,10 @@ class PlainHistory:
 
     @property
     def live(self) -> Live:
-        """The live database, as the steps open it; VARIABLE has its URL."""
+        """The live database, opened as in the steps; VARIABLE contains its URL."""
         return live_database(self.service(), self.folder)
 
-    def stand_at_first(self, *rows: str) -> None:
+    def set_first_revision(self, *rows: str) -> None:
         """Run the first revision and these statements on the live database."""
         up = json.loads((self.folder / "moves.json").read_text())[0][0]
         version = "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"
@@ -81,18 +81,18 @@ class PlainHistory:
             self.run(sql)
 
     def run(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run a statement on the live database."""
+        """Run a statement on the live database, and return its rows."""
         engine = create_engine(self.live.connection_url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with engine.connect() as connection:
-            found = connection.exec_driver_sql(sql)
-            return [tuple(row) for row in found] if found.returns_rows else []
+            result = connection.exec_driver_sql(sql)
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     def version(self) -> str:
-        """Where the live database stands, by its own version table."""
+        """Return the revision of the live database from its version table."""
         return ", ".join(sorted(row[0] for row in self.run("SELECT version_num FROM alembic_version")))
 
     def service(self) -> Service:
-        """A service with this history."""
+        """Return a service with this history."""
         tool = ("python", "migrate.py")
         commands = MigrationCommands(
             upgrade=(*tool, "up", "{to}"),
@@ -110,5 +110,5 @@ class PlainHistory:
         )
 
     def plan(self, start: str = "0001", to: str = "0002") -> Plan:
-        """The plan of a change that migrates."""
+        """Return the plan of a change with a migration."""
         return plan_of(self.service(), Migrate(start=start, to=to))

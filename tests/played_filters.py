@@ -1,4 +1,4 @@
-"""What a played Prefect finds for the filters that the admin service sends."""
+"""The results of the fake Prefect server for the filters that the admin service sends."""
 
 from __future__ import annotations
 
@@ -8,45 +8,46 @@ from typing import Any
 Document = dict[str, Any]
 
 
-def at(moment: str) -> datetime:
-    """A time as it can be compared."""
+def parse_time(moment: str) -> datetime:
+    """Parse a time, so that it can be compared."""
     return datetime.fromisoformat(moment)
 
 
 def filter_runs(body: Document, runs: Document, jobs: Document) -> list[Document]:
-    """`/flow_runs/filter`."""
-    wanted, named = body.get("flow_runs", {}), body.get("deployments", {}).get("name", {}).get("any_")
-    span = wanted.get("expected_start_time", {})
-    since, before = (at(span[name]) if name in span else None for name in ("after_", "before_"))
-    ids = {job["id"] for job in jobs.values() if named is None or job["name"] in named}
-    found = [
+    """Return the runs for `/flow_runs/filter`."""
+    run_filter, job_names = body.get("flow_runs", {}), body.get("deployments", {}).get("name", {}).get("any_")
+    start_times = run_filter.get("expected_start_time", {})
+    since, before = (parse_time(start_times[name]) if name in start_times else None for name in ("after_", "before_"))
+    ids = {job["id"] for job in jobs.values() if job_names is None or job["name"] in job_names}
+    matches = [
         run
         for run in list(runs.values())
         if run["deployment_id"] in ids
-        and ("id" not in wanted or run["id"] in wanted["id"]["any_"])
-        and ("state" not in wanted or run["state"]["type"] in wanted["state"]["type"]["any_"])
-        and set(wanted.get("tags", {}).get("all_", [])) <= set(run["tags"])
-        and ("idempotency_key" not in wanted or run["idempotency_key"] in wanted["idempotency_key"]["any_"])
-        and (since is None or at(run["expected_start_time"]) >= since)
-        and (before is None or at(run["expected_start_time"]) <= before)
+        and ("id" not in run_filter or run["id"] in run_filter["id"]["any_"])
+        and ("state" not in run_filter or run["state"]["type"] in run_filter["state"]["type"]["any_"])
+        and set(run_filter.get("tags", {}).get("all_", [])) <= set(run["tags"])
+        and ("idempotency_key" not in run_filter or run["idempotency_key"] in run_filter["idempotency_key"]["any_"])
+        and (since is None or parse_time(run["expected_start_time"]) >= since)
+        and (before is None or parse_time(run["expected_start_time"]) <= before)
     ]
-    found.sort(key=lambda run: at(run["expected_start_time"]), reverse=body["sort"].endswith("DESC"))
-    return found[: body["limit"]]
+    matches.sort(key=lambda run: parse_time(run["expected_start_time"]), reverse=body["sort"].endswith("DESC"))
+    return matches[: body["limit"]]
 
 
 def filter_steps(body: Document, steps: Document) -> list[Document]:
-    """`/task_runs/filter`."""
-    found = [step for step in steps.values() if step["flow_run_id"] in body["flow_runs"]["id"]["any_"]]
-    return found[body["offset"] :][: body["limit"]]
+    """Return the steps for `/task_runs/filter`."""
+    matches = [step for step in steps.values() if step["flow_run_id"] in body["flow_runs"]["id"]["any_"]]
+    return matches[body["offset"] :][: body["limit"]]
 
 
 def filter_logs(body: Document, logs: list[Document]) -> list[Document]:
-    """`/logs/filter`."""
-    wanted = body["logs"]
-    since = at(wanted["timestamp"]["after_"]) if "timestamp" in wanted else None
-    found = [
+    """Return the log lines for `/logs/filter`."""
+    log_filter = body["logs"]
+    since = parse_time(log_filter["timestamp"]["after_"]) if "timestamp" in log_filter else None
+    matches = [
         line
         for line in logs
-        if line["flow_run_id"] in wanted["flow_run_id"]["any_"] and (since is None or at(line["timestamp"]) >= since)
+        if line["flow_run_id"] in log_filter["flow_run_id"]["any_"]
+        and (since is None or parse_time(line["timestamp"]) >= since)
     ]
-    return sorted(found, key=lambda line: at(line["timestamp"]))[: body["limit"]]
+    return sorted(matches, key=lambda line: parse_time(line["timestamp"]))[: body["limit"]]

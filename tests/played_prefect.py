@@ -1,6 +1,6 @@
-"""A Prefect server that a test plays: it keeps runs, steps and logs, tells events, and can be silent, away, or talk nonsense.
+"""A fake Prefect server: it stores runs, steps and logs, sends events, and can be silent, stopped, or answer garbage.
 
-Our own, and small: what the admin service asks of Prefect, as Prefect 3.8 answers it. tests/stack asks the real one.
+It implements only the requests of the admin service, with the responses of Prefect 3.8. tests/stack uses a real server.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from tests.played_filters import filter_logs, filter_runs, filter_steps
 
 Document = dict[str, Any]
 READY_WITHIN_S = 120.0
-KEEP_ALIVE_S = 600  # no test idles so long: the server never closes a connection that a client is about to use
+KEEP_ALIVE_S = 600  # longer than any test is idle: the server never closes a connection that a client is about to use
 
 
 def now(ago_s: float = 0) -> str:
-    """A time as Prefect writes it."""
+    """Return a time in Prefect's format."""
     return (datetime.now(UTC) - timedelta(seconds=ago_s)).isoformat().replace("+00:00", "Z")
 
 
-class PlayedPrefect:
-    """One played server. `silent` and `garbage` change how it answers; `asked` counts requests by path."""
+class FakePrefect:
+    """One fake server. `silent` and `garbage` change its responses. `request_counts` counts requests by path."""
 
     def __init__(self) -> None:
         self.runs: dict[str, Document] = {}
         self.steps: dict[str, Document] = {}
         self.logs: list[Document] = []
         self.jobs: dict[str, Document] = {}
-        self.asked: Counter[str] = Counter()
-        self.silent = False  # handle requests, and answer them once this is false again
+        self.request_counts: Counter[str] = Counter()
+        self.silent = False  # handle requests, but send no response until this is false again
         self.garbage: bytes | None = None
-        self.mute = False  # events are lost on the way
+        self.mute = False  # send no events
         self.subscriptions = 0
         [self.port] = free_ports([0])
         self._queues: set[asyncio.Queue[Document | None]] = set()
@@ -55,18 +55,18 @@ class PlayedPrefect:
 
     @property
     def url(self) -> str:
-        """Where its API answers."""
+        """Return the URL of the API."""
         return f"http://127.0.0.1:{self.port}/api"
 
     def __enter__(self) -> Self:
-        self.come()
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.go()
+        self.stop()
 
-    def come(self) -> None:
-        """Answer from now on."""
+    def start(self) -> None:
+        """Start the server. Its data from before `stop` is kept."""
         config = uvicorn.Config(
             self._app(),
             port=self.port,
@@ -80,25 +80,25 @@ class PlayedPrefect:
         self._thread.start()
         deadline = time.monotonic() + READY_WITHIN_S
         while not self._server.started:
-            assert time.monotonic() < deadline, "waited for the played Prefect to answer"
+            assert time.monotonic() < deadline, "the fake Prefect server did not start"
             time.sleep(0.01)
 
-    def go(self) -> None:
-        """Answer no more; what is known stays."""
+    def stop(self) -> None:
+        """Stop the server. Its data is kept."""
         if self._server is None or self._thread is None:
             return
-        self.hang_up()
+        self.close_subscriptions()
         self._server.should_exit = True
         self._thread.join(READY_WITHIN_S)
-        assert not self._thread.is_alive(), "waited for the played Prefect to end"
+        assert not self._thread.is_alive(), "the fake Prefect server did not stop"
         self._server = None
 
-    def hang_up(self) -> None:
-        """End all subscriptions."""
-        self._in_loop(lambda: [queue.put_nowait(None) for queue in list(self._queues)])
+    def close_subscriptions(self) -> None:
+        """Close all event subscriptions."""
+        self._call_in_loop(lambda: [queue.put_nowait(None) for queue in list(self._queues)])
 
     def job(self, name: str, **schema: Any) -> str:
-        """A deployment that is tagged as a job; its id."""
+        """Add a deployment with the tag `job`. Return its id."""
         properties = schema or {"service": {"type": "string"}}
         self.jobs[name] = {
             "id": str(uuid.uuid4()),
@@ -111,8 +111,8 @@ class PlayedPrefect:
         }
         return str(self.jobs[name]["id"])
 
-    def run(self, job: str, state: str = "RUNNING", *, ago_s: float = 0, name: str = "", **more: Any) -> Document:
-        """A run that began so many seconds ago; nobody is told."""
+    def run(self, job: str, state: str = "RUNNING", *, ago_s: float = 0, name: str = "", **fields: Any) -> Document:
+        """Add a run that started `ago_s` seconds ago, without an event."""
         moment = now(ago_s)
         run = {
             "id": str(uuid.uuid4()),
@@ -127,25 +127,25 @@ class PlayedPrefect:
             "auto_scheduled": False,
             "idempotency_key": None,
             "state": {"type": state, "name": name or state.title(), "message": None, "timestamp": moment},
-            **more,
+            **fields,
         }
         self.runs[run["id"]] = run
         return run
 
     def move(self, run: Document, state: str, *, name: str = "", message: str | None = None) -> None:
-        """A run comes into another state, and an event tells it."""
+        """Set the state of a run, and send the event."""
         moment = now()
         run["state"] = {"type": state, "name": name or state.title(), "message": message, "timestamp": moment}
         if state == "RUNNING":
             run["start_time"] = run["start_time"] or moment
         run["end_time"] = moment if state in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED") else None
-        self._tell(f"prefect.flow-run.{run['id']}", run["state"], {}, [])
+        self._send_event(f"prefect.flow-run.{run['id']}", run["state"], {}, [])
 
-    def step(self, run: Document, name: str, state: str = "RUNNING", *, told: bool = True) -> Document:
-        """A step of a run comes into a state, and an event tells it, when it is `told`."""
-        known = next((s for s in self.steps.values() if (s["flow_run_id"], s["name"]) == (run["id"], name)), None)
+    def step(self, run: Document, name: str, state: str = "RUNNING", *, send_event: bool = True) -> Document:
+        """Set the state of a step, and send the event if `send_event` is true. Add the step if it is new."""
+        existing = next((s for s in self.steps.values() if (s["flow_run_id"], s["name"]) == (run["id"], name)), None)
         moment = now()
-        step = known or {
+        step = existing or {
             "id": str(uuid.uuid4()),
             "name": name,
             "flow_run_id": run["id"],
@@ -157,35 +157,35 @@ class PlayedPrefect:
         step["state"] = {"type": state, "name": state.title(), "message": None, "timestamp": moment}
         step["end_time"] = moment if state in ("COMPLETED", "FAILED") else None
         self.steps[step["id"]] = step
-        if told:
-            shown = {key: value for key, value in step.items() if key not in ("id", "flow_run_id", "state")}
+        if send_event:
+            payload = {key: value for key, value in step.items() if key not in ("id", "flow_run_id", "state")}
             related = [{"prefect.resource.id": f"prefect.flow-run.{run['id']}", "prefect.resource.role": "flow-run"}]
-            self._tell(f"prefect.task-run.{step['id']}", step["state"], {"task_run": shown}, related)
+            self._send_event(f"prefect.task-run.{step['id']}", step["state"], {"task_run": payload}, related)
         return step
 
     def log(self, run: Document, message: str, moment: str | None = None) -> None:
-        """A line in a run's log."""
+        """Add a line to a run's log."""
         line = {"id": str(uuid.uuid4()), "name": "slipway", "level": 20, "message": message, "flow_run_id": run["id"]}
         self.logs.append({**line, "timestamp": moment or now(), "task_run_id": None})
 
-    def _tell(self, about: str, state: Document, payload: Document, related: list[Document]) -> None:
-        kind = ".".join(about.split(".")[:2])
+    def _send_event(self, resource_id: str, state: Document, payload: Document, related: list[Document]) -> None:
+        kind = ".".join(resource_id.split(".")[:2])
         event = {
             "id": str(uuid.uuid4()),
             "event": f"{kind}.{state['name']}",
             "occurred": state["timestamp"],
             "resource": {
-                "prefect.resource.id": about,
+                "prefect.resource.id": resource_id,
                 "prefect.state-type": state["type"],
-                "prefect.state-timestamp": state["timestamp"].replace("Z", "+00:00"),  # events have it so
+                "prefect.state-timestamp": state["timestamp"].replace("Z", "+00:00"),  # the format in events
             },
             "related": related,
             "payload": {"validated_state": {name: state[name] for name in ("type", "name", "message")}, **payload},
         }
         if not self.mute:
-            self._in_loop(lambda: [queue.put_nowait(event) for queue in list(self._queues)])
+            self._call_in_loop(lambda: [queue.put_nowait(event) for queue in list(self._queues)])
 
-    def _in_loop(self, act: Callable[[], object]) -> None:
+    def _call_in_loop(self, act: Callable[[], object]) -> None:
         if self._server is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(act)
 
@@ -213,21 +213,21 @@ class PlayedPrefect:
             "/flow_runs/{id}": lambda _, request: self.runs.get(request.path_params["id"]),
         }
         routes: list[Any] = [
-            Route(f"/api{path}", self._answering(act), methods=["POST"]) for path, act in posts.items()
+            Route(f"/api{path}", self._handler(handle), methods=["POST"]) for path, handle in posts.items()
         ]
-        routes += [Route(f"/api{path}", self._answering(act)) for path, act in gets.items()]
+        routes += [Route(f"/api{path}", self._handler(handle)) for path, handle in gets.items()]
         return Starlette(routes=[*routes, WebSocketRoute("/api/events/out", self._events_out)])
 
-    def _answering(self, act: Callable[[Document, Request], Any]) -> Callable[[Request], Awaitable[Response]]:
+    def _handler(self, handle: Callable[[Document, Request], Any]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            self.asked[request.scope["path"].removeprefix("/api")] += 1
+            self.request_counts[request.scope["path"].removeprefix("/api")] += 1
             body = await request.json() if await request.body() else {}
             if self.garbage is not None:
                 return Response(self.garbage, media_type="application/json")
-            found = act(body, request)
+            result = handle(body, request)
             while self.silent:
                 await asyncio.sleep(0.01)
-            return JSONResponse(found, status_code=404 if found is None else 200)
+            return JSONResponse(result, status_code=404 if result is None else 200)
 
         return answer
 
@@ -245,29 +245,29 @@ class PlayedPrefect:
         queue: asyncio.Queue[Document | None] = asyncio.Queue()
         self._queues.add(queue)
         self.subscriptions += 1
-        gone = asyncio.ensure_future(socket.receive())
+        disconnected = asyncio.ensure_future(socket.receive())
         try:
-            while not gone.done():
-                getting = asyncio.ensure_future(queue.get())
-                await asyncio.wait([gone, getting], return_when=asyncio.FIRST_COMPLETED)
-                event = getting.result() if getting.done() else None
+            while not disconnected.done():
+                next_event = asyncio.ensure_future(queue.get())
+                await asyncio.wait([disconnected, next_event], return_when=asyncio.FIRST_COMPLETED)
+                event = next_event.result() if next_event.done() else None
                 if event is None:
-                    getting.cancel()
+                    next_event.cancel()
                     return
                 await socket.send_json({"type": "event", "event": event})
         finally:
-            gone.cancel()
+            disconnected.cancel()
             self._queues.discard(queue)
 
     def _create(self, deployment: str, body: Document) -> Document:
-        known = [run for run in self.runs.values() if run["idempotency_key"] == body["idempotency_key"]]
-        if known:
-            return known[0]
-        job = next(name for name, found in self.jobs.items() if found["id"] == deployment)
-        shown = {name: body[name] for name in ("name", "parameters", "tags", "idempotency_key", "labels")}
+        existing = [run for run in self.runs.values() if run["idempotency_key"] == body["idempotency_key"]]
+        if existing:
+            return existing[0]
+        job = next(name for name, job in self.jobs.items() if job["id"] == deployment)
+        values = {name: body[name] for name in ("name", "parameters", "tags", "idempotency_key", "labels")}
         run = self.run(job, "SCHEDULED")
-        run.update(shown)
-        self._tell(f"prefect.flow-run.{run['id']}", run["state"], {}, [])
+        run.update(values)
+        self._send_event(f"prefect.flow-run.{run['id']}", run["state"], {}, [])
         return run
 
     def _pause(self, deployment: str, paused: bool) -> Document:

@@ -1,7 +1,7 @@
-"""Check prose for phrasings that this project does not use: `python -m tests.prose [files]`, without files all of git's.
+"""Check files for phrasings that this project does not use: `python -m tests.prose [files]`. Default: all files in git.
 
-Reads Markdown and HTML as they are, and of Python the comments and string literals (with docstrings). Prints one line per
-phrasing, with the usual words for it, and exits with 1 if there is any. Spelling is checked by codespell.
+Of Python files, it checks comments and string literals, which include docstrings. Other files are checked completely. It
+prints one line per phrasing with the usual words, and exits with 1 if there is any. codespell checks the spelling.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SUFFIXES = (".md", ".html", ".py", ".toml", ".yaml")
 
 
 class Hit(NamedTuple):
-    """A phrasing that is not used here: its line, its words, and the usual words."""
+    """A phrasing that this project does not use: its line, its words, and the usual words."""
 
     line: int
     phrase: str
@@ -52,7 +52,7 @@ class Hit(NamedTuple):
 
 
 def hits(path: str, text: str) -> list[Hit]:
-    """Return the banned phrasings of a file, in order."""
+    """Return the banned phrasings in a file, in order."""
     return [
         Hit(line + piece.count("\n", 0, match.start()), " ".join(match[0].split()), _usual(match))
         for line, piece in _prose(path, text)
@@ -66,7 +66,7 @@ def _usual(match: re.Match[str]) -> str:
 
 
 def _prose(path: str, text: str) -> Iterator[tuple[int, str]]:
-    """Yield the parts of a file that a person reads, each with the number of its first line."""
+    """Yield the prose of a file in parts, each with the number of its first line."""
     if not path.endswith(".py"):
         yield 1, text
         return
@@ -76,8 +76,10 @@ def _prose(path: str, text: str) -> Iterator[tuple[int, str]]:
 
 
 def main(paths: Sequence[str]) -> int:
-    """Check these files, or all that git knows; return the exit code."""
-    listed = paths or subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
+    """Check these files, or all files in git. Return the exit code."""
+    listed = (
+        paths or subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
+    )
     code = 0
     for path in listed:
         file = Path(path)

@@ -1,7 +1,7 @@
-"""CDNs, played: an edge that stores pages in front of a site, and the documented API that purges them.
+"""Fake CDNs: an edge that stores pages in front of a site, and the documented API that purges them.
 
-The exchange, its limits and its errors are those that the providers document; the sources stand in the adapters. What
-an API takes is carried out `settles_s` later, and `refusals` are answered before anything else.
+Requests, responses, limits and errors follow the providers' documentation; the adapters name the sources. A purge takes
+effect `purge_delay_s` seconds after the API accepts it. The API answers with `refusals` first, if there are any.
 """
 
 from __future__ import annotations
@@ -25,88 +25,88 @@ ZONE = "zone7"
 
 @dataclass
 class Stored:
-    """A page in the edge."""
+    """A page that the edge has stored."""
 
     answer: Answer
     tags: frozenset[str]
-    at: float
+    stored_at: float
     stale: bool = False
 
 
 class Edge(Site):
-    """One address for both: under /api/ the provider's API, anywhere else what readers see."""
+    """A CDN: below /api/ the provider's API, at all other paths the cached pages."""
 
-    label: ClassVar[str] = "X-Cache"  # the header that tells hits and misses
+    label: ClassVar[str] = "X-Cache"  # the header with HIT or MISS
 
     def __init__(self, origin: Site) -> None:
         super().__init__()
         self.origin = origin
         self.stored: dict[str, Stored] = {}
         self.refusals: list[Answer] = []
-        self.settles_s = 0.0
-        self.deaf = False  # says that it purges, and does not
-        self._under_way: list[tuple[float, Callable[[str, Stored], bool], bool]] = []
+        self.purge_delay_s = 0.0
+        self.ignores_purges = False  # accept purges without effect
+        self._pending: list[tuple[float, Callable[[str, Stored], bool], bool]] = []
         self._lock = Lock()
 
     def answer(self, request: Request) -> Answer:
-        """A page, or what the API says."""
+        """Return a page, or the response of the API."""
         with self._lock:
             if not request.target.startswith(API):
                 return self._read(request.target)
             self.requests.append(request)
-            return self.refusals.pop(0) if self.refusals else self.play(request)
+            return self.refusals.pop(0) if self.refusals else self.api_answer(request)
 
-    def settle(self) -> None:
-        """Carry out everything at the next look, and from now on each order at once."""
+    def apply_purges(self) -> None:
+        """Let all pending and all later purges take effect at the next read."""
         with self._lock:
-            self.settles_s = 0.0
-            self._under_way = [(0.0, *order) for _, *order in self._under_way]
+            self.purge_delay_s = 0.0
+            self._pending = [(0.0, *order) for _, *order in self._pending]
 
-    def play(self, request: Request) -> Answer:
-        """What the provider documents."""
+    def api_answer(self, request: Request) -> Answer:
+        """Return the response of the provider's API."""
         raise NotImplementedError
 
     def purge(self, matches: Callable[[str, Stored], bool], *, soft: bool = False) -> None:
-        """Take an order; it is carried out when it is due and somebody looks."""
-        if not self.deaf:
-            self._under_way.append((time.monotonic() + self.settles_s, matches, soft))
+        """Accept a purge. It takes effect at the first read after its due time."""
+        if not self.ignores_purges:
+            self._pending.append((time.monotonic() + self.purge_delay_s, matches, soft))
 
     def purge_page(self, page: str, *, soft: bool = False) -> None:
-        """One page by its address without the scheme; another host is another site."""
+        """Purge one page by its address without the scheme. The host must match."""
         host, _, route = page.partition("/")
         self.purge(lambda target, _: host == urlsplit(self.url).netloc and target == f"/{route}", soft=soft)
 
     def purge_prefix(self, page: str) -> None:
-        """All pages below an address without the scheme."""
+        """Purge all pages below an address without the scheme."""
         host, _, route = page.partition("/")
         self.purge(lambda target, _: host == urlsplit(self.url).netloc and target.startswith(f"/{route}"))
 
     def purge_tags(self, tags: list[str], *, soft: bool = False) -> None:
-        """All pages that carry one of the tags."""
+        """Purge all pages with one of the tags."""
         self.purge(lambda _, page: not page.tags.isdisjoint(tags), soft=soft)
 
     def _read(self, target: str) -> Answer:
-        self._carry_out()
-        found = self.stored.get(target)
-        if found is None or found.stale:
+        self._apply_due()
+        stored = self.stored.get(target)
+        if stored is None or stored.stale:
             fetched = self._fetch(target)
-            if found is None:
+            if stored is None:
                 return fetched
-        age = str(int(time.monotonic() - found.at) + int(found.answer.headers.get("Age", "0")))
-        return Answer(found.answer.body, headers={**found.answer.headers, self.label: "HIT", "Age": age})
+        age = str(int(time.monotonic() - stored.stored_at) + int(stored.answer.headers.get("Age", "0")))
+        return Answer(stored.answer.body, headers={**stored.answer.headers, self.label: "HIT", "Age": age})
 
     def _fetch(self, target: str) -> Answer:
-        answer = httpx.get(self.origin.url + target, trust_env=False, timeout=60)
-        kept = {name: answer.headers[name] for name in ("Cache-Control", "Age") if name in answer.headers}
-        page = Answer(answer.text, answer.status_code, {**kept, self.label: "MISS"})
-        if answer.status_code == 200 and "no-store" not in kept.get("Cache-Control", "no-store"):
-            tags = frozenset(answer.headers.get("Surrogate-Key", "").split())  # kept from readers, as CDNs do
+        response = httpx.get(self.origin.url + target, trust_env=False, timeout=60)
+        kept_headers = {name: response.headers[name] for name in ("Cache-Control", "Age") if name in response.headers}
+        page = Answer(response.text, response.status_code, {**kept_headers, self.label: "MISS"})
+        if response.status_code == 200 and "no-store" not in kept_headers.get("Cache-Control", "no-store"):
+            tags = frozenset(response.headers.get("Surrogate-Key", "").split())  # CDNs do not send it to readers
             self.stored[target] = Stored(page, tags, time.monotonic())
         return page
 
-    def _carry_out(self) -> None:
-        due = [order for order in self._under_way if order[0] <= time.monotonic()]
-        self._under_way = [order for order in self._under_way if order not in due]
+    def _apply_due(self) -> None:
+        due = [order for order in self._pending if order[0] <= time.monotonic()]
+        self._pending = [order for order in self._pending if order not in due]
         for _, matches, soft in due:
             for target, page in list(self.stored.items()):
                 if matches(target, page):
@@ -115,11 +115,11 @@ class Edge(Site):
                         del self.stored[target]
 
 
-class FastlyPlayed(Edge):
-    """URL purges need no token unless a service asks for it; keys always do."""
+class FakeFastly(Edge):
+    """Fastly: URL purges need no token by default; purges by key always do."""
 
-    def play(self, request: Request) -> Answer:
-        """`POST /purge/{url}` and `POST /service/{id}/purge`."""
+    def api_answer(self, request: Request) -> Answer:
+        """Answer `POST /purge/{url}` and `POST /service/{id}/purge`."""
         soft = "Fastly-Soft-Purge" in request.headers
         path = request.target.removeprefix(API)
         if path.startswith("purge/"):
@@ -136,21 +136,21 @@ class FastlyPlayed(Edge):
         return Answer(json.dumps({key: f"108-{number}" for number, key in enumerate(keys)}))
 
 
-class CloudflarePlayed(Edge):
-    """One kind of target a request, and 100 of it."""
+class FakeCloudflare(Edge):
+    """Cloudflare: one kind of target per request, and at most 100 targets."""
 
     label = "CF-Cache-Status"
 
-    def play(self, request: Request) -> Answer:
-        """`POST /zones/{id}/purge_cache`."""
+    def api_answer(self, request: Request) -> Answer:
+        """Answer `POST /zones/{id}/purge_cache`."""
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return self._say(403, 10000, "Authentication error")
+            return self._error(403, 10000, "Authentication error")
         if request.target != f"{API}zones/{ZONE}/purge_cache":
-            return self._say(404, 7003, "Could not route")
-        asked = json.loads(request.body)
-        [(field, values)] = asked.items()
+            return self._error(404, 7003, "Could not route")
+        targets = json.loads(request.body)
+        [(field, values)] = targets.items()
         if not 1 <= len(values) <= 100:
-            return self._say(400, 1094, "Too many")
+            return self._error(400, 1094, "Too many")
         if field == "tags":
             self.purge_tags(values)
         for value in values if field == "files" else []:
@@ -159,18 +159,18 @@ class CloudflarePlayed(Edge):
             self.purge_prefix(value)
         return Answer(json.dumps({"success": True, "errors": [], "messages": [], "result": {"id": "023e105f4ecef8ad"}}))
 
-    def _say(self, status: int, code: int, message: str) -> Answer:
+    def _error(self, status: int, code: int, message: str) -> Answer:
         errors = [{"code": code, "message": message}]
         return Answer(json.dumps({"success": False, "errors": errors, "messages": [], "result": None}), status)
 
 
-class BunnyPlayed(Edge):
-    """A URL that ends with / or * is a wildcard, unless it is said to be exact; no tag is every page."""
+class FakeBunny(Edge):
+    """Bunny: a URL that ends with / or * is a wildcard, unless it is declared exact. Without a tag, all pages are purged."""
 
     label = "CDN-Cache"
 
-    def play(self, request: Request) -> Answer:
-        """`POST /purge?url=` and `POST /pullzone/{id}/purgeCache`."""
+    def api_answer(self, request: Request) -> Answer:
+        """Answer `POST /purge?url=` and `POST /pullzone/{id}/purgeCache`."""
         if request.headers.get("AccessKey") != TOKEN:
             return Answer(json.dumps({"Message": "Authorization has been denied for this request."}), 401)
         address = urlsplit(request.target.removeprefix(API))
@@ -190,4 +190,4 @@ class BunnyPlayed(Edge):
         return Answer("")
 
 
-PLAYED: dict[str, type[Edge]] = {"fastly": FastlyPlayed, "cloudflare": CloudflarePlayed, "bunny": BunnyPlayed}
+FAKES: dict[str, type[Edge]] = {"fastly": FakeFastly, "cloudflare": FakeCloudflare, "bunny": FakeBunny}

@@ -1,6 +1,6 @@
-"""Run pytest, and end every process that it leaves, even if it is killed: `python -m tests.run [pytest arguments]`.
+"""Run pytest, and stop every process that it leaves, even if it is killed: `python -m tests.run [pytest arguments]`.
 
-Exits with the code of pytest, or with 128 plus the number of the signal that ended it.
+Exits with pytest's exit code, or with 128 plus the number of the signal that killed pytest.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from tests.leftovers import adopt_orphans, end_descendants, follow_parent, repor
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run pytest with these arguments; SIGINT, SIGTERM and SIGHUP interrupt it, as Ctrl-C does."""
+    """Run pytest with these arguments. SIGINT, SIGTERM and SIGHUP interrupt it like Ctrl-C."""
     adopt_orphans()
     command = [sys.executable, "-m", "pytest", *arguments]
-    # In a group of its own: a signal that kills one of the two groups leaves the other one to clean up.
+    # In its own process group: if a signal kills one of the two groups, the other one cleans up.
     tests = subprocess.Popen(command, preexec_fn=_interrupted_with_parent, process_group=0)  # noqa: PLW1509 - one thread
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _reap_until(pid: int) -> int:
-    """Wait for a child and return its exit code; adopted children that end before it are reaped, as init would do."""
+    """Wait for a child and return its exit code. Reap adopted children that end earlier, like init."""
     while True:
         ended, status = os.wait()
         if ended == pid:

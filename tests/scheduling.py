@@ -1,8 +1,7 @@
-"""Which tests one process runs: those of a file, so that what they share is started once.
+"""Distribute the tests to processes: one process runs all tests of a file, so that shared fixtures start once.
 
-The tests of `tests/stack` share a stack, which takes half a minute to start. The slowest files are spread over all
-processes, test by test. The marks of `--dist=loadgroup` cannot say this: pytest-xdist 3.8 does not see them under
-pytest 9.2.
+The tests of `tests/stack` share a stack, which takes half a minute to start. The tests of the slowest files are spread
+over all processes. `--dist=loadgroup` cannot do this, because pytest-xdist 3.8 does not see its marks under pytest 9.2.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 STACK = "tests/stack/"
-SECOND = (
+SECOND_STACK = (
     "test_endings.py",
     "test_installed.py",
     "test_in_a_browser.py",
     "test_real_timing.py",
     "test_staging.py",
-)  # about half of the time
-GIVING_WAY = 5  # how much nicer a process is that runs other tests: while stacks run, they cost a tenth of a core each
+)  # about half of the stack tests' time
+OTHER_TESTS_NICE = 5  # lower CPU priority for other tests while stacks run; a stack needs a tenth of a core
 SPREAD = (
     "tests/measurement/test_judge_on_recording.py",
     "tests/backfilling/test_backfill.py",
@@ -33,39 +32,39 @@ SPREAD = (
 
 
 def group_of(nodeid: str) -> str:
-    """The name of a test's group, whose tests run in one process, in their order."""
+    """Return the name of a test's group. One process runs all tests of a group, in their order."""
     file = nodeid.partition("::")[0]
     if file.startswith(STACK):
-        return "second stack" if file.removeprefix(STACK) in SECOND else "stack"
+        return "second stack" if file.removeprefix(STACK) in SECOND_STACK else "stack"
     return nodeid if file in SPREAD else file
 
 
 class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives whole groups to processes, in the order in which they were collected."""
+    """Assign whole groups to processes, in the order of collection."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
-    """The scheduler of `--numprocesses`."""
+    """Return the scheduler for `--numprocesses`."""
     config.option.loadscopereorder = False
     return ByGroup(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the stacks, which take the longest; end with what fills the gaps."""
-    order = ("stack", "second stack")
+    """Sort the tests: first the stacks, which take longest, last the single tests of the slowest files, which fill gaps."""
+    first_groups = ("stack", "second stack")
 
-    def place(item: pytest.Item) -> int:
+    def sort_key(item: pytest.Item) -> int:
         group = group_of(item.nodeid)
-        return order.index(group) if group in order else 2 + (group == item.nodeid)
+        return first_groups.index(group) if group in first_groups else 2 + (group == item.nodeid)
 
-    items.sort(key=place)
+    items.sort(key=sort_key)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let other tests give way to the stacks, so that these end early; a process that has begun to does so for good."""
-    one_of_several = hasattr(item.config, "workerinput")
-    if one_of_several and not item.nodeid.startswith(STACK) and os.nice(0) < GIVING_WAY:
-        os.nice(GIVING_WAY - os.nice(0))
+    """Lower the CPU priority of other tests, so that the stack tests finish earlier. It stays low for that process."""
+    is_xdist_worker = hasattr(item.config, "workerinput")
+    if is_xdist_worker and not item.nodeid.startswith(STACK) and os.nice(0) < OTHER_TESTS_NICE:
+        os.nice(OTHER_TESTS_NICE - os.nice(0))

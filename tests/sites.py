@@ -1,4 +1,4 @@
-"""A web server in a thread, with the pages that a test gives it; it remembers what it was asked."""
+"""A web server in a thread, with pages that a test sets. It records all requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived; `target` is the raw path with its query."""
+    """One received request. `target` is the raw path with its query."""
 
     method: str
     target: str
@@ -23,13 +23,13 @@ class Request:
 
     @property
     def cookie(self) -> str:
-        """The cookies that came along."""
+        """Return the Cookie header, or an empty string."""
         return str(self.headers.get("Cookie", ""))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a page answers."""
+    """The response of a page."""
 
     body: str = "a page"
     status: int = 200
@@ -40,9 +40,9 @@ Page = Answer | Callable[[Request], Answer]
 
 
 class Site:
-    """`pages` by target, by "METHOD target", or by path for any query; whatever has no page answers 404.
+    """A site. `pages` is by target, by "METHOD target", or by path for any query. Other targets answer 404.
 
-    `software` is what it calls itself.
+    `software` is the value of the Server header.
     """
 
     def __init__(self) -> None:
@@ -64,18 +64,18 @@ class Site:
         self._server.server_close()
 
     def answer(self, request: Request) -> Answer:
-        """What the site says to a request."""
+        """Record a request and return its response."""
         self.requests.append(request)
-        places = (f"{request.method} {request.target}", request.target, request.target.partition("?")[0])
-        page = next((self.pages[place] for place in places if place in self.pages), Answer("", 404))
+        keys = (f"{request.method} {request.target}", request.target, request.target.partition("?")[0])
+        page = next((self.pages[key] for key in keys if key in self.pages), Answer("", 404))
         return page(request) if callable(page) else page
 
-    def asked(self, method: str) -> list[str]:
-        """The targets of all requests of one method, in their order."""
+    def requested(self, method: str) -> list[str]:
+        """Return the targets of all requests with one method, in their order."""
         return [request.target for request in self.requests if request.method == method]
 
-    def written(self) -> list[str]:
-        """The requests that were no mere reading."""
+    def non_get_requests(self) -> list[str]:
+        """Return all requests other than GET, each as "METHOD target", in their order."""
         return [f"{request.method} {request.target}" for request in self.requests if request.method != "GET"]
 
 

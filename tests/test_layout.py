@@ -1,4 +1,4 @@
-"""The rules of the code, held by reading it. Which package may import which is in pyproject.toml (`make lint`)."""
+"""Rules for the source code, checked by parsing it. `make lint` checks the imports between packages (pyproject.toml)."""
 
 import ast
 import subprocess
@@ -13,14 +13,14 @@ IMPURE = {"os", "time", "datetime", "pathlib", "subprocess", "socket", "random",
 
 
 def modules(package: str) -> list[Path]:
-    """The source files of a package."""
-    found = sorted((ROOT / package).rglob("*.py"))
-    assert found
-    return found
+    """Return the source files of a package."""
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    return files
 
 
 def imports(path: Path) -> set[str]:
-    """The dotted names that a file imports, also inside functions."""
+    """Return the dotted names that a file imports, also inside functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -31,37 +31,37 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def tops(path: Path) -> set[str]:
-    """The packages that a file imports from."""
+def top_level_packages(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports from."""
     return {name.partition(".")[0] for name in imports(path)}
 
 
 def pure_modules() -> list[Path]:
-    """The modules whose docstring says that they are pure."""
+    """Return the modules whose docstring contains "Pure."."""
     return [path for path in modules("slipway") if "Pure." in (ast.get_docstring(ast.parse(path.read_text())) or "")]
 
 
 def name_of(path: Path) -> str:
-    """The dotted name of a module."""
+    """Return the dotted name of a module."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-def test_pure_modules_read_nothing() -> None:
-    """Pure rules import nothing that does I/O; only pages, accounts and the record know `datetime`."""
+def test_pure_modules_do_no_io() -> None:
+    """Pure modules import nothing that does I/O. Only pages, accounts and the record may import `datetime`."""
     assert len(pure_modules()) >= 45
     for path in pure_modules():
         shows_times = name_of(path).startswith(("slipway.admin", "slipway.accounts", "slipway.shipping.record"))
-        times = {"datetime"} if shows_times else set()
-        assert tops(path) & (IMPURE - times) == set(), path
+        allowed = {"datetime"} if shows_times else set()
+        assert top_level_packages(path) & (IMPURE - allowed) == set(), path
 
 
-def test_flows_read_like_a_runbook() -> None:
-    """A flow imports steps, types, settings and pure rules; it does no I/O of its own."""
+def test_flows_do_no_io_of_their_own() -> None:
+    """A flow imports only steps, types, settings and pure modules. It does no I/O itself."""
     pure = {name_of(path) for path in pure_modules()}
-    kept = ("slipway.core", "slipway.config", "slipway.tasks", "slipway.flows")
+    allowed = ("slipway.core", "slipway.config", "slipway.tasks", "slipway.flows")
     for path in modules("flows"):
-        own = {name for name in imports(path) if name.startswith("slipway.") and not name.startswith(kept)}
-        sources = {name for name in own if (ROOT / name.replace(".", "/")).with_suffix(".py").exists()}
+        others = {name for name in imports(path) if name.startswith("slipway.") and not name.startswith(allowed)}
+        sources = {name for name in others if (ROOT / name.replace(".", "/")).with_suffix(".py").exists()}
         assert {name for name in sources - pure if name.rpartition(".")[2] not in ("outcomes", "samples")} == set(), (
             path
         )
@@ -78,40 +78,40 @@ def test_the_core_runs_without_prefect_and_fastapi() -> None:
         f"for name in {names!r}: importlib.import_module(name.removesuffix('.__init__'))\n"
         "print(sorted({'prefect', 'fastapi'} & {name.partition('.')[0] for name in sys.modules}))\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Every function of a file, methods and inner ones too."""
+    """Return every function of a file, also methods and inner functions."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 @pytest.mark.parametrize("package", [*PACKAGES, "examples/shop/shop"])
 def test_no_function_over_40_lines_and_no_module_over_300(package: str) -> None:
-    """What is longer wants to be two."""
+    """Functions have at most 40 lines, and modules at most 300."""
     for path in modules(package):
         assert path.read_text(encoding="utf-8").count("\n") <= 300, path
         for node in functions(path):
             assert (node.end_lineno or 0) - node.lineno + 1 <= 40, f"{path}: {node.name}"
 
 
-def test_every_step_says_what_a_repeat_does() -> None:
-    """The docstring of a durable step tells in its second sentence what happens when it is repeated."""
+def test_every_step_documents_a_repeat() -> None:
+    """The second sentence of a durable step's docstring states what happens when the step is repeated."""
     steps = 0
     for path in modules("tasks"):
         for node in functions(path):
-            if any(ast.unparse(mark).startswith("durable(") for mark in node.decorator_list):
+            if any(ast.unparse(decorator).startswith("durable(") for decorator in node.decorator_list):
                 steps += 1
                 sentences = (ast.get_docstring(node) or "").split(". ")
                 assert len(sentences) >= 2, f"{path}: {node.name}"
-                assert sentences[1].startswith("Repeated, "), f"{path}: {node.name}"
+                assert sentences[1].startswith("If repeated"), f"{path}: {node.name}"
     assert steps >= 12
 
 
 def test_every_public_function_of_the_core_has_a_docstring() -> None:
-    """Who reads a name from outside finds what it does."""
+    """Every public function and class at module level has a docstring."""
     for package in PACKAGES:
         for path in modules(package):
             tree = ast.parse(path.read_text(encoding="utf-8"))

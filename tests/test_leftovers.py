@@ -1,4 +1,4 @@
-"""A test run leaves no process behind, however it ends."""
+"""A test run leaves no running process, however it ends."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def test_waits():
 
 
 def pid_in(file: Path) -> int:
-    """The pid that a test has written."""
+    """Wait for a file and return the pid in it."""
     deadline = time.monotonic() + 120
     while not (file.exists() and file.read_text()):
-        assert time.monotonic() < deadline, f"no {file.name} was written"
+        assert time.monotonic() < deadline, f"the test did not write {file.name}"
         time.sleep(0.05)
     return int(file.read_text())
 
 
 def run(folder: Path, wait: str, *options: str) -> subprocess.Popen[bytes]:
-    """A run of the test in a process group of its own; it waits as the test says."""
+    """Start a run of the test in its own process group. `wait` is the statement with which the second test waits."""
     file = folder / "test_it.py"
     file.write_text(TEST.replace("{wait}", wait), encoding="utf-8")
     plugins = ["-p", "tests.leftovers", "-p", "no:cacheprovider"]
@@ -53,40 +53,42 @@ def run(folder: Path, wait: str, *options: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, process_group=0)
 
 
-def gone(pids: list[int]) -> bool:
-    """Whether all processes have ended, after a while at most."""
+def all_end(pids: list[int]) -> bool:
+    """Return whether all processes end within 60 seconds."""
     processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
-    _, left = psutil.wait_procs(processes, timeout=60)
-    return not left
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    return not alive
 
 
-ONE, TWO = (), ("--numprocesses=1",)  # processes that run tests
+ONE_PROCESS, TWO_PROCESSES = (), ("--numprocesses=1",)  # processes that run tests
 
 
-@pytest.mark.parametrize("options", [ONE, TWO], ids=["one process", "two processes"])
-def test_a_run_that_fails(tmp_path: Path, options: tuple[str, ...]) -> None:
-    """What a failed test has started is ended, and the exit code is that of pytest."""
+@pytest.mark.parametrize("options", [ONE_PROCESS, TWO_PROCESSES], ids=["one process", "two processes"])
+def test_a_failed_run_leaves_no_process(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Processes that a failed test has started are stopped, and the exit code is pytest's."""
     runner = run(tmp_path, "pass", *options)
     assert runner.wait(timeout=300) == 1, (tmp_path / "log").read_text()
-    assert gone([pid_in(tmp_path / name) for name in ("first", "second")])
+    assert all_end([pid_in(tmp_path / name) for name in ("first", "second")])
 
 
 @pytest.mark.parametrize(
-    ("options", "to", "number"),
+    ("options", "target", "number"),
     [
-        (ONE, "pytest", signal.SIGTERM),
-        (ONE, "pytest", signal.SIGKILL),
-        (TWO, "runner", signal.SIGINT),
-        (TWO, "group of pytest", signal.SIGKILL),
-        (TWO, "group of runner", signal.SIGKILL),
+        (ONE_PROCESS, "pytest", signal.SIGTERM),
+        (ONE_PROCESS, "pytest", signal.SIGKILL),
+        (TWO_PROCESSES, "runner", signal.SIGINT),
+        (TWO_PROCESSES, "group of pytest", signal.SIGKILL),
+        (TWO_PROCESSES, "group of runner", signal.SIGKILL),
     ],
 )
-def test_a_run_that_is_interrupted(tmp_path: Path, options: tuple[str, ...], to: str, number: signal.Signals) -> None:
-    """Whichever process gets the signal, everything that the tests have started ends."""
+def test_an_interrupted_run_leaves_no_process(
+    tmp_path: Path, options: tuple[str, ...], target: str, number: signal.Signals
+) -> None:
+    """All processes that the tests have started are stopped, whichever process gets the signal."""
     runner = run(tmp_path, "time.sleep(600)", *options)
     started = [pid_in(tmp_path / name) for name in ("first", "second")]
     tests = pid_in(tmp_path / "pytest")
-    pid = tests if to.endswith("pytest") else runner.pid
-    (os.killpg if to.startswith("group") else os.kill)(pid, number)
-    assert gone([*started, tests]), (tmp_path / "log").read_text()
+    pid = tests if target.endswith("pytest") else runner.pid
+    (os.killpg if target.startswith("group") else os.kill)(pid, number)
+    assert all_end([*started, tests]), (tmp_path / "log").read_text()
     assert runner.wait(timeout=60) != 0

@@ -1,4 +1,4 @@
-"""The wheel: it installs nothing but `slipway`, and works beside an application with packages of the usual names."""
+"""The wheel installs only `slipway`, and works beside an application whose packages have the same names as ours."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ assert len(loaded) > 100 and all(path.startswith(sys.argv[1]) for path in loaded
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout."""
+    """Build the wheel of this checkout."""
     return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_only_slipway_is_installed(wheel: Path) -> None:
-    """One import root; tests, examples and benchmarks stay out."""
+    """The wheel has one import root, without tests, examples and benchmarks."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert len(names) == len(set(names))
@@ -48,26 +48,26 @@ def test_only_slipway_is_installed(wheel: Path) -> None:
     assert {"slipway/flows/ship_change.py", "slipway/tasks/engine/durable.py", "slipway/prefect.yaml"} <= set(names)
 
 
-def test_beside_an_application_with_the_same_names(wheel: Path, tmp_path: Path) -> None:
-    """In the folder of an application with its own `admin`, `tasks`, … both find their own modules, files and templates."""
+def test_the_wheel_works_beside_an_application_with_the_same_names(wheel: Path, tmp_path: Path) -> None:
+    """Beside an application with its own `admin`, `tasks`, …, both import their own modules, files and templates."""
     installed, application = tmp_path / "installed", tmp_path / "application"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     write_application(application)
     environment = {**os.environ, "PYTHONPATH": f"{application}:{installed}"}
     command = [sys.executable, "-c", USE, str(installed)]
-    ran = subprocess.run(command, cwd=application, env=environment, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+    result = subprocess.run(command, cwd=application, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 DISTRIBUTIONS = {
     "argon2": "argon2-cffi",
     "markdown_it": "markdown-it-py",
     "yaml": "pyyaml",
-}  # by the name of their import
-BROUGHT = {"anyio", "markupsafe", "pydantic_core", "starlette"}  # by httpx, Jinja, Pydantic and FastAPI
+}  # by import name
+INDIRECT = {"anyio", "markupsafe", "pydantic_core", "starlette"}  # installed by httpx, Jinja, Pydantic and FastAPI
 OPTIONAL = {"akamai", "botocore"}  # imported only for a cache of that kind
-EXTRAS = {  # the packages of ours that must work with an extra alone
+EXTRAS = {  # our packages that must work with only this extra
     "": ("client",),
     "server": ("admin", "cli"),
     "worker": ("flows", "tasks", "deployments.worker", "cli"),
@@ -77,12 +77,12 @@ EXTRAS = {  # the packages of ours that must work with an extra alone
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_installs_what_its_modules_import(extra: str) -> None:
-    """Every package that the modules import, also those that they import in turn, is a requirement."""
+    """Every distribution that the modules import, directly or indirectly, is a requirement of the extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     required = _required(project, extra)
     for package in EXTRAS[extra]:
         imported = _imported_by(f"slipway.{package}")
-        assert {DISTRIBUTIONS.get(name, name) for name in imported - BROUGHT - OPTIONAL} <= required, package
+        assert {DISTRIBUTIONS.get(name, name) for name in imported - INDIRECT - OPTIONAL} <= required, package
     if not extra:
         assert required == {"httpx", "pydantic"}
 
@@ -99,7 +99,7 @@ def _required(project: dict[str, object], extra: str) -> set[str]:
 
 
 def _imported_by(package: str) -> set[str]:
-    """The names of the installed packages that a package of ours imports, directly or through other modules of ours."""
+    """Return the third-party packages that one of our packages imports, directly or through our other modules."""
     modules = {
         ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
         for folder in ("", "flows", "tasks", "deployments")
@@ -107,17 +107,17 @@ def _imported_by(package: str) -> set[str]:
     }
     waiting = [name for name in modules if name == package or name.startswith(f"{package}.")]
     assert waiting
-    seen: set[str] = set()
-    found: set[str] = set()
+    visited: set[str] = set()
+    external: set[str] = set()
     while waiting:
         name = waiting.pop()
-        if name in seen or name not in modules:
+        if name in visited or name not in modules:
             continue
-        seen.add(name)
+        visited.add(name)
         waiting += [name.rpartition(".")[0]]
         for imported in _imports(modules[name]):
-            (waiting.append if imported.startswith("slipway") else found.add)(imported)
-    return {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names)
+            (waiting.append if imported.startswith("slipway") else external.add)(imported)
+    return {name.partition(".")[0] for name in external} - set(sys.stdlib_module_names)
 
 
 def _imports(file: Path) -> set[str]:

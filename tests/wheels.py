@@ -1,4 +1,4 @@
-"""The wheel of this checkout, and an application of another team that has packages with the same names as ours."""
+"""The wheel of this checkout, and an application of another team whose packages have the same names as ours."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(
 
 def build_wheel(folder: Path) -> Path:
     """Build the wheel into a folder and return its file."""
-    built = subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=ROOT, capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr
-    return folder / built.stdout.split()[-1]
+    result = subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return folder / result.stdout.split()[-1]
 
 
 def write_application(folder: Path) -> None:

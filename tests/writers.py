@@ -1,4 +1,4 @@
-"""Users of a live database in threads: they write orders at a steady rate, and count what they wrote and what failed."""
+"""Users of a live database in threads. They write orders at a steady rate, and count written orders and errors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ WRITE = "INSERT INTO orders (total) VALUES (%s)"
 
 
 class Writers:
-    """Two threads, each over a session of its own; a write counts once the server has confirmed it."""
+    """Threads that write, each with its own session. A write counts after the server has confirmed it."""
 
     def __init__(self, url: str, writers: int = 2) -> None:
         self.errors: list[str] = []
         self._url = url.replace("+psycopg", "")
         self._written = [0] * writers
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(writers)]
 
     def __enter__(self) -> Self:
@@ -27,29 +27,32 @@ class Writers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         for thread in self._threads:
             thread.join()
 
     @property
     def rows(self) -> int:
-        """How many orders they have written."""
+        """Return the number of written orders."""
         return sum(self._written)
 
     @property
     def total(self) -> int:
-        """The sum of all their orders: each writes 1, 2, 3, …"""
+        """Return the sum of all written orders. Each thread writes 1, 2, 3, …"""
         return sum(written * (written + 1) // 2 for written in self._written)
 
-    def each_writes_on(self) -> Any:
-        """A look that is true once every writer has begun and ended a write since now; one may be under way."""
+    def all_write_again(self) -> Any:
+        """Return a condition that is true after every writer has started and finished one more write.
+
+        A write that is already in progress does not count.
+        """
         before = list(self._written)
-        return lambda: all(now > then + 1 for now, then in zip(self._written, before, strict=True))
+        return lambda: all(current > earlier + 1 for current, earlier in zip(self._written, before, strict=True))
 
     def _write(self, number: int) -> None:
         try:
             with psycopg.connect(self._url, autocommit=True, application_name="the shop") as connection:
-                while not self._over.wait(EVERY_S):
+                while not self._stopped.wait(EVERY_S):
                     connection.execute(WRITE, [self._written[number] + 1])
                     self._written[number] += 1
         except psycopg.Error as error:

@@ -1,1 +1,1 @@
-"""A Prefect worker that starts flow runs in processes forked from a warm parent, and resumes those that crashed."""
+"""A Prefect worker that starts flow runs in children of a fork server, and resumes crashed runs."""

@@ -1,4 +1,4 @@
-"""The worker's side of its warm parents: one that serves, started anew when the code has changed."""
+"""The worker's side of the fork server: keep a fork server process with the current code, and start runs in it."""
 
 from __future__ import annotations
 
@@ -16,64 +16,64 @@ from prefect.settings import get_current_settings
 
 from slipway.deployments.jobs_file import FILE
 
-PACKAGES = ("slipway", "slipway.tasks", "slipway.flows", "slipway.deployments")  # a search does not follow links
+PACKAGES = ("slipway", "slipway.tasks", "slipway.flows", "slipway.deployments")  # rglob does not follow links
 START_WITHIN_S = 120
-LOOK_EVERY_S = 1.0
+CHECK_EVERY_S = 1.0
 
 
 class ForkServerDied(RuntimeError):
-    """The warm parent ended, and with it whatever it had forked."""
+    """The fork server process ended, and all runs that it had forked ended with it."""
 
 
 class ForkServer:
-    """Starts runs in the parent that has the code as it stands in the files now."""
+    """Start runs in a fork server process that has imported the current code."""
 
     def __init__(self) -> None:
         self._current: _ServerProcess | None = None
         self._digest = ""
-        self._changing = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._all: list[_ServerProcess] = []
 
     async def start(self, run: str, environment: Mapping[str, str]) -> tuple[int, asyncio.Future[int]]:
-        """Start a run; the answer is its pid and, later, its exit code. Raises ForkServerDied."""
-        async with self._changing:
-            parent = await self._parent()
-        return await parent.start(run, environment)
+        """Start a run. Return its pid and a future of its exit code. Raises ForkServerDied."""
+        async with self._lock:
+            process = await self._current_process()
+        return await process.start(run, environment)
 
     async def keep_warm(self) -> None:
-        """Have a parent ready that has the code as it stands, also when no run comes for long."""
+        """Keep a fork server process with the current code ready, also while no run starts."""
         while True:
-            async with self._changing:
-                await self._parent()
-            await asyncio.sleep(LOOK_EVERY_S)
+            async with self._lock:
+                await self._current_process()
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def close(self) -> None:
-        """End every parent, and with it every run."""
-        for parent in self._all:
-            await parent.close()
+        """Stop every fork server process and all its runs."""
+        for process in self._all:
+            await process.close()
 
-    async def _parent(self) -> _ServerProcess:
+    async def _current_process(self) -> _ServerProcess:
         digest = code_digest()
         if self._current is None or not self._current.alive() or digest != self._digest:
             if self._current is not None:
                 self._current.retire()
-            self._current, self._digest = await _ServerProcess.begin(), digest
-            self._all = [parent for parent in self._all if parent.alive()] + [self._current]
+            self._current, self._digest = await _ServerProcess.spawn(), digest
+            self._all = [process for process in self._all if process.alive()] + [self._current]
         return self._current
 
 
 class _ServerProcess:
-    """One parent process and the runs that it has started."""
+    """One fork server process and the runs that it has started."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._started: dict[str, asyncio.Future[int]] = {}
         self._ended: dict[str, asyncio.Future[int]] = {}
-        self._listening = asyncio.create_task(self._listen())
+        self._listener = asyncio.create_task(self._listen())
 
     @classmethod
-    async def begin(cls) -> _ServerProcess:
-        # One thread only: OpenBLAS would start its own when SciPy is imported, and a fork would lose them.
+    async def spawn(cls) -> _ServerProcess:
+        # One thread only: OpenBLAS would start threads when SciPy is imported, and a fork would lose them.
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
         environment = {**os.environ, **settings, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         process = await asyncio.create_subprocess_exec(
@@ -85,23 +85,23 @@ class _ServerProcess:
         assert process.stdout is not None
         ready = await asyncio.wait_for(process.stdout.readline(), START_WITHIN_S)
         if not ready:
-            raise ForkServerDied("the warm parent ended before it was ready; its words are in the worker's log")
+            raise ForkServerDied("The fork server exited before it was ready. Its output is in the worker's log.")
         return cls(process)
 
     def alive(self) -> bool:
-        return self._process.returncode is None and not self._listening.done()
+        return self._process.returncode is None and not self._listener.done()
 
     async def start(self, run: str, environment: Mapping[str, str]) -> tuple[int, asyncio.Future[int]]:
         loop = asyncio.get_running_loop()
         started, ended = loop.create_future(), loop.create_future()
         self._started[run], self._ended[run] = started, ended
         if not self.alive():
-            raise ForkServerDied("the warm parent has ended")
+            raise ForkServerDied("The fork server has exited.")
         self._send({"run": run, "environment": dict(environment)})
         return await started, ended
 
     def retire(self) -> None:
-        """Let it end when its last run has ended."""
+        """Let the process exit after its last run has ended."""
         if self.alive():
             self._send({"retire": True})
 
@@ -127,14 +127,14 @@ class _ServerProcess:
         await self._process.wait()
         for future in [*self._started.values(), *self._ended.values()]:
             if not future.done():
-                future.set_exception(ForkServerDied("the warm parent has ended"))
+                future.set_exception(ForkServerDied("The fork server has exited."))
 
 
 def code_digest() -> str:
-    """What changes when any source file does: names, sizes and times of change, not the contents."""
+    """Return a digest that changes with any source file. It covers names, sizes and modification times, not contents."""
     digest = hashlib.sha256()
-    places = [Path(str(importlib.import_module(name).__file__)).resolve().parent for name in PACKAGES]
-    for path in [FILE, *sorted(path for place in places for path in place.rglob("*.py"))]:
-        seen = path.stat()
-        digest.update(f"{path} {seen.st_size} {seen.st_mtime_ns}\n".encode())
+    folders = [Path(str(importlib.import_module(name).__file__)).resolve().parent for name in PACKAGES]
+    for path in [FILE, *sorted(path for folder in folders for path in folder.rglob("*.py"))]:
+        stat = path.stat()
+        digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()

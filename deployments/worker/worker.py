@@ -1,6 +1,6 @@
-"""The worker type `slipway`: as Prefect's process worker, but a run starts in a fork of a warm parent.
+"""The worker type `slipway`: like Prefect's process worker, but each run starts in a child of a fork server.
 
-Found by `prefect worker start --type slipway` through the entry point in pyproject.toml.
+`prefect worker start --type slipway` finds it through the entry point in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -28,43 +28,43 @@ from slipway.runs.attempts import Attempts
 from slipway.runs.store import Store
 
 KILLED = -signal.SIGKILL
-LOOK_EVERY_S = 1.5
+CHECK_EVERY_S = 1.5
 
 
 class WarmResult(BaseWorkerResult):
-    """How a run's process ended."""
+    """The exit code of a run's process."""
 
 
 class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
-    """Runs each flow run in a process of its own, forked from a parent that has everything imported."""
+    """Execute each flow run in its own process, forked from a fork server that has imported all modules."""
 
     type = "slipway"
     job_configuration = BaseJobConfiguration
     job_configuration_variables = BaseVariables
     _display_name = "Slipway (warm)"
-    _description = "Starts flow runs in processes forked from a warm parent, within a second."
+    _description = "Starts each flow run within a second, in a process that is forked from a warm fork server."
 
-    _nursery: ForkServer
+    _fork_server: ForkServer
     _store: Store
     _in_flight: set[UUID]
     _background: list[asyncio.Task[None]]
 
     async def setup(self) -> None:
-        """Begin to warm a parent, and to look after runs that crash; a run that comes earlier waits for the parent."""
-        self._nursery = ForkServer()
+        """Start the fork server and the checks for crashed runs. A run that arrives early waits for the fork server."""
+        self._fork_server = ForkServer()
         self._in_flight = set()
         self._store = Store(Settings.from_environment().database_url)
         await super().setup()
         self._background = [
-            asyncio.create_task(self._nursery.keep_warm()),
+            asyncio.create_task(self._fork_server.keep_warm()),
             asyncio.create_task(self._keep_resuming()),
         ]
 
     async def teardown(self, *exc_info: Any) -> None:
-        """End the parents; their runs die with them and go on elsewhere or later."""
+        """Stop the fork servers. Their runs die too, and resume on another worker or later."""
         for task in self._background:
             task.cancel()
-        await self._nursery.close()
+        await self._fork_server.close()
         self._store.close()
         await super().teardown(*exc_info)
 
@@ -72,18 +72,18 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
         resumer = Resumer(self.client, self._work_pool_name, Attempts(self._store), lambda: self._in_flight)
         while True:
             try:
-                await resumer.look()
-            except Exception as error:  # the server or our store is away: the next look may succeed
-                self._logger.warning("could not look for crashed runs: %s", error)
-            await asyncio.sleep(LOOK_EVERY_S)
+                await resumer.check_runs()
+            except Exception as error:  # the Prefect server or the store is unreachable: the next check may succeed
+                self._logger.warning("Could not check for crashed runs: %s", error)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def run(
         self,
         flow_run: FlowRun,
         configuration: BaseJobConfiguration,
-        task_status: anyio.abc.TaskStatus[Any] | None = None,  # the base says int, its workers pass text
+        task_status: anyio.abc.TaskStatus[Any] | None = None,  # the base class declares int, Prefect's workers pass str
     ) -> WarmResult:
-        """Start the run's process and wait for its end; the base class proposes Crashed for an exit code other than 0."""
+        """Start the run's process and wait for its end. For an exit code other than 0 the base class proposes Crashed."""
         self._in_flight.add(flow_run.id)
         try:
             return await self._run(flow_run, configuration, task_status)
@@ -97,7 +97,7 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
         task_status: anyio.abc.TaskStatus[Any] | None,
     ) -> WarmResult:
         environment = {name: value for name, value in {**os.environ, **configuration.env}.items() if value is not None}
-        pid, ended = await self._nursery.start(str(flow_run.id), environment)
+        pid, ended = await self._fork_server.start(str(flow_run.id), environment)
         identifier = infrastructure_id(pid)
         if task_status is not None:
             task_status.started(identifier)
@@ -110,12 +110,12 @@ class WarmWorker(BaseWorker[BaseJobConfiguration, BaseVariables, WarmResult]):
     async def kill_infrastructure(
         self, infrastructure_pid: str, configuration: BaseJobConfiguration, grace_seconds: int = 30
     ) -> None:
-        """End a run's process: asked first, killed after the grace. Raises InfrastructureNotFound when it has ended."""
+        """Stop a run's process: SIGTERM first, SIGKILL after the grace period. Raises InfrastructureNotFound if it is gone."""
         host, pid, started = parse_infrastructure_id(infrastructure_pid)
         if host != socket.gethostname():
-            raise InfrastructureNotAvailable(f"the process runs on {host}")
+            raise InfrastructureNotAvailable(f"The process runs on {host}.")
         if not is_alive(infrastructure_pid):
-            raise InfrastructureNotFound(f"process {pid} has ended")
+            raise InfrastructureNotFound(f"Process {pid} has ended.")
         os.kill(pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):

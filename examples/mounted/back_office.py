@@ -1,4 +1,4 @@
-"""An admin that exists already, and Slipway in it."""
+"""An existing admin that includes Slipway."""
 
 from fastapi import FastAPI
 
@@ -9,7 +9,7 @@ app = FastAPI(title="Back office")
 
 @app.get("/orders/today")
 async def orders_today() -> dict[str, int]:
-    """What the admin did before."""
+    """Return the number of orders: a route of the existing admin."""
     return {"orders": 17}
 
 

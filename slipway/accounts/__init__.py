@@ -1,1 +1,1 @@
-"""Accounts of the admin service: who may do what, in the store of Slipway."""
+"""Accounts of the admin service and their permissions, saved in Slipway's store."""

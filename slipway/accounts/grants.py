@@ -1,4 +1,4 @@
-"""Who may what: rights, roles, grants, and the accounts, tokens and log entries that carry them. Pure."""
+"""Rights, roles and grants, and the accounts, tokens and access log entries. Pure."""
 
 from __future__ import annotations
 
@@ -20,41 +20,43 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     "approver": frozenset({"read", "operate", "approve"}),
     "admin": frozenset({"read", "operate", "approve", "administer"}),
 }
-# Lower case only, and no sign that means something in HTML, a header or a shell: two people never look alike.
+# Lower case only, so that two names never look alike; no character that is special in HTML, a header or a shell.
 NAME = r"^[a-z0-9][a-z0-9._@+-]{1,99}$"
 AccountName = Annotated[str, Field(pattern=NAME)]
 Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """The time; tests pass another clock."""
+    """Return the current time. Tests pass another clock."""
     return datetime.now(UTC)
 
 
 def check_name(name: str) -> None:
-    """Raise InvalidInput for what cannot be the name of an account or a token."""
+    """Raise `InvalidInput` if the name is not valid for an account or a token."""
     if not re.fullmatch(NAME, name):
-        raise InvalidInput(f"{name!r} cannot be a name.", expected="2 to 100 lower-case letters, digits and . _ @ + -")
+        raise InvalidInput(
+            f"{name!r} is not a valid name.", expected="2 to 100 lower-case letters, digits and . _ @ + -"
+        )
 
 
 class Grant(FrozenModel):
-    """A role, for all services (`services` is None) or for the named ones."""
+    """A role for all services (`services` is None) or for the named services."""
 
     role: Role
     services: tuple[ServiceName, ...] | None = None
 
     def allows(self, right: Right, service: str | None) -> bool:
-        """Whether the right holds for a service; None is what concerns every service, or none that is known."""
+        """Return whether the grant includes a right for a service. None stands for all services, or for an unknown service."""
         return right in RIGHTS[self.role] and (self.services is None or service in self.services)
 
     @property
-    def words(self) -> str:
-        """The grant in words."""
+    def description(self) -> str:
+        """Return the grant as text, such as `operator of shop`."""
         return f"{self.role} of {'all services' if self.services is None else ', '.join(self.services) or 'nothing'}"
 
 
 class Account(FrozenModel):
-    """A person who may sign in. Without a password only a one-time link lets them choose one."""
+    """A person's account. Without a password, the person needs a one-time link to choose one."""
 
     name: AccountName
     grant: Grant
@@ -65,7 +67,11 @@ class Account(FrozenModel):
 
 
 class Token(FrozenModel):
-    """What a machine shows instead of a password. `account` is who made it, and whose rights end it; None: the owner."""
+    """An API token of a program.
+
+    `account` is the account that created the token; the token ends when this account loses rights. None stands for the
+    owner of the database.
+    """
 
     name: AccountName
     grant: Grant
@@ -77,12 +83,12 @@ class Token(FrozenModel):
 
     @property
     def person(self) -> str:
-        """In whose name it acts."""
+        """Return the name under which the token acts."""
         return self.account or f"token {self.name}"
 
 
 class AccessLogEntry(FrozenModel):
-    """One line of the access log."""
+    """One entry of the access log."""
 
     id: int
     at: datetime

@@ -1,6 +1,6 @@
-"""The access log: what was done, by whom, how, from where, on what, and what came of it. It only grows.
+"""The access log: who did what, how, from which address, on what, and with which outcome. Entries are only added.
 
-What acts may say that it begins, so that it stands in the log also when its process is killed before it has answered.
+An action can be recorded before it starts, so that it is logged even if the process is killed before it answers.
 """
 
 from __future__ import annotations
@@ -11,63 +11,64 @@ from datetime import timedelta
 from sqlalchemy import Insert, Table, bindparam, delete, func, insert, literal, select
 
 from slipway.accounts.grants import AccessLogEntry
-from slipway.runs.account_tables import ACTS, log
-from slipway.runs.account_tables import begun as under_way
-from slipway.runs.store import Store, plain
+from slipway.runs.account_tables import ACTS, log, started
+from slipway.runs.store import Store, compiled
 
-LONGEST = 300  # characters of a field; what somebody sends must not fill the disk
-LOST_AFTER = timedelta(minutes=5)  # every request is answered long before
-LOST = "unknown: it was never answered"
+MAX_CHARS = 300  # per field, so that requests cannot fill the disk
+UNANSWERED_AFTER = timedelta(minutes=5)  # every request is answered long before
+UNANSWERED = "unknown: the request was never answered"
 
 
-def _put(table: Table, *names: str) -> Insert:
+def _insert(table: Table, *names: str) -> Insert:
     return insert(table).inline().values({name: bindparam(name) for name in names})
 
 
-_ENTRY = _put(log, *ACTS, "outcome")
-_BEGIN = plain(_put(under_way, "id", *ACTS))
-_ADD = plain(_ENTRY)
-_END = plain(_ENTRY.add_cte(delete(under_way).where(under_way.c.id == bindparam("id")).cte("ended")))
+_ENTRY = _insert(log, *ACTS, "outcome")
+_START = compiled(_insert(started, "id", *ACTS))
+_ADD = compiled(_ENTRY)
+_FINISH = compiled(_ENTRY.add_cte(delete(started).where(started.c.id == bindparam("id")).cte("ended")))
 
 
 class AccessLog:
-    """The log in Slipway's store. There is no method that changes an entry, and the database refuses it, too."""
+    """The log in Slipway's store. No method changes an entry, and a database trigger rejects changes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def begin(self, **told: str) -> str:
-        """Say that something begins (`who`, `how`, `address`, `what`, `on`); returns the id with which its entry ends it."""
-        begun = uuid.uuid4().hex
-        self._store.ask(_BEGIN, {"id": begun} | {name: _printable(told[name]) for name in ACTS})
-        return begun
+    def start(self, **fields: str) -> str:
+        """Record that an action starts (`who`, `how`, `address`, `what`, `on`). Return the id for `add(started=…)`."""
+        started_id = uuid.uuid4().hex
+        self._store.fetch(_START, {"id": started_id} | {name: _printable(fields[name]) for name in ACTS})
+        return started_id
 
-    def add(self, *, who: str, how: str, address: str, what: str, on: str, outcome: str, begun: str = "") -> None:
-        """Add an entry, of what has `begun`. Secrets never stand in one: only names, paths and words are passed here."""
-        told = {"who": who, "how": how, "address": address, "what": what, "on": on, "outcome": outcome}
-        kept = {name: _printable(value) for name, value in told.items()}
-        self._store.ask(_END if begun else _ADD, kept | ({"id": begun} if begun else {}))
+    def add(self, *, who: str, how: str, address: str, what: str, on: str, outcome: str, started: str = "") -> None:
+        """Add an entry and delete the start record with the id `started`. Callers never pass secrets, only names and paths."""
+        values = {"who": who, "how": how, "address": address, "what": what, "on": on, "outcome": outcome}
+        printable = {name: _printable(value) for name, value in values.items()}
+        self._store.fetch(_FINISH if started else _ADD, printable | ({"id": started} if started else {}))
 
     def newest(self, limit: int, before: int | None = None) -> list[AccessLogEntry]:
-        """Entries, the newest first; those before the entry with an id, where one is given.
+        """Return entries, newest first; with `before`, only entries older than the entry with this id.
 
-        What began long ago and was never answered becomes one here.
+        First, turn every action that started more than 5 minutes ago and was never answered into an entry.
         """
-        wanted = select(log).order_by(log.c.id.desc()).limit(limit)
+        query = select(log).order_by(log.c.id.desc()).limit(limit)
         if before is not None:
-            wanted = wanted.where(log.c.id < before)
-        lost = (
-            delete(under_way)
-            .where(under_way.c.at < func.clock_timestamp() - LOST_AFTER)
-            .returning(under_way)
+            query = query.where(log.c.id < before)
+        unanswered = (
+            delete(started)
+            .where(started.c.at < func.clock_timestamp() - UNANSWERED_AFTER)
+            .returning(started)
             .cte("lost")
         )
-        told = select(lost.c.at, *(lost.c[name] for name in ACTS), literal(LOST)).order_by(lost.c.at)
+        rows = select(unanswered.c.at, *(unanswered.c[name] for name in ACTS), literal(UNANSWERED)).order_by(
+            unanswered.c.at
+        )
         with self._store.transaction() as connection:
-            connection.execute(insert(log).inline().from_select(["at", *ACTS, "outcome"], told))
-            return [AccessLogEntry.model_validate(dict(row)) for row in connection.execute(wanted).mappings()]
+            connection.execute(insert(log).inline().from_select(["at", *ACTS, "outcome"], rows))
+            return [AccessLogEntry.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
 
 def _printable(value: str) -> str:
-    """One line without control characters, so that an entry cannot look like two."""
-    return "".join(sign if sign.isprintable() else "?" for sign in value[:LONGEST])
+    """Return the value as one line without control characters, so that one entry cannot look like two."""
+    return "".join(char if char.isprintable() else "?" for char in value[:MAX_CHARS])

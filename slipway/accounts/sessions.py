@@ -1,4 +1,4 @@
-"""Sessions: who is signed in, by the digest of a random key that only the person's browser has."""
+"""Sessions of signed-in people. Only the browser has the random key; the store saves its digest."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from slipway.accounts.keys import digest_of, new_key
 from slipway.runs.account_tables import accounts, sessions
 from slipway.runs.store import Store
 
-IDLE, LASTS = timedelta(hours=2), timedelta(hours=12)
-NOTED_AFTER = timedelta(minutes=1)  # so that a page that asks every two seconds does not write every two seconds
+IDLE_TIMEOUT, LIFETIME = timedelta(hours=2), timedelta(hours=12)
+SEEN_UPDATE_INTERVAL = timedelta(minutes=1)  # limits writes: a live page sends a request every 2 s
 
 
 class Sessions:
-    """The sessions of all people. Every method raises Unavailable when the store does not answer."""
+    """All sessions. Every method raises `Unavailable` if the store does not answer."""
 
     def __init__(self, store: Store, clock: Clock = utc_now) -> None:
         self._store = store
         self._now = clock
 
     def begin(self, account: str) -> str:
-        """A new session: its key, which nobody knew before. Those that have ended are forgotten."""
+        """Start a session and return its new key. Delete sessions that have ended."""
         key, now = new_key(), self._now()
-        over = (sessions.c.began_at < now - LASTS) | (sessions.c.seen_at < now - IDLE)
+        ended = (sessions.c.began_at < now - LIFETIME) | (sessions.c.seen_at < now - IDLE_TIMEOUT)
         row = {"digest": digest_of(key), "account": account, "began_at": now, "seen_at": now}
         with self._store.transaction() as connection:
-            connection.execute(delete(sessions).where(over))
+            connection.execute(delete(sessions).where(ended))
             connection.execute(sessions.insert().values(**row))
         return key
 
     def account_of(self, key: str) -> Account | None:
-        """Whose session it is; None when it has ended, was idle for too long, or its account is disabled."""
+        """Return the account of a session; None if the session has ended or timed out, or the account is disabled."""
         now = self._now()
-        mine = sessions.c.digest == digest_of(key)
-        alive = (
-            mine,
-            sessions.c.began_at > now - LASTS,
-            sessions.c.seen_at > now - IDLE,
+        has_key = sessions.c.digest == digest_of(key)
+        active = (
+            has_key,
+            sessions.c.began_at > now - LIFETIME,
+            sessions.c.seen_at > now - IDLE_TIMEOUT,
             accounts.c.disabled_at.is_(None),
         )
-        wanted = select(accounts, sessions.c.seen_at).join(sessions, sessions.c.account == accounts.c.name)
+        query = select(accounts, sessions.c.seen_at).join(sessions, sessions.c.account == accounts.c.name)
         with self._store.statement() as connection:
-            row = connection.execute(wanted.where(*alive)).mappings().one_or_none()
-            if row is not None and row["seen_at"] < now - NOTED_AFTER:
-                connection.execute(update(sessions).where(mine).values(seen_at=now))
+            row = connection.execute(query.where(*active)).mappings().one_or_none()
+            if row is not None and row["seen_at"] < now - SEEN_UPDATE_INTERVAL:
+                connection.execute(update(sessions).where(has_key).values(seen_at=now))
         return None if row is None else account_of(row)
 
     def end(self, key: str) -> None:
-        """Sign out. Safe to repeat."""
+        """End a session. Safe to repeat."""
         with self._store.transaction() as connection:
             connection.execute(delete(sessions).where(sessions.c.digest == digest_of(key)))

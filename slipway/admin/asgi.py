@@ -1,4 +1,4 @@
-"""What is read of a request before anybody acts on it: its path as our own routes know it, and its body once more."""
+"""ASGI helpers: the path of a request without its mount prefix, and a request body that can be read again."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from starlette.types import Message, Receive, Scope
 
 
 def path_of(scope: Scope) -> str:
-    """The path, also where the service is mounted below another."""
+    """Return the path without the prefix that the service is mounted under."""
     return str(scope["path"]).removeprefix(scope.get("root_path", "")) or "/"
 
 
-def replayed(body: bytes, rest: Receive) -> Receive:
-    """A body that was read already, to be read once more; then what comes after it."""
-    told = False
+def replay(body: bytes, receive_rest: Receive) -> Receive:
+    """Return a receive function that sends a body that was already read, and then the messages of `receive_rest`."""
+    sent = False
 
     async def receive() -> Message:
-        nonlocal told
-        if told:
-            return await rest()
-        told = True
+        nonlocal sent
+        if sent:
+            return await receive_rest()
+        sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive

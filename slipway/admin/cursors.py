@@ -1,4 +1,4 @@
-"""A place in a list, as an opaque text: where a page ended, whatever has come in above it since."""
+"""Cursors: opaque strings for the position at which a page ended. New entries at the top do not move the position."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ import binascii
 
 from slipway.core.errors import InvalidInput
 
-LONGEST = 2_000
+MAX_LENGTH = 2_000
 
 
 def write(*parts: str | int) -> str:
-    """A place as a cursor."""
+    """Return a position as a cursor."""
     return base64.urlsafe_b64encode("|".join(str(part) for part in parts).encode()).decode().rstrip("=")
 
 
 def read(cursor: str, parts: int) -> list[str]:
-    """The parts of a cursor. Raises InvalidInput for one that this service has not written."""
+    """Return the parts of a cursor. Raises InvalidInput for a cursor that this service has not written."""
     try:
-        found = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode().split("|")
+        decoded = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode().split("|")
     except (binascii.Error, ValueError):
-        found = []
-    if len(found) != parts or len(cursor) > LONGEST:
+        decoded = []
+    if len(decoded) != parts or len(cursor) > MAX_LENGTH:
         raise unknown(cursor)
-    return found
+    return decoded
 
 
 def unknown(cursor: str) -> InvalidInput:
-    """Why a cursor is refused."""
-    return InvalidInput(f"{cursor[:100]!r} is no cursor of this list.", expected="The `next` of an earlier answer.")
+    """Return the error for an invalid cursor."""
+    return InvalidInput(
+        f"{cursor[:100]!r} is not a cursor of this list.", expected="The value of `next` in an earlier response."
+    )

@@ -1,4 +1,4 @@
-"""Server-sent events as an answer: ended when the reader goes away, and when it takes nothing any more."""
+"""A response of server-sent events. The response ends when the reader disconnects or stops reading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TAKEN_WITHIN_S = 20.0
 
 
 class EventStream(Response):
-    """An answer of events that are encoded already."""
+    """A response that sends encoded events."""
 
     media_type = "text/event-stream"
 
@@ -22,15 +22,15 @@ class EventStream(Response):
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events until they end, or the reader does."""
+        """Send the events until they end or the reader disconnects."""
         sending = asyncio.ensure_future(self._send_all(send))
-        leaving = asyncio.ensure_future(_gone(receive))
+        disconnecting = asyncio.ensure_future(_wait_disconnected(receive))
         try:
-            await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([sending, disconnecting], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sending, leaving):
+            for task in (sending, disconnecting):
                 task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
+            await asyncio.gather(sending, disconnecting, return_exceptions=True)
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -40,6 +40,6 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

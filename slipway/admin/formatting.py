@@ -1,4 +1,4 @@
-"""How times, numbers and states are worded on the pages. Pure."""
+"""Format times, numbers and states for the pages. Pure."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ BAD = {"FAILED", "CRASHED"}
 
 
 def moment(value: str) -> str:
-    """A time as the pages write it; a script puts it into the reader's own zone."""
+    """Format a time in UTC; a script converts the time to the reader's zone."""
     return f"{datetime.fromisoformat(value).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def took(run: Document) -> str:
-    """How long a run was at it; empty before its end."""
+    """Format the duration of a run; empty before its end."""
     if not run["started"] or not run["ended"]:
         return ""
     return seconds((datetime.fromisoformat(run["ended"]) - datetime.fromisoformat(run["started"])).total_seconds())
 
 
-def seconds(found: float | None) -> str:
-    """A time that was taken."""
-    if found is None:
+def seconds(duration: float | None) -> str:
+    """Format a duration in seconds."""
+    if duration is None:
         return ""
-    return f"{found:.1f} s" if found < 120 else f"{found / 60:.0f} min"
+    return f"{duration:.1f} s" if duration < 120 else f"{duration / 60:.0f} min"
 
 
 def roughly(seconds: float) -> str:
-    """A time to go, as precise as such a guess can be."""
+    """Format an estimated remaining time, rounded because the estimate is rough."""
     if seconds < 10:
         return "a few seconds"
     if seconds < 100:
@@ -42,24 +42,24 @@ def roughly(seconds: float) -> str:
 
 
 def spoken(name: str) -> str:
-    """The name of a state as words: `RollBackFailed` is `Roll back failed`; what is no such name stays as it is."""
+    """Format a state name as words: `RollBackFailed` becomes `Roll back failed`. Any other text is returned unchanged."""
     if not re.fullmatch(r"([A-Z][a-z]+){2,}", name):
         return name.capitalize() if re.fullmatch(r"[A-Z]+", name) else name
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
 
 
 def label(name: str) -> str:
-    """A parameter's name as the label of its field."""
+    """Return the label of a parameter's form field."""
     return name.replace("_", " ").strip().capitalize() or name
 
 
-def told(value: Any) -> str:
-    """A value as a person would write it: a text as it is, everything else as JSON."""
+def as_text(value: Any) -> str:
+    """Format a parameter value: a string unchanged, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def cell(value: Any) -> str:
-    """A number, a word, or who reads a route, in a table of measurements."""
+    """Format a cell of a measurement table: a number, a word, or a route with its identity."""
     if isinstance(value, dict):
         return f"{value['route']} as {value['identity']}"
     if isinstance(value, float):
@@ -68,7 +68,7 @@ def cell(value: Any) -> str:
 
 
 def mood(state: Document) -> str:
-    """How a state is coloured; its words say the same."""
+    """Return the colour class of a state. The state's text carries the same information."""
     if state["type"] in BAD or state["name"] in ("GaveUp", "RollBackFailed"):
         return "bad"
     if state["type"] == "COMPLETED":

@@ -1,4 +1,4 @@
-"""Markdown as HTML that is safe to show: nobody's HTML passes, no link leads into nowhere, wide tables scroll."""
+"""Render Markdown as safe HTML: raw HTML is escaped, relative links are removed, wide tables scroll."""
 
 from __future__ import annotations
 
@@ -29,64 +29,64 @@ _MARKDOWN.add_render_rule("table_close", _table_close)
 
 
 def to_html(markdown: str, *, images: str = "") -> str:
-    """HTML whose headings stand below the page's own; its images are read from `images`, its files are not linked."""
+    """Return HTML with headings one level down, all images loaded from `images`, and no links to files."""
     tokens = _without_empty_heads(_with_labels(_MARKDOWN.parse(markdown)))
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1:]) + 1)}"
         if token.children is not None:
-            token.children = [_shown(child, images) for child in token.children if not _leads_nowhere(child)]
+            token.children = [_with_source(child, images) for child in token.children if not _is_file_link(child)]
             token.children = _balanced(token.children)
     return str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
 
 
 def _with_labels(tokens: list[Token]) -> list[Token]:
-    """Each table called by the heading that it stands under, so that who hears the page can tell them apart."""
-    heading, seen = "Table", Counter[str]()
+    """Label each table with its heading, so that screen-reader users can distinguish the tables."""
+    heading, counts = "Table", Counter[str]()
     for before, token in pairwise([*tokens[:1], *tokens]):
         if before.type == "heading_open":
             heading = token.content
         if token.type == "table_open":
-            seen[heading] += 1
-            token.meta["label"] = heading if seen[heading] == 1 else f"{heading}, {seen[heading]}"
+            counts[heading] += 1
+            token.meta["label"] = heading if counts[heading] == 1 else f"{heading}, {counts[heading]}"
     return tokens
 
 
-def _leads_nowhere(token: Token) -> bool:
-    """Whether it opens a link to a file beside the record, which the page does not have."""
+def _is_file_link(token: Token) -> bool:
+    """Whether a token opens a link to a file next to the record. The page cannot serve such a file."""
     return token.type == "link_open" and not str(token.attrGet("href")).startswith(("http://", "https://", "#"))
 
 
 def _balanced(tokens: list[Token]) -> list[Token]:
-    """Without the ends of links whose beginnings were left out; links do not nest."""
-    kept: list[Token] = []
+    """Remove the closing tokens of links whose opening tokens were removed. Links do not nest."""
+    result: list[Token] = []
     is_open = False
     for token in tokens:
         if token.type == "link_close" and not is_open:
             continue
         is_open = token.type == "link_open" or (is_open and token.type != "link_close")
-        kept.append(token)
-    return kept
+        result.append(token)
+    return result
 
 
-def _shown(token: Token, images: str) -> Token:
+def _with_source(token: Token, images: str) -> Token:
     if token.type == "image":
         token.attrSet("src", images)
     return token
 
 
 def _without_empty_heads(tokens: list[Token]) -> list[Token]:
-    """A table of two columns with an empty head is a list of names and values: a head of nothing is read out by nobody."""
-    kept: list[Token] = []
+    """Remove empty table heads: a two-column table without a head is a list of names and values."""
+    result: list[Token] = []
     head: list[Token] | None = None
     for token in tokens:
         if token.type == "thead_open":
             head = []
         if head is None:
-            kept.append(token)
+            result.append(token)
             continue
         head.append(token)
         if token.type == "thead_close":
-            kept += head if any(each.type == "inline" and each.content for each in head) else []
+            result += head if any(part.type == "inline" and part.content for part in head) else []
             head = None
-    return kept
+    return result

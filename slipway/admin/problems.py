@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 `application/problem+json`, with what failed, what was expected, and whether a retry is safe."""
+"""Errors as RFC 9457 `application/problem+json`, with the members `failed`, `expected` and `retry_is_safe`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from slipway.core.errors import InvalidInput, SlipwayError, Unavailable
 
 
 class NotFound(SlipwayError):
-    """There is no such thing."""
+    """The requested object does not exist."""
 
     def __init__(self, failed: str, *, expected: str) -> None:
         super().__init__(failed, expected=expected, retry_is_safe=True)
 
 
 class Conflict(SlipwayError):
-    """It cannot be done now, because of something else that is there."""
+    """The request conflicts with the current state."""
 
     def __init__(self, failed: str, *, expected: str) -> None:
         super().__init__(failed, expected=expected, retry_is_safe=True)
 
 
 class Refusal(SlipwayError):
-    """A request that is refused before anything is done, with its status and what the answer's headers add."""
+    """A request that is refused before it has any effect, with the response's status and extra headers."""
 
     status = 400
 
@@ -40,25 +40,25 @@ class Refusal(SlipwayError):
 
 
 class NotSignedIn(Refusal):
-    """It is not known who asks."""
+    """The caller is not authenticated."""
 
     status = 401
 
 
 class Forbidden(Refusal):
-    """Who asks may not do this."""
+    """The caller lacks the permission."""
 
     status = 403
 
 
 class TooLarge(Refusal):
-    """A body has more bytes than are taken; nothing was started."""
+    """The request body exceeds the limit; nothing was started."""
 
     status = 413
 
 
 class TooMany(Refusal):
-    """Somebody asks more often than they may; `after_s` seconds later they may again."""
+    """The caller exceeds a rate limit, and can retry after `after_s` seconds."""
 
     status = 429
 
@@ -80,36 +80,36 @@ TITLE = {
     500: "Internal error",
     503: "Unavailable",
 }
-AGAIN_AFTER_S = 5
+RETRY_AFTER_S = 5
 
 
 def status_of(error: SlipwayError) -> int:
-    """The status of the answer to an error."""
+    """Return the HTTP status of an error."""
     return error.status if isinstance(error, Refusal) else STATUS.get(type(error), 500)
 
 
-Shown = Callable[[Request, int, str, SlipwayError], Response]
+PageRenderer = Callable[[Request, int, str, SlipwayError], Response]
 
 
 def is_page(scope: Scope) -> bool:
-    """Whether a request asks for one of the pages; everything else speaks JSON."""
+    """Whether a request is for an HTML page; all other paths return JSON."""
     path = path_of(scope)
     return path == "/" or path.startswith("/pages/")
 
 
-def install(app: FastAPI, page: Shown) -> None:
-    """Make every error of the app a problem document, and on the pages a page."""
+def install(app: FastAPI, page: PageRenderer) -> None:
+    """Convert every error of the app to a problem document, or to an error page for a page request."""
     app.state.problem_page = page
-    app.add_exception_handler(SlipwayError, _of_slipway)
-    app.add_exception_handler(RequestValidationError, _of_validation)
-    app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(Exception, _of_ours)
+    app.add_exception_handler(SlipwayError, _handle_slipway_error)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_error)
+    app.add_exception_handler(Exception, _handle_bug)
 
 
 def problem(request: Request, status: int, error: SlipwayError) -> Response:
-    """One problem, as a document or as a page; an answer that may pass by itself says when to ask again."""
+    """Return an error as a problem document or page, with Retry-After if the error may be temporary."""
     title = TITLE.get(status, "Error")
-    headers = {"Retry-After": str(AGAIN_AFTER_S)} if isinstance(error, Unavailable) else {}
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, Unavailable) else {}
     headers |= error.headers if isinstance(error, Refusal) else {}
     if is_page(request.scope):
         page: Response = request.app.state.problem_page(request, status, title, error)
@@ -127,32 +127,36 @@ def problem(request: Request, status: int, error: SlipwayError) -> Response:
     return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
 
 
-async def _of_slipway(request: Request, error: Exception) -> Response:
+async def _handle_slipway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SlipwayError)
     return problem(request, status_of(error), error)
 
 
-async def _of_validation(request: Request, error: Exception) -> Response:
+async def _handle_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
     return problem(
-        request, 422, InvalidInput(f"The request is not valid: {faults}.", expected="A request as /openapi.json says.")
+        request,
+        422,
+        InvalidInput(f"The request is not valid: {faults}.", expected="A request that matches /openapi.json."),
     )
 
 
-async def _of_http(request: Request, error: Exception) -> Response:
+async def _handle_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    told = f"{request.method} {request.url.path}: {error.detail}."
-    if error.status_code == 400:  # a body that is no text at all; one that is no JSON is a 422, too
-        return problem(request, 422, InvalidInput(told, expected="A request as /openapi.json says."))
-    answer = problem(request, error.status_code, NotFound(told, expected="A request as /openapi.json says."))
+    message = f"{request.method} {request.url.path}: {error.detail}."
+    if error.status_code == 400:  # a body that cannot be decoded; a body that is not JSON is a 422, too
+        return problem(request, 422, InvalidInput(message, expected="A request that matches /openapi.json."))
+    answer = problem(request, error.status_code, NotFound(message, expected="A request that matches /openapi.json."))
     answer.headers.update(error.headers or {})  # such as Allow
     return answer
 
 
-async def _of_ours(request: Request, error: Exception) -> Response:
-    """A fault of this program; its traceback is in the log. Whether something was done nobody can say."""
-    told = SlipwayError(
-        f"This service failed: {type(error).__name__}.", expected="No fault of ours.", retry_is_safe=False
+async def _handle_bug(request: Request, error: Exception) -> Response:
+    """Answer 500 for a bug in this program. The log has the traceback; the request may or may not have taken effect."""
+    bug = SlipwayError(
+        f"This service failed: {type(error).__name__}.",
+        expected="The request does not fail inside the service. The service's log has the traceback.",
+        retry_is_safe=False,
     )
-    return problem(request, 500, told)
+    return problem(request, 500, bug)

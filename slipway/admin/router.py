@@ -1,4 +1,4 @@
-"""The whole service inside somebody's own FastAPI admin, as a router."""
+"""The whole service as a router, for use inside another FastAPI app."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from slipway.admin.app import create_app
 
 
 def slipway_router() -> APIRouter:
-    """A router with everything: `app.include_router(slipway_router(), prefix="/slipway")`.
+    """Return a router with the whole service: `app.include_router(slipway_router(), prefix="/slipway")`.
 
-    It comes with its own sign-in, errors and headers, and starts and stops with the app that includes it. Links, cookies
-    and redirects stay below the prefix. It is set by the same environment variables as the service by itself.
+    The router has its own sign-in, errors and headers, and starts and stops with the app that includes it. Links, cookies
+    and redirects stay below the prefix. The same environment variables configure the router and the standalone service.
     """
     service = create_app(own_process=False)
 

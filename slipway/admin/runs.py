@@ -1,4 +1,4 @@
-"""A run as the admin shows it: Prefect's states, and what the steps left behind in Slipway's store."""
+"""A run as the admin shows it: Prefect's states and the outcomes in Slipway's store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUMMARY = "WindowSummary"
 
 
 def summary(run: Document, jobs: JOBS_BY_ID) -> Document:
-    """One line of a list of runs; `jobs` names the deployments by id."""
+    """Return a run as a list shows it; `jobs` maps deployment ids to job names."""
     return {
         "id": run["id"],
         "name": run["name"],
@@ -36,43 +36,43 @@ def summary(run: Document, jobs: JOBS_BY_ID) -> Document:
 
 
 def state_of(run: Document) -> Document:
-    """The state: Prefect's type (SCHEDULED … COMPLETED), its name (Kept, RolledBack, Frozen, …) and what it says."""
+    """Return the state: Prefect's type (SCHEDULED … COMPLETED), its name (Kept, RolledBack, Frozen, …) and its message."""
     state = run.get("state") or {}
     return {"type": state.get("type"), "name": state.get("name"), "message": state.get("message")}
 
 
-def detail(run: Document, steps: list[Document], left: list[Outcome], jobs: JOBS_BY_ID) -> Document:
-    """Everything about one run; what it has not come to is null or empty. `left` is condensed."""
-    shown = [_step(step) for step in one_each(steps)]
-    plan = _latest(left, "Plan", None) or {}
+def detail(run: Document, steps: list[Document], outcomes: list[Outcome], jobs: JOBS_BY_ID) -> Document:
+    """Return everything about one run; members of later steps are null or empty. The outcomes are condensed."""
+    shown = [_step(step) for step in unique_steps(steps)]
+    plan = _latest(outcomes, "Plan", None) or {}
     return {
         **summary(run, jobs),
         "asked_by": run.get("asked_by"),
         "steps": shown,
-        "progress": progress_of(shown, plan, _latest(left, "BackfillProgress", None)),
+        "progress": progress_of(shown, plan, _latest(outcomes, "BackfillProgress", None)),
         "leaving": plan.get("leaving"),
-        "findings": _findings(left),
-        "measurements": [outcome.body for outcome in left if outcome.kind == SUMMARY],
-        "rehearsal": _latest(left, "Rehearsal", None),
-        "backfill": _latest(left, "BackfillProgress", None),
-        "audit": _latest(left, "Audit", None),
-        "verdict": _verdict(left),
-        "decision": _latest(left, "Decision", None),
-        "failures": [{"step": o.step.removesuffix(" failed"), **o.body} for o in left if o.kind == "Failure"],
-        "record": _latest(left, "Record", None),
+        "findings": _findings(outcomes),
+        "measurements": [outcome.body for outcome in outcomes if outcome.kind == SUMMARY],
+        "rehearsal": _latest(outcomes, "Rehearsal", None),
+        "backfill": _latest(outcomes, "BackfillProgress", None),
+        "audit": _latest(outcomes, "Audit", None),
+        "verdict": _verdict(outcomes),
+        "decision": _latest(outcomes, "Decision", None),
+        "failures": [{"step": o.step.removesuffix(" failed"), **o.body} for o in outcomes if o.kind == "Failure"],
+        "record": _latest(outcomes, "Record", None),
     }
 
 
-def one_each(steps: list[Document]) -> list[Document]:
-    """Each step once, in the order in which they first began.
+def unique_steps(steps: list[Document]) -> list[Document]:
+    """Return each step once, in the order in which the steps first began.
 
-    A run that was resumed after a crash has some twice in Prefect: the one in flight, which a dead process left
-    "running", and the finished ones again, as read from their kept results. What did the work is what counts.
+    After a crash and a resume, Prefect has some steps twice: the step in flight, which the dead process left "running",
+    and the finished steps, as read from their cached results. The task run that did the work is returned.
     """
     by_name: dict[str, Document] = {}
     for step in steps:
-        known = by_name.get(step["name"])
-        if known is None or not _did_the_work(known):
+        earlier = by_name.get(step["name"])
+        if earlier is None or not _did_the_work(earlier):
             by_name[step["name"]] = step
     return list(by_name.values())
 
@@ -92,15 +92,15 @@ def _step(step: Document) -> Document:
     }
 
 
-def _findings(left: list[Outcome]) -> list[Any]:
-    """What was noticed on the pages, and what left the cache besides."""
-    purged = [Purged.model_validate(outcome.body) for outcome in left if outcome.kind == "Purged"]
-    besides = [finding.model_dump() for found in purged for finding in found.findings]
-    return [*_latest(left, "Inspection", {"findings": []})["findings"], *besides]
+def _findings(outcomes: list[Outcome]) -> list[Any]:
+    """Return the findings of the inspection, followed by those of the purges."""
+    purges = [Purged.model_validate(outcome.body) for outcome in outcomes if outcome.kind == "Purged"]
+    from_purges = [finding.model_dump() for purge in purges for finding in purge.findings]
+    return [*_latest(outcomes, "Inspection", {"findings": []})["findings"], *from_purges]
 
 
 def condensed(outcome: Outcome) -> Outcome:
-    """An outcome as it is shown: a window without its raw samples, which stay with the run in the store."""
+    """Return an outcome for display: a measured window without its raw samples, which stay in the store."""
     if outcome.kind != "MeasuredWindow":
         return outcome
     window = MeasuredWindow.model_validate(outcome.body)
@@ -116,37 +116,37 @@ def condensed(outcome: Outcome) -> Outcome:
 
 
 def progress_of(steps: list[Document], plan: Document, backfill: Document | None) -> Document | None:
-    """How far the step at work is, from 0 to 1, and how many seconds are left; None where nobody can know.
+    """Return the running step's share done (0 to 1) and remaining seconds, or None if the progress is unknown.
 
-    A backfill tells it; a measurement takes as long as its service's probe says, from when it began.
+    A backfill reports its progress; the duration of a measurement follows from the service's probe settings.
     """
-    at_work = [step for step in steps if step["state"]["type"] == "RUNNING" and step["started"]]
-    if not at_work:
+    running = [step for step in steps if step["state"]["type"] == "RUNNING" and step["started"]]
+    if not running:
         return None
-    step = at_work[-1]
+    step = running[-1]
     if step["name"] == "backfill" and backfill:
         share = min(1.0, backfill["rows_passed"] / max(backfill["total"], 1))
         return {"step": step["name"], "share": round(share, 4), "eta_s": backfill["eta_s"]}
     if step["name"].startswith("measure ") and "change" in plan:
-        known = Plan.model_validate(plan)
-        whole = expected_seconds(known.service.probe, 2 * len(known.change.pairs()))
-        gone = (datetime.now(UTC) - datetime.fromisoformat(step["started"])).total_seconds()
-        share = min(1.0, max(0.0, gone / whole))
-        return {"step": step["name"], "share": round(share, 2), "eta_s": round(max(0.0, whole - gone))}
+        parsed = Plan.model_validate(plan)
+        total_s = expected_seconds(parsed.service.probe, 2 * len(parsed.change.pairs()))
+        elapsed_s = (datetime.now(UTC) - datetime.fromisoformat(step["started"])).total_seconds()
+        share = min(1.0, max(0.0, elapsed_s / total_s))
+        return {"step": step["name"], "share": round(share, 2), "eta_s": round(max(0.0, total_s - elapsed_s))}
     return None
 
 
-def _verdict(left: list[Outcome]) -> Any:
-    """The verdict that was decided by: the extended one where there is one; the one after a roll back is told in the record."""
-    verdicts = [outcome for outcome in left if outcome.kind == "Verdict" and outcome.step != "judge restored"]
+def _verdict(outcomes: list[Outcome]) -> Any:
+    """Return the verdict behind the decision: the extended one if it exists. The record shows the one after a rollback."""
+    verdicts = [outcome for outcome in outcomes if outcome.kind == "Verdict" and outcome.step != "judge restored"]
     return verdicts[-1].body if verdicts else None
 
 
-def _latest(left: list[Outcome], kind: str, default: Any) -> Any:
-    bodies = [outcome.body for outcome in left if outcome.kind == kind]
+def _latest(outcomes: list[Outcome], kind: str, default: Any) -> Any:
+    bodies = [outcome.body for outcome in outcomes if outcome.kind == kind]
     return bodies[-1] if bodies else default
 
 
-def _tagged(run: Document, what: str) -> str | None:
+def _tagged(run: Document, prefix: str) -> str | None:
     tags: list[str] = run.get("tags") or []
-    return next((tag.removeprefix(f"{what}:") for tag in tags if tag.startswith(f"{what}:")), None)
+    return next((tag.removeprefix(f"{prefix}:") for tag in tags if tag.startswith(f"{prefix}:")), None)

@@ -1,4 +1,4 @@
-"""What the requests answer, for /openapi.json. Nothing is validated by these on the way out: answers are sent as encoded."""
+"""Response schemas for /openapi.json. They document responses only; responses are not validated against them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ StateType = Literal[
 Fields = dict[str, JsonValue]
 
 
-OPEN: Fields = {"security": []}  # for a request that needs no sign-in
-TOKEN: Fields = {"type": "http", "scheme": "bearer", "description": "A token, as `slipway access token` makes one."}
-SESSION: Fields = {"type": "apiKey", "in": "cookie", "name": "slipway_session", "description": "The pages' sign-in."}
+OPEN: Fields = {"security": []}  # for a route that needs no sign-in
+TOKEN: Fields = {"type": "http", "scheme": "bearer", "description": "A token from `slipway access token`."}
+SESSION: Fields = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": "slipway_session",
+    "description": "The pages' session.",
+}
 
 
 class Problem(BaseModel):
-    """RFC 9457, with what failed, what was expected, and whether doing the same again is safe."""
+    """An RFC 9457 problem, with what failed, what was expected, and whether a retry is safe."""
 
     type: str
     title: str
@@ -36,20 +41,20 @@ class Problem(BaseModel):
 
 
 class Health(BaseModel):
-    """The process lives."""
+    """The process is running."""
 
     ok: bool
 
 
 class Ready(BaseModel):
-    """Whether everything that is needed answers, and what does not."""
+    """Whether Prefect and the store answer, and a message for each that does not."""
 
     ready: bool
     missing: list[str]
 
 
 class Schedule(BaseModel):
-    """When a job starts by itself, and with which parameters."""
+    """A schedule that starts a job, and the parameters of its runs."""
 
     schedule: Fields
     active: bool
@@ -57,7 +62,7 @@ class Schedule(BaseModel):
 
 
 class Disabled(BaseModel):
-    """Who has disabled a job."""
+    """Who disabled a job, when and why."""
 
     by: str
     why: str
@@ -71,12 +76,12 @@ class Job(BaseModel):
     card: str
     parameters: Fields
     schedules: list[Schedule]
-    paused: bool = Field(description="its schedules start nothing")
-    disabled: Disabled | None = Field(description="nobody can start it")
+    paused: bool = Field(description="whether the job's schedules are switched off")
+    disabled: Disabled | None = Field(description="set if the job is disabled: no run can be started")
 
 
 class State(BaseModel):
-    """Prefect's type of a state, its name (Kept, RolledBack, Frozen …) and what it says."""
+    """Prefect's type of a state, its name (Kept, RolledBack, Frozen …) and its message."""
 
     type: str | None
     name: str | None
@@ -84,7 +89,7 @@ class State(BaseModel):
 
 
 class RunLine(BaseModel):
-    """A run as a list shows it."""
+    """A run in a list."""
 
     id: UUID
     name: str
@@ -94,18 +99,20 @@ class RunLine(BaseModel):
     change: str | None
     state: State
     created: datetime
-    planned: datetime | None = Field(description="when a schedule starts it")
+    planned: datetime | None = Field(description="the planned start, for a run of a schedule")
     started: datetime | None
     ended: datetime | None
 
 
 class Runs(BaseModel):
-    """A page of runs, the newest first."""
+    """A page of runs, newest first."""
 
     runs: list[RunLine]
-    next: str | None = Field(description="the cursor of the rest")
+    next: str | None = Field(description="the cursor of the next page, or null")
     as_of: datetime
-    age_s: float = Field(description="how old that is, in seconds; more than a few when Prefect does not answer")
+    age_s: float = Field(
+        description="the age of the data in seconds; more than a few seconds if Prefect does not answer"
+    )
 
 
 class Step(BaseModel):
@@ -119,7 +126,7 @@ class Step(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far the step at work is, from 0 to 1, and the seconds that are left."""
+    """The share of the running step that is done, from 0 to 1, and the remaining seconds."""
 
     step: str
     share: float
@@ -127,7 +134,7 @@ class Progress(BaseModel):
 
 
 class Failure(BaseModel):
-    """What went wrong in a step."""
+    """A failure of a step."""
 
     step: str
     failed: str
@@ -136,9 +143,9 @@ class Failure(BaseModel):
 
 
 class Run(RunLine):
-    """Everything that is known of a run; what it has not come to is null or empty."""
+    """Everything about a run; members of steps that have not run are null or empty."""
 
-    asked_by: str | None = Field(description="the person who asked for it, or in whose name a token did")
+    asked_by: str | None = Field(description="the person who started the run, or who owns the token that did")
     steps: list[Step]
     progress: Progress | None
     leaving: Fields | None
@@ -151,15 +158,15 @@ class Run(RunLine):
     decision: Fields | None
     failures: list[Any]
     record: Fields | None
-    missing: list[Literal["steps", "outcomes"]] = Field(description="what could not be read just now")
+    missing: list[Literal["steps", "outcomes"]] = Field(description="the parts that could not be read")
     as_of: datetime
     age_s: float
 
 
 class Event(BaseModel):
-    """One server-sent event of a run; a stream also has comments, as signs of life."""
+    """One server-sent event of a run; a stream also sends comments as heartbeats."""
 
-    id: str = Field(description="what Last-Event-ID goes on from")
+    id: str = Field(description="send as Last-Event-ID to continue after this event")
     event: Literal["run", "change", "resync", "end"]
     data: str
 
@@ -175,7 +182,7 @@ class LogLine(BaseModel):
 
 
 class Logs(BaseModel):
-    """Some lines, the oldest first; `next` is where to go on, also when there is nothing more by now."""
+    """Some lines, oldest first; `next` is the cursor to continue from, even if there are no more lines yet."""
 
     logs: list[LogLine]
     next: str | None
@@ -183,7 +190,7 @@ class Logs(BaseModel):
 
 
 class History(BaseModel):
-    """What a service was like: every series with its baseline, its changes, and the points."""
+    """The history of a service: every series with its baseline, the changes, and the points."""
 
     service: str
     series: list[Fields]
@@ -192,36 +199,36 @@ class History(BaseModel):
 
 
 class AccessLogPage(BaseModel):
-    """Some entries, the newest first; `next` is the cursor of those before them, or null."""
+    """Some entries, newest first; `next` is the cursor of older entries, or null."""
 
     entries: list[AccessLogEntry]
     next: int | None
 
 
-SAID = {
-    401: "It is not known who asks: no sign-in, or a token that is not good.",
-    403: "Who asks may not do this.",
-    404: "There is no such thing.",
-    409: "It cannot be done now, because of something else that is there.",
+STATUS_TEXT = {
+    401: "The caller is not signed in, or the token is not valid.",
+    403: "The caller lacks the permission.",
+    404: "The requested object does not exist.",
+    409: "The request conflicts with the current state.",
     413: "The body is too large; nothing was started.",
-    422: "The request is not valid; nothing was touched.",
-    429: "Too many triggers; Retry-After says when again.",
-    500: "A fault of this service.",
-    503: "Prefect or our own store does not answer; Retry-After says when to ask again.",
+    422: "The request is not valid; nothing was changed.",
+    429: "Too many triggers; retry after the seconds in Retry-After.",
+    500: "This service failed because of a bug.",
+    503: "Prefect or the store does not answer; retry after the seconds in Retry-After.",
 }
-AGAIN = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
-WHERE = {"Location": {"description": "where the run is", "schema": {"type": "string"}}}
-AGE = {"Age": {"description": "of what is answered, in seconds (RFC 9111)", "schema": {"type": "integer"}}}
+RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+LOCATION = {"Location": {"description": "the URL of the run", "schema": {"type": "string"}}}
+AGE = {"Age": {"description": "age of the response data, in seconds (RFC 9111)", "schema": {"type": "integer"}}}
 Documented = dict[int | str, dict[str, Any]]
 
 
 def problems(*statuses: int) -> Documented:
-    """Problem documents as a route documents them."""
+    """Return the OpenAPI responses for these error statuses."""
     return {
         status: {
-            "description": f"{TITLE[status]}. {SAID[status]}",
+            "description": f"{TITLE[status]}. {STATUS_TEXT[status]}",
             "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-            **({"headers": AGAIN} if status in (429, 503) else {}),
+            **({"headers": RETRY_AFTER} if status in (429, 503) else {}),
         }
         for status in statuses
     }
@@ -234,12 +241,12 @@ STARTING = problems(404, 409, 413, 429, 503)
 
 
 def with_sign_in(describe: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """An OpenAPI document that also says how a caller is known."""
+    """Add the two ways to authenticate to an OpenAPI document."""
 
-    def described() -> dict[str, Any]:
-        found = describe()
-        found["components"]["securitySchemes"] = {"token": TOKEN, "session": SESSION}
-        found["security"] = [{"token": []}, {"session": []}]
-        return found
+    def with_security() -> dict[str, Any]:
+        document = describe()
+        document["components"]["securitySchemes"] = {"token": TOKEN, "session": SESSION}
+        document["security"] = [{"token": []}, {"session": []}]
+        return document
 
-    return described
+    return with_security

@@ -1,4 +1,4 @@
-"""What the requests share: Prefect, our store, the jobs, and how runs are read. JSON and pages are drawn from the same."""
+"""The application container of the admin service: Prefect, our store, the jobs, and the runs. JSON and pages share it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from slipway.runs.shipments import Shipments
 from slipway.runs.store import Outcome, Store
 
 LOADED_WITHIN_S = 5.0
-STORE_CONNECTIONS = 8  # requests side by side; one that is made for a single question costs more than the question
-Readable = Callable[[str | None], bool]  # whether who asks may see what belongs to a service
+STORE_CONNECTIONS = 8  # for parallel requests; opening a connection costs more than a query
+Readable = Callable[[str | None], bool]  # whether the caller may see a service
 
 
 class AdminServices:
-    """What the requests share: Prefect, our store, the jobs, and the read model that lists and details come from."""
+    """The objects that all requests share: Prefect, our store, the jobs, and the read model behind lists and details."""
 
     def __init__(self, settings: Settings, prefect_url: str, prefect_auth: str = "") -> None:
         self.settings = settings
@@ -57,17 +57,15 @@ class AdminServices:
         self.listing = RunList(self.model, self.prefect)
         self.streams = Streams(self.details)
         self.lines = Logs(self.prefect)
-        self.overview: SingleFlight[Document] = SingleFlight(
-            1.0
-        )  # by what who asks may see; many look at it, every other second
+        self.overview: SingleFlight[Document] = SingleFlight(1.0)  # by what the caller may see; pages poll every 2 s
         self._missing: SingleFlight[list[str]] = SingleFlight(1.0)
 
     def start(self) -> None:
-        """Begin to keep the read model in step; safe to repeat."""
+        """Start the synchroniser of the read model; safe to repeat."""
         self.synchroniser.start()
 
     async def close(self) -> None:
-        """End what runs in the background, and close the connections."""
+        """Stop the background tasks and close the connections."""
         await self.streams.close()
         await self.synchroniser.close()
         await self.prefect.close()
@@ -75,31 +73,31 @@ class AdminServices:
 
     @property
     def as_of(self) -> datetime:
-        """The time as of which the read model is known to be as Prefect."""
+        """The last time at which the read model is known to match Prefect."""
         return self.model.as_of
 
     @property
     def age_s(self) -> float:
-        """How old that is, in seconds. Raises Unavailable while nothing is known yet."""
+        """The age of the read model, in seconds. Raises Unavailable before the first read."""
         return self.model.age_s
 
     async def run(self, run_id: UUID) -> Document:
-        """One run as Prefect has it now; who acts on a run reads it here before and after. Raises NotFound, Unavailable."""
+        """Read one run from Prefect, before and after an action on the run. Raises NotFound, Unavailable."""
         run = await self.prefect.run(str(run_id))
         if run is None:
-            raise NotFound(f"There is no run {run_id}.", expected="The id of a run, as GET /runs lists them.")
-        self.saw(run)
+            raise NotFound(f"There is no run {run_id}.", expected="The id of a run from GET /runs.")
+        self.record_run(run)
         return run
 
-    def saw(self, run: Document) -> None:
-        """Take what Prefect has just answered into the read model: who has acted sees it at once."""
+    def record_run(self, run: Document) -> None:
+        """Store a run that Prefect has just returned in the read model, so that the caller sees an action at once."""
         self.model.rename(self.jobs.known_names() or self.model.names)
         if run.get("deployment_id") in self.model.names:
             self.model.put(run)
         self.details.expire(run["id"])
 
     async def names(self) -> dict[str, str]:
-        """The jobs' names by the ids of their deployments."""
+        """Return the job names by deployment id."""
         return {identifier: name for name, identifier in (await self.jobs.ids()).items()}
 
     async def runs(
@@ -112,98 +110,98 @@ class AdminServices:
         limit: int = 50,
         readable: Readable | None = None,
     ) -> list[Document]:
-        """Runs as a list shows them, the newest first; the last seven days unless `since` says otherwise.
+        """Return runs as a list shows them, newest first, since a time (default: 7 days ago).
 
-        Those of services that `readable` refuses are left out.
+        Runs of services that `readable` refuses are left out.
         """
-        wanted = RunFilter(job, tuple(states), service, readable)
-        return (await self.page(wanted, limit=limit, since=since)).runs
+        run_filter = RunFilter(job, tuple(states), service, readable)
+        return (await self.page(run_filter, limit=limit, since=since)).runs
 
-    async def page(self, wanted: RunFilter, *, limit: int, since: datetime | None = None, cursor: str = "") -> Page:
-        """A page of runs. Raises NotFound for an unknown job, InvalidInput for a cursor, Unavailable."""
-        await self._loaded()
-        if wanted.job is not None and wanted.job not in self.model.names.values():
-            await self.jobs.find(wanted.job)
-        return await self.listing.page(wanted, limit=limit, since=since, cursor=cursor)
+    async def page(self, run_filter: RunFilter, *, limit: int, since: datetime | None = None, cursor: str = "") -> Page:
+        """Return a page of runs. Raises NotFound for an unknown job, InvalidInput for a bad cursor, Unavailable."""
+        await self._wait_loaded()
+        if run_filter.job is not None and run_filter.job not in self.model.names.values():
+            await self.jobs.find(run_filter.job)
+        return await self.listing.page(run_filter, limit=limit, since=since, cursor=cursor)
 
     async def changes(self, run_id: UUID, last_id: str | None = None) -> AsyncIterator[bytes]:
-        """What happens to a run, as server-sent events, until it is over. Raises NotFound, Unavailable."""
-        await self._loaded()
+        """Return the changes of a run as server-sent events until the run has ended. Raises NotFound, Unavailable."""
+        await self._wait_loaded()
         return await self.streams.open(str(run_id), last_id)
 
     async def logs(self, run_id: UUID, *, after: str = "", limit: int = 200) -> Document:
-        """Lines of a run's log behind a cursor. Raises NotFound, InvalidInput for a cursor, Unavailable."""
+        """Return lines of a run's log after a cursor. Raises NotFound, InvalidInput for a bad cursor, Unavailable."""
         await self.details.run(str(run_id))
-        return await self.lines.of(str(run_id), after=after, limit=limit)
+        return await self.lines.page(str(run_id), after=after, limit=limit)
 
     async def last_logs(self, run_id: UUID, *, limit: int = 200) -> list[Document]:
-        """The last lines of a run's log, the oldest of them first. Raises NotFound, Unavailable."""
+        """Return the last lines of a run's log, oldest first. Raises NotFound, Unavailable."""
         await self.details.run(str(run_id))
         return await self.lines.last(str(run_id), limit=limit)
 
-    async def seen_its_end(self, run_id: UUID, last_id: str) -> bool:
-        """Whether a run is over, and this is the id of the last change of it. Raises NotFound, Unavailable."""
+    async def has_seen_end(self, run_id: UUID, last_id: str) -> bool:
+        """Whether a run has ended and `last_id` is the id of its last change. Raises NotFound, Unavailable."""
         return bool(last_id) and (await self.full(run_id)).final and self.streams.is_last(str(run_id), last_id)
 
     async def missing(self) -> list[str]:
-        """What does not answer, in words; asked once a second at most."""
-        return await self._missing.get(None, self._find_missing)
+        """Return a message for each part that does not answer. Checks at most once per second."""
+        return await self._missing.get(None, self._check_missing)
 
-    async def _find_missing(self) -> list[str]:
-        async def told(check: Awaitable[object]) -> str:
+    async def _check_missing(self) -> list[str]:
+        async def failure_of(check: Awaitable[object]) -> str:
             try:
                 await check
             except SlipwayError as error:
                 return error.failed
             return ""
 
-        checks = (self.prefect.ready(), asyncio.to_thread(self.store.ping), self._loaded())
-        return [words for words in await asyncio.gather(*map(told, checks)) if words]
+        checks = (self.prefect.ready(), asyncio.to_thread(self.store.ping), self._wait_loaded())
+        return [failure for failure in await asyncio.gather(*map(failure_of, checks)) if failure]
 
-    async def _loaded(self) -> None:
-        """Return once there is something to answer from. Raises Unavailable when Prefect could not be read yet."""
-        if self.model.whole_from == NEWEST:
+    async def _wait_loaded(self) -> None:
+        """Wait for the first read of Prefect. Raises Unavailable if Prefect could not be read yet."""
+        if self.model.complete_from == NEWEST:
             self.start()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOADED_WITHIN_S):
-                    await self.synchroniser.tried.wait()
+                    await self.synchroniser.first_read_done.wait()
             _ = self.age_s
 
     async def audited(self, service: str) -> LastAudit | None:
-        """The last audit of a service, or None."""
+        """Return the last audit of a service, or None."""
         return await asyncio.to_thread(self.audits.last, service)
 
-    async def left_by(self, run_id: UUID) -> list[Outcome]:
-        """What the steps of a run left behind."""
+    async def outcomes_of(self, run_id: UUID) -> list[Outcome]:
+        """Return the outcomes of a run's steps."""
         return await asyncio.to_thread(self.store.outcomes_of, str(run_id))
 
     async def trend(self, service: str, points: list[Point]) -> Trend:
-        """What these points of a service say, beside its changes; without a picture."""
+        """Return the trend of these points with the service's changes, without the picture."""
         return await asyncio.to_thread(trend_of, service, points, self.shipments)
 
     async def points(self, service: str, since: datetime | None) -> list[Point]:
-        """The points of a service's history since a time, 30 days by default. Raises NotFound for an unknown service."""
-        known = await asyncio.to_thread(load_services, self.settings.config)
-        if service not in known:
-            raise NotFound(f"There is no service {service!r}.", expected=f"One of: {', '.join(known)}.")
-        return await asyncio.to_thread(self.history.of, service, since or datetime.now(UTC) - SHOWN_FOR)
+        """Return a service's points since a time (default: 30 days ago). Raises NotFound for an unknown service."""
+        services = await asyncio.to_thread(load_services, self.settings.config)
+        if service not in services:
+            raise NotFound(f"There is no service {service!r}.", expected=f"One of: {', '.join(services)}.")
+        return await asyncio.to_thread(self.history.points, service, since or datetime.now(UTC) - SHOWN_FOR)
 
     async def detail(self, run_id: UUID) -> Document:
-        """One run with everything that is known of it; read only, as others see it, too. Raises NotFound, Unavailable."""
+        """Return everything about one run. Readers share the document: do not modify it. Raises NotFound, Unavailable."""
         return (await self.full(run_id)).doc
 
     async def full(self, run_id: UUID) -> Detail:
-        """The same with its JSON. Raises NotFound, Unavailable."""
-        await self._loaded()
-        return await self.details.of(str(run_id))
+        """Return the detail of a run with its JSON. Raises NotFound, Unavailable."""
+        await self._wait_loaded()
+        return await self.details.get(str(run_id))
 
 
 async def admin_services_of(
     request: Request,
-) -> AdminServices:  # not async, it would be called in a thread, for each request
-    """The doors of the running app."""
-    found: AdminServices = request.app.state.container
-    return found
+) -> AdminServices:  # async, because FastAPI calls a sync dependency in a thread for each request
+    """Return the application container of the running app."""
+    container: AdminServices = request.app.state.container
+    return container
 
 
 ServicesDep = Annotated[AdminServices, Depends(admin_services_of)]

@@ -1,7 +1,7 @@
-"""What happens to a run, told to everybody who watches it: one detail is made a second at most, and told to all.
+"""Streams of a run's changes. All readers of a run share one detail, which is rebuilt at most once per second.
 
-Each run that is watched has a channel: the changes are numbered, and the last of them kept, so that who comes back with
-the number of the last one it has seen misses nothing. Who reads too slowly is let go, and comes back in the same way.
+Each watched run has a channel. The changes are numbered and the last ones are kept, so that a reader that reconnects with
+the id of the last change that it received misses nothing. A reader that is too slow is disconnected, and can reconnect.
 """
 
 from __future__ import annotations
@@ -20,77 +20,77 @@ from slipway.admin.prefect_api import Document
 from slipway.admin.read_model import OVER
 from slipway.core.errors import Unavailable
 
-KEPT, BEHIND, CHANNELS, READERS = 100, 50, 200, 1_000
-LOOK_EVERY_S = 1.0
+MAX_KEPT, MAX_UNREAD, MAX_CHANNELS, MAX_READERS = 100, 50, 200, 1_000
+REFRESH_EVERY_S = 1.0
 HEARTBEAT_S = 10.0
 HEARTBEAT = b": \n\n"
 
 
 @dataclass(slots=True)
 class Change:
-    """One event of a stream: `run` (all of it), `change` (the members that changed), `resync` or `end`; and as sent."""
+    """One event of a stream: `run` (the whole run), `change` (the changed members), `resync` or `end`."""
 
     id: str
     event: str
     data: bytes
 
     @property
-    def wire(self) -> bytes:
-        """As it goes over the wire (HTML Standard, server-sent events)."""
+    def encoded(self) -> bytes:
+        """The encoded event (HTML Standard, server-sent events)."""
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (self.id.encode(), self.event.encode(), self.data)
 
 
 @dataclass(eq=False)
 class Reader:
-    """One who watches: what it has not read yet, as bytes; `lost` once that is too much."""
+    """A reader of a stream, with its unread events as bytes; `lost` once there are too many."""
 
     waiting: deque[bytes] = field(default_factory=deque)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     lost: bool = False
     ended: bool = False
 
-    def tell(self, wire: bytes, *, end: bool = False) -> None:
-        """Add one; a reader that is too far behind is lost."""
-        self.lost = self.lost or len(self.waiting) >= BEHIND
-        self.waiting.append(wire)
+    def push(self, encoded: bytes, *, end: bool = False) -> None:
+        """Add an encoded event. Marks the reader as lost if too many events are unread."""
+        self.lost = self.lost or len(self.waiting) >= MAX_UNREAD
+        self.waiting.append(encoded)
         self.ended = self.ended or end
         self.news.set()
 
 
 @dataclass
 class Channel:
-    """The changes of one run, the last of them kept."""
+    """The changes of one run; the last ones are kept."""
 
     run_id: str
-    name: str = field(default_factory=lambda: secrets.token_hex(4))  # another process, or a later channel, has another
+    name: str = field(default_factory=lambda: secrets.token_hex(4))  # unique across processes and over time
     number: int = 0
     over: bool = False
-    kept: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    kept: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=MAX_KEPT))
     readers: set[Reader] = field(default_factory=set)
 
-    def tell(self, event: str, data: bytes) -> None:
-        """Tell everybody one change."""
+    def publish(self, event: str, data: bytes) -> None:
+        """Send a change to all readers."""
         self.number += 1
-        wire = Change(self.here, event, data).wire
-        self.kept.append((self.number, wire))
+        encoded = Change(self.current_id, event, data).encoded
+        self.kept.append((self.number, encoded))
         self.over = event == "end"
         for reader in list(self.readers):
-            reader.tell(wire, end=self.over)
+            reader.push(encoded, end=self.over)
             if reader.lost:
                 self.readers.discard(reader)
 
     @property
-    def here(self) -> str:
+    def current_id(self) -> str:
         """The id of the last change."""
         return f"{self.name}.{self.number}"
 
     def since(self, last_id: str) -> list[bytes] | None:
-        """What came after the change with this id; None when that cannot be told any more."""
+        """Return the changes after this id, or None if some of them are no longer kept."""
         name, _, number = last_id.partition(".")
         if name != self.name or not number.isascii() or not number.isdigit():
             return None
-        missed = [wire for at, wire in self.kept if at > int(number)]
-        return missed if int(number) + len(missed) == self.number else None
+        backlog = [encoded for at, encoded in self.kept if at > int(number)]
+        return backlog if int(number) + len(backlog) == self.number else None
 
 
 class Streams:
@@ -99,43 +99,45 @@ class Streams:
     def __init__(self, details: Details) -> None:
         self._details = details
         self._channels: OrderedDict[str, Channel] = OrderedDict()
-        self._ticking: asyncio.Task[None] | None = None
-        details.listeners.append(self._built)
+        self._refreshing: asyncio.Task[None] | None = None
+        details.listeners.append(self._detail_built)
 
     async def close(self) -> None:
-        """End every stream."""
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
+        """Stop refreshing watched runs."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
 
     @property
     def readers(self) -> int:
-        """How many watch now."""
+        """The number of connected readers."""
         return sum(len(channel.readers) for channel in self._channels.values())
 
     def is_last(self, run_id: str, last_id: str) -> bool:
-        """Whether this is the id of the last change of a run that is over."""
+        """Whether a run has ended and `last_id` is the id of its last change."""
         channel = self._channels.get(run_id)
-        return channel is not None and channel.over and channel.here == last_id
+        return channel is not None and channel.over and channel.current_id == last_id
 
     async def open(self, run_id: str, last_id: str | None) -> AsyncIterator[bytes]:
-        """What is to be sent to one who watches a run. Raises NotFound and Unavailable before anything is sent."""
-        if self.readers >= READERS:
-            raise Unavailable("Too many watch already.", expected=f"At most {READERS} streams at a time.")
-        detail = await self._details.of(run_id)
+        """Open a stream for a reader of a run. Raises NotFound and Unavailable before the first event is sent."""
+        if self.readers >= MAX_READERS:
+            raise Unavailable(
+                "Too many streams are open.", expected=f"At most {MAX_READERS} streams are open at a time."
+            )
+        detail = await self._details.get(run_id)
         channel = self._channel(run_id, detail)
-        missed = channel.since(last_id) if last_id else None
+        backlog = channel.since(last_id) if last_id else None
         reader = Reader()
-        if missed is None:
-            for change in _snapshot(channel, detail, come_back=bool(last_id)):
-                reader.tell(change.wire)
+        if backlog is None:
+            for change in _snapshot(channel, detail, reconnected=bool(last_id)):
+                reader.push(change.encoded)
         else:
-            reader.waiting.extend(missed)
+            reader.waiting.extend(backlog)
         reader.ended = channel.over
         reader.news.set()
         channel.readers.add(reader)
-        if self._ticking is None:
-            self._ticking = asyncio.create_task(self._look_again_and_again())
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh_periodically())
         return self._read(channel, reader)
 
     async def _read(self, channel: Channel, reader: Reader) -> AsyncIterator[bytes]:
@@ -158,39 +160,39 @@ class Streams:
         channel = self._channels.get(run_id)
         if channel is None:
             channel = self._channels[run_id] = Channel(run_id, over=_over(detail.doc))
-            for old, its in list(self._channels.items())[: max(0, len(self._channels) - CHANNELS)]:
-                if not its.readers:
-                    del self._channels[old]
+            for old_id, old in list(self._channels.items())[: max(0, len(self._channels) - MAX_CHANNELS)]:
+                if not old.readers:
+                    del self._channels[old_id]
         self._channels.move_to_end(run_id)
         return channel
 
-    def _built(self, run_id: str, old: Document | None, new: Detail) -> None:
+    def _detail_built(self, run_id: str, old: Document | None, new: Detail) -> None:
         channel = self._channels.get(run_id)
         if channel is None or old is None:
             return
         changed = {name: value for name, value in new.doc.items() if old.get(name) != value}
         if changed:
-            channel.tell("change", to_json(changed))
+            channel.publish("change", to_json(changed))
         if _over(new.doc) and not channel.over and not new.missing:
-            channel.tell("end", to_json({"state": new.doc["state"]}))
-        channel.over = channel.over and _over(new.doc)  # a run that was over may be resumed
+            channel.publish("end", to_json({"state": new.doc["state"]}))
+        channel.over = channel.over and _over(new.doc)  # an ended run may be resumed
 
-    async def _look_again_and_again(self) -> None:
-        """Have the watched runs looked at each second: how far a step is, no event tells."""
+    async def _refresh_periodically(self) -> None:
+        """Refresh the watched runs once per second, because no event reports the progress of a step."""
         while True:
             began = time.monotonic()
             for run_id, channel in list(self._channels.items()):
                 if channel.readers:
-                    self._details.renew(run_id)
-            await asyncio.sleep(max(0.1, LOOK_EVERY_S - (time.monotonic() - began)))
+                    self._details.refresh(run_id)
+            await asyncio.sleep(max(0.1, REFRESH_EVERY_S - (time.monotonic() - began)))
 
 
-def _snapshot(channel: Channel, detail: Detail, *, come_back: bool) -> list[Change]:
-    changes = [Change(channel.here, "run", detail.head + b"}")]
-    if come_back:
-        changes.insert(0, Change(channel.here, "resync", b'{"reason":"what came meanwhile is not kept any more"}'))
+def _snapshot(channel: Channel, detail: Detail, *, reconnected: bool) -> list[Change]:
+    changes = [Change(channel.current_id, "run", detail.head + b"}")]
+    if reconnected:
+        changes.insert(0, Change(channel.current_id, "resync", b'{"reason":"older changes are no longer kept"}'))
     if channel.over:
-        changes.append(Change(channel.here, "end", to_json({"state": detail.doc["state"]})))
+        changes.append(Change(channel.current_id, "end", to_json({"state": detail.doc["state"]})))
     return changes
 
 

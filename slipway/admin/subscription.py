@@ -1,7 +1,7 @@
-"""The one subscription to Prefect's events: a websocket that is authenticated, told a filter, and then only read.
+"""The subscription to Prefect's events: a websocket that authenticates, sends a filter, and then only reads.
 
-Prefect confirms no subscription and drops events for who reads too slowly; so whoever follows them reads the state, too,
-once it is subscribed and every now and then.
+Prefect does not confirm a subscription, and drops events for a slow reader. The caller must therefore also read the full
+state, once after it has subscribed and then at intervals.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from slipway.admin.prefect_api import Document
 
 OPEN_WITHIN_S = 5.0
 BEAT_EVERY_S, BEAT_WITHIN_S = 1.0, 3.0
-LARGEST = 4 * 1024 * 1024
-LOST = (OSError, WebSocketException, TimeoutError, ValueError, KeyError, TypeError)  # garbage is a loss, too
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+CONNECTION_ERRORS = (OSError, WebSocketException, TimeoutError, ValueError, KeyError, TypeError)  # bad messages, too
 FILTER = {
     "event": {
         "prefix": ["prefect.flow-run.", "prefect.task-run.", "prefect.deployment."],
@@ -34,9 +34,9 @@ FILTER = {
 
 @asynccontextmanager
 async def subscribed(api_url: str, auth: str, beat: Callable[[], None]) -> AsyncIterator[AsyncIterator[Document]]:
-    """The events from now on; `beat` is called about once a second while the server is there.
+    """Subscribe to the events from now on; `beat` is called about once per second while the server answers pings.
 
-    Raises one of LOST when it cannot be reached, answers nonsense, or misses a heartbeat.
+    Raises one of CONNECTION_ERRORS if the server is unreachable, sends an invalid message, or misses a heartbeat.
     """
     url = f"ws{api_url.removeprefix('http').rstrip('/')}/events/out"
     headers = {"Authorization": f"Basic {base64.b64encode(auth.encode()).decode()}"} if auth else None
@@ -46,20 +46,20 @@ async def subscribed(api_url: str, auth: str, beat: Callable[[], None]) -> Async
         additional_headers=headers,
         open_timeout=OPEN_WITHIN_S,
         close_timeout=1.0,
-        ping_interval=None,  # our own heartbeat tells when the server was last there
-        max_size=LARGEST,
+        ping_interval=None,  # `_beat` sends the pings
+        max_size=MAX_FRAME_BYTES,
         proxy=None,
     ) as socket:
         async with asyncio.timeout(OPEN_WITHIN_S):
-            await _introduce(socket, auth)
-        heart = asyncio.create_task(_beat(socket, beat))
+            await _authenticate(socket, auth)
+        heartbeat = asyncio.create_task(_beat(socket, beat))
         try:
             yield _events(socket)
         finally:
-            heart.cancel()
+            heartbeat.cancel()
 
 
-async def _introduce(socket: ClientConnection, auth: str) -> None:
+async def _authenticate(socket: ClientConnection, auth: str) -> None:
     await socket.send(json.dumps({"type": "auth", "token": auth or None}))
     answer = json.loads(await socket.recv())
     if answer["type"] != "auth_success":
@@ -71,19 +71,19 @@ async def _introduce(socket: ClientConnection, auth: str) -> None:
 
 async def _events(socket: ClientConnection) -> AsyncIterator[Document]:
     async for message in socket:
-        told: Any = json.loads(message)
-        if told["type"] == "event":
-            event: Document = told["event"]
+        frame: Any = json.loads(message)
+        if frame["type"] == "event":
+            event: Document = frame["event"]
             yield event
 
 
 async def _beat(socket: ClientConnection, beat: Callable[[], None]) -> None:
-    """Ask for a sign of life each second; without one the connection is closed, which ends who reads it."""
+    """Ping the server once per second. If a pong is missing, abort the connection, which ends its readers."""
     try:
         while True:
             async with asyncio.timeout(BEAT_WITHIN_S):
                 await (await socket.ping())
             beat()
             await asyncio.sleep(BEAT_EVERY_S)
-    except LOST:
-        socket.transport.abort()  # a close would wait for an answer
+    except CONNECTION_ERRORS:
+        socket.transport.abort()  # a close would wait for the server's close frame

@@ -1,4 +1,4 @@
-"""How a page is drawn: the templates, what they can ask, and the headers of every page."""
+"""Render pages: the templates, the functions and filters that they use, and the headers of every page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from markupsafe import Markup
 from slipway.accounts.grants import Right
 from slipway.admin import formatting
 from slipway.admin.asgi import path_of
-from slipway.admin.auth.caller import seen
+from slipway.admin.auth.caller import caller_in
 
 HERE = Path(__file__).parent
 POLICY = (
@@ -33,13 +33,13 @@ _templates = Environment(
 
 
 def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """A template as an answer. It can ask for what `draw` gives it, such as `url(path)`, `may(right, service)`."""
+    """Return a rendered template as a response. `draw` lists the functions of a template, such as `may(right, service)`."""
     return HTMLResponse(draw(request, name, **values), status_code=status, headers=HEADERS)
 
 
 def draw(request: Request, name: str, **values: Any) -> Markup:
-    """A template as HTML, for a page or a part of one."""
-    asked = {
+    """Render a template as HTML, for a page or a part of a page."""
+    functions = {
         "url": partial(link, request),
         "path": partial(path_of, request.scope),
         "csrf_field": partial(csrf_field, request),
@@ -47,24 +47,24 @@ def draw(request: Request, name: str, **values: Any) -> Markup:
         "signed_in": partial(signed_in, request),
         "may_sign_out": partial(may_sign_out, request),
     }
-    drawn = _templates.get_template(name).render(**asked, **values)
-    return Markup(drawn)  # noqa: S704 - the templates escape what they are given
+    html = _templates.get_template(name).render(**functions, **values)
+    return Markup(html)  # noqa: S704 - the templates escape their values
 
 
 def link(request: Request, path: str) -> str:
-    """One of the service's own paths as a browser has to ask for it, also where the service is mounted below another."""
+    """Return the path that a browser has to request, including the prefix that the service is mounted under."""
     return f"{request.scope.get('root_path', '')}{path}"
 
 
 def csrf_field(request: Request) -> Markup:
-    """The hidden field that every form carries: without it a form is refused."""
-    caller = seen(request.scope)
+    """Return the hidden CSRF field of a form. Forms without it are refused."""
+    caller = caller_in(request.scope)
     return Markup('<input type="hidden" name="csrf" value="{}">').format(caller.csrf if caller else "")
 
 
 def may(request: Request, right: Right, service: str | None = None) -> bool:
-    """Whether who asks may do something to a service; without one, to any (to administer is about all of them)."""
-    caller = seen(request.scope)
+    """Whether the caller has a right on a service; without a service, on any one (`administer`: on all)."""
+    caller = caller_in(request.scope)
     if caller is None:
         return False
     if service is None and right != "administer":
@@ -73,14 +73,14 @@ def may(request: Request, right: Right, service: str | None = None) -> bool:
 
 
 def signed_in(request: Request) -> str | None:
-    """Who asks."""
-    caller = seen(request.scope)
+    """Return the name of the signed-in person, or None."""
+    caller = caller_in(request.scope)
     return None if caller is None else caller.person
 
 
 def may_sign_out(request: Request) -> bool:
-    """Whether the way out is here; whom a proxy signs in, it would sign in again at once."""
-    caller = seen(request.scope)
+    """Whether the caller can sign out here. A proxy would sign its user in again at once."""
+    caller = caller_in(request.scope)
     return caller is not None and caller.how != "proxy"
 
 
@@ -91,6 +91,6 @@ _templates.filters.update(
     roughly=formatting.roughly,
     spoken=formatting.spoken,
     label=formatting.label,
-    told=formatting.told,
+    as_text=formatting.as_text,
 )
 _templates.globals.update(took=formatting.took, mood=formatting.mood)

@@ -1,1 +1,1 @@
-"""The audit of a service: a checklist that changes nothing."""
+"""The audit of a service: a checklist that does not change the service."""

@@ -1,4 +1,4 @@
-"""Reading a service's pages for an audit: as everybody on the real addresses, and in turn on addresses of our own."""
+"""Read a service's pages for an audit: all identities at the real URLs, and in turn at random URLs."""
 
 from __future__ import annotations
 
@@ -13,123 +13,128 @@ from slipway.config.service import Identity, Service
 from slipway.core import cancellation
 from slipway.core.errors import SlipwayError
 from slipway.core.frozen import ANONYMOUS
-from slipway.measurement.pages import get, sign_in, visitor
+from slipway.measurement.pages import get, service_client, sign_in
 
-MOST_ROUTES = 30
+MAX_ROUTES = 30
 
 
 def routes_to_read(service: Service) -> list[str]:
-    """The addresses that the service's entry names in full, each once, thirty at most: GET must be harmless there."""
-    named = [route for route in service.routes if not any(mark in route for mark in "*?[")]
+    """Return the routes without wildcards that the service's entry names, at most thirty. A GET there must be harmless."""
+    routes = [route for route in service.routes if not any(character in route for character in "*?[")]
     watched = [item.route for item in service.probe.watch]
     controls = list(service.cache.controls) if service.cache else []
     markers = [identity.marker_route for identity in service.identities]
-    return list(dict.fromkeys([*named, *watched, *controls, *markers]))[:MOST_ROUTES]
+    return list(dict.fromkeys([*routes, *watched, *controls, *markers]))[:MAX_ROUTES]
 
 
 def unknown_page(service: Service) -> Observation:
-    """The answer at an address that nobody has. Raises Unavailable when the service does not answer at all."""
-    with visitor(service, None) as client:
-        answer = get(client, f"/slipway-audit-{secrets.token_hex(8)}", service.name)
-    return observation(service, "/…", ANONYMOUS, answer)
+    """Return the response to a URL that does not exist. Raises Unavailable if the service does not answer."""
+    with service_client(service, None) as client:
+        response = get(client, f"/slipway-audit-{secrets.token_hex(8)}", service.name)
+    return observe(service, "/…", ANONYMOUS, response)
 
 
 def read_pages(service: Service) -> tuple[PagesRead, tuple[Observation, ...]]:
-    """Every route as every identity and last as nobody, where a leak would show; and the answers to the sign-ins.
+    """Read every route as every identity, then as anonymous; return the pages and the responses to the sign-ins.
 
-    What cannot be read, and answers of 500 and above, are told as unread.
+    Anonymous is last, because a leak shows there. Pages that could not be read, and responses with a status from 500 on,
+    are listed as unread.
     """
-    seen: list[Observation] = []
-    signed_in: list[Observation] = []
+    observations: list[Observation] = []
+    sign_ins: list[Observation] = []
     unread: list[str] = []
     for identity in (*service.identities, None):
         name = identity.name if identity else ANONYMOUS
         try:
-            with _listened_to(service, identity, signed_in) as client:
+            with _recording_sign_in(service, identity, sign_ins) as client:
                 for route in routes_to_read(service):
-                    _read(service, client, route, name, seen, unread)
+                    _read(service, client, route, name, observations, unread)
         except SlipwayError as error:
             unread.append(error.failed)
-    return PagesRead(observations=tuple(seen), unread=tuple(unread)), tuple(signed_in)
+    return PagesRead(observations=tuple(observations), unread=tuple(unread)), tuple(sign_ins)
 
 
 def probe_in_turn(service: Service) -> tuple[list[list[Observation]], list[str]]:
-    """Each route at a random address, read by one identity, nobody, the next identity, nobody; and what was not read.
+    """Read each route at a random URL as one identity, anonymous, the next identity, anonymous; return unread routes too.
 
-    A random query makes an address that no cache has, so that only our own readings can fill it.
+    No cache has a URL with a random query, so only the audit's own requests can fill the cache there.
     """
     turns, unread = [], []
     with ExitStack() as stack:
-        people: list[tuple[str, httpx.Client]] = []
+        clients: list[tuple[str, httpx.Client]] = []
         for identity in service.identities:
             try:
-                people.append((identity.name, stack.enter_context(visitor(service, identity))))
+                clients.append((identity.name, stack.enter_context(service_client(service, identity))))
             except SlipwayError as error:
                 unread.append(error.failed)
-        for route in routes_to_read(service) if people else []:
+        for route in routes_to_read(service) if clients else []:
             try:
-                turns.append(_turn(service, people, route))
+                turns.append(_turn(service, clients, route))
             except SlipwayError as error:
                 unread.append(error.failed)
     return turns, unread
 
 
-def _turn(service: Service, people: list[tuple[str, httpx.Client]], route: str) -> list[Observation]:
-    mark = "&" if "?" in route else "?"
-    target, address = f"{route}{mark}probe=…", f"{route}{mark}probe={secrets.token_hex(8)}"
+def _turn(service: Service, clients: list[tuple[str, httpx.Client]], route: str) -> list[Observation]:
+    separator = "&" if "?" in route else "?"
+    target, address = f"{route}{separator}probe=…", f"{route}{separator}probe={secrets.token_hex(8)}"
     turn = []
-    for name, client in people:
+    for name, client in clients:
         cancellation.check()
-        turn.append(observation(service, target, name, _get(client, address, target, service)))
-        with visitor(service, None) as nobody:
-            turn.append(observation(service, target, ANONYMOUS, _get(nobody, address, target, service)))
+        turn.append(observe(service, target, name, _get(client, address, target, service)))
+        with service_client(service, None) as anonymous:
+            turn.append(observe(service, target, ANONYMOUS, _get(anonymous, address, target, service)))
     return turn
 
 
 def _get(client: httpx.Client, address: str, target: str, service: Service) -> httpx.Response:
-    """As `get`; a failure names the target, so that two audits tell it in the same words."""
+    """Like `get`, but an error names the target without the random query, so that two audits report the same text."""
     with suppress(SlipwayError):
         return get(client, address, service.name)
-    raise SlipwayError(f"{target} was not answered.", expected="A page.", retry_is_safe=True)
+    raise SlipwayError(f"The service did not answer {target}.", expected="The service answers.", retry_is_safe=True)
 
 
 def _read(
-    service: Service, client: httpx.Client, route: str, name: str, seen: list[Observation], unread: list[str]
+    service: Service, client: httpx.Client, route: str, name: str, observations: list[Observation], unread: list[str]
 ) -> None:
     cancellation.check()
     try:
-        one = observation(service, route, name, get(client, route, service.name))
+        observation = observe(service, route, name, get(client, route, service.name))
     except SlipwayError as error:
         unread.append(f"{route} as {name}: {error.failed}")
         return
-    seen.append(one)
-    if one.status >= 500:
-        unread.append(f"{one.place}: {one.status}")
+    observations.append(observation)
+    if observation.status >= 500:
+        unread.append(f"{observation.place}: {observation.status}")
 
 
 @contextmanager
-def _listened_to(service: Service, identity: Identity | None, signed_in: list[Observation]) -> Iterator[httpx.Client]:
-    """A visitor whose sign-in is looked at, as that is where a session's cookie is set."""
+def _recording_sign_in(
+    service: Service, identity: Identity | None, sign_ins: list[Observation]
+) -> Iterator[httpx.Client]:
+    """Yield a client for an identity and record its sign-in, because that response sets the session cookie."""
 
-    def listen(answer: httpx.Response) -> None:
-        if answer.request.method == "POST" and identity is not None:
-            answer.read()
-            signed_in.append(observation(service, f"POST {answer.request.url.path}", identity.name, answer))
+    def record(response: httpx.Response) -> None:
+        if response.request.method == "POST" and identity is not None:
+            response.read()
+            sign_ins.append(observe(service, f"POST {response.request.url.path}", identity.name, response))
 
-    with visitor(service, None) as client:
-        client.event_hooks = {"response": [listen]}
+    with service_client(service, None) as client:
+        client.event_hooks = {"response": [record]}
         if identity is not None:
             sign_in(client, service, identity)
         yield client
 
 
-def observation(service: Service, target: str, identity: str, answer: httpx.Response) -> Observation:
-    """An answer as it is looked at; `target` is what people read of its address."""
+def observe(service: Service, target: str, identity: str, response: httpx.Response) -> Observation:
+    """Return the observation of a response; `target` is the URL's path for the report."""
     return Observation(
         target=target,
         identity=identity,
-        status=answer.status_code,
-        headers=tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in answer.headers.raw),
-        body=answer.text,
-        shows=tuple(other.name for other in service.identities if other.marker in answer.text),
+        status=response.status_code,
+        headers=tuple(
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw
+        ),
+        body=response.text,
+        shows=tuple(other.name for other in service.identities if other.marker in response.text),
     )

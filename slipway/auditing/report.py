@@ -1,4 +1,4 @@
-"""An audit: a checklist over one live service. Each item passed, failed, or was not checked, with the reason."""
+"""An audit: the checklist of one live service. Each item passed, failed, or was not checked, with the reason."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Result = Literal["pass", "fail", "not checked"]
 
 
 class AuditItem(FrozenModel):
-    """One item: what was found in one sentence, the evidence a line each, and how to mend it.
+    """One item: a summary sentence, lines of evidence, and the fix (`mend`).
 
     `new` marks a failure that the last audit of the service did not have.
     """
 
-    code: str  # an AuditCode; an audit that was kept may have one that is no more
+    code: str  # an AuditCode; a saved audit may have a code that no longer exists
     result: Result
     summary: str
     evidence: tuple[str, ...] = ()
@@ -24,29 +24,29 @@ class AuditItem(FrozenModel):
 
 
 class Audit(FrozenModel):
-    """The whole checklist of one service."""
+    """The complete checklist of one service."""
 
     service: ServiceName
     items: tuple[AuditItem, ...]
 
     def of(self, result: Result) -> tuple[AuditItem, ...]:
-        """The items with one result."""
+        """Return the items with one result."""
         return tuple(item for item in self.items if item.result == result)
 
     @property
     def sentence(self) -> str:
-        """`3 fail (1 new), 12 pass, 4 not checked`."""
+        """Return the numbers of results: `3 fail (1 new), 12 pass, 4 not checked`."""
         failed = self.of("fail")
         new = sum(item.new for item in failed)
-        told = f" ({new} new)" if new else ""
-        return f"{len(failed)} fail{told}, {len(self.of('pass'))} pass, {len(self.of('not checked'))} not checked"
+        new_count = f" ({new} new)" if new else ""
+        return f"{len(failed)} fail{new_count}, {len(self.of('pass'))} pass, {len(self.of('not checked'))} not checked"
 
 
 class Observation(FrozenModel):
-    """One HTTP response, looked at. `headers` are in their order, names in lower case, and one name may stand twice.
+    """One HTTP response. `headers` keep their order, have lower-case names, and may repeat a name.
 
-    `target` is what people read of the address: a random query stands there as `…`. `shows` names the identities whose
-    marker the body shows.
+    `target` is the path and query for the report, with `…` for a random query. `shows` names the identities whose markers
+    are in the body.
     """
 
     target: str
@@ -58,25 +58,25 @@ class Observation(FrozenModel):
 
     @property
     def place(self) -> str:
-        """`/orders as customer`."""
+        """Return target and identity: `/orders as customer`."""
         return f"{self.target} as {self.identity}"
 
     def header(self, name: str) -> str:
-        """All values of a header, joined by commas (RFC 9110, section 5.3); empty without one."""
+        """Return all values of a header, joined by commas (RFC 9110, section 5.3), or ""."""
         return ", ".join(self.values(name))
 
     def values(self, name: str) -> tuple[str, ...]:
-        """The values of a header one by one, as Set-Cookie needs it."""
-        return tuple(value for own, value in self.headers if own == name)
+        """Return the values of a header separately, as Set-Cookie requires."""
+        return tuple(value for header, value in self.headers if header == name)
 
     @property
     def is_page(self) -> bool:
-        """Whether a browser would show it as a document."""
+        """Return whether a browser would show the response as a document."""
         return "html" in self.header("content-type").lower()
 
 
 class PagesRead(FrozenModel):
-    """All that was read of the pages, and in words what could not be."""
+    """The observations of all pages that were read, and descriptions of the pages that could not be read."""
 
     observations: tuple[Observation, ...]
     unread: tuple[str, ...] = ()

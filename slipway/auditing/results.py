@@ -1,4 +1,4 @@
-"""The checklist's own rules: when an item passes, and which failures are new. Pure."""
+"""The rules of the checklist: which items pass, and which failures are new. Pure."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from slipway.auditing.report import Audit, AuditItem, PagesRead
 from slipway.config.audit_codes import AuditCode
 from slipway.core.finding import Finding
 
-MOST_EVIDENCE = 20
+MAX_EVIDENCE = 20
 
 
 def checked(
-    code: AuditCode, fine: str, wrong: str, problems: Sequence[str], mend: str, notes: Sequence[str] = ()
+    code: AuditCode, pass_summary: str, fail_summary: str, problems: Sequence[str], fix: str, notes: Sequence[str] = ()
 ) -> AuditItem:
-    """An item that was looked at: it fails when there are problems, and they are its evidence; `notes` never fail it."""
+    """Return a checked item. It fails if there are problems, which are its evidence. Notes do not make it fail."""
     if problems:
-        return AuditItem(code=code, result="fail", summary=wrong, evidence=_bounded(problems), mend=mend)
-    return AuditItem(code=code, result="pass", summary=fine, evidence=_bounded(notes))
+        return AuditItem(code=code, result="fail", summary=fail_summary, evidence=_bounded(problems), mend=fix)
+    return AuditItem(code=code, result="pass", summary=pass_summary, evidence=_bounded(notes))
 
 
 def not_checked(code: str, reason: str, evidence: Sequence[str] = ()) -> AuditItem:
-    """An item that could not be looked at, and why."""
+    """Return an item that could not be checked, with the reason."""
     return AuditItem(code=code, result="not checked", summary=reason, evidence=_bounded(evidence))
 
 
-def unless_unread(item: AuditItem, visit: PagesRead) -> AuditItem:
-    """Fail closed: an item about the pages does not pass while some of them could not be read."""
-    if item.result != "pass" or not visit.unread:
+def unless_unread(item: AuditItem, pages: PagesRead) -> AuditItem:
+    """Fail closed: return "not checked" instead of a pass if some pages could not be read."""
+    if item.result != "pass" or not pages.unread:
         return item
-    return not_checked(item.code, "Not every page could be read; those that were are fine.", visit.unread)
+    return not_checked(item.code, "Some pages could not be read. The other pages pass.", pages.unread)
 
 
-def compared(audit: Audit, last: Audit | None) -> Audit:
-    """The audit with its new failures marked: an item that did not fail in the last one, or now fails at more places.
+def mark_new_failures(audit: Audit, last: Audit | None) -> Audit:
+    """Return the audit with new failures marked: items that did not fail in the last audit, or now fail in more places.
 
-    Without a last audit nothing is new.
+    Without a last audit, no failure is new.
     """
     if last is None:
         return audit
@@ -45,19 +45,21 @@ def compared(audit: Audit, last: Audit | None) -> Audit:
 
 
 def unfit(audit: Audit, required: Sequence[AuditCode]) -> str:
-    """Why a change cannot be made to the service now, as a sentence; empty when every required item passes.
+    """Return the reason why a change cannot be shipped to the service, or "" if every required item passes.
 
     An item that was not checked has not passed.
     """
-    missed = [item for item in audit.items if item.code in required and item.result != "pass"]
-    told = " ".join(f"{item.code} ({item.result}): {item.summary}" for item in missed)
+    not_passed = [item for item in audit.items if item.code in required and item.result != "pass"]
+    results = " ".join(f"{item.code} ({item.result}): {item.summary}" for item in not_passed)
     return (
-        f"The change asks that {audit.service} passes items of its audit. {told} Nothing was changed." if told else ""
+        f"{audit.service} does not pass the audit items that the change requires. {results} Nothing was changed."
+        if results
+        else ""
     )
 
 
 def findings_of(audit: Audit) -> tuple[Finding, ...]:
-    """What fails, as findings of the change that is made all the same."""
+    """Return the failed items as findings of a change that is shipped nevertheless."""
     return tuple(
         Finding(
             code=item.code,
@@ -74,6 +76,6 @@ def _is_new(item: AuditItem, failed: dict[str, set[str]]) -> bool:
 
 
 def _bounded(lines: Sequence[str]) -> tuple[str, ...]:
-    once = list(dict.fromkeys(lines))
-    more = len(once) - MOST_EVIDENCE
-    return tuple(once[:MOST_EVIDENCE]) + ((f"and {more} more",) if more > 0 else ())
+    unique = list(dict.fromkeys(lines))
+    more = len(unique) - MAX_EVIDENCE
+    return tuple(unique[:MAX_EVIDENCE]) + ((f"and {more} more",) if more > 0 else ())

@@ -1,4 +1,4 @@
-"""The audits of all services, in Slipway's store: the last one tells which failures are new."""
+"""The audits of all services in Slipway's store. The last audit of a service decides which failures are new."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slipway.runs.tables import audits
 
 
 class LastAudit(FrozenModel):
-    """An audit with the run that made it, and when."""
+    """An audit, the run that made it, and its time."""
 
     run_id: str
     at: AwareDatetime
@@ -21,28 +21,30 @@ class LastAudit(FrozenModel):
 
 
 class Audits:
-    """What came of each audit. Every method raises Unavailable when the store does not answer."""
+    """The audits in the store. Every method raises Unavailable if the store does not answer."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def note(self, run_id: str, audit: Audit) -> None:
-        """Remember the audit of a run; a repeat replaces it."""
+    def save(self, run_id: str, audit: Audit) -> None:
+        """Save the audit of a run. Saving again replaces it."""
         row = insert(audits).values(run_id=run_id, service=audit.service, body=audit.model_dump(mode="json"))
-        put = row.on_conflict_do_update(index_elements=["run_id"], set_={"body": row.excluded.body, "at": func.now()})
+        upsert = row.on_conflict_do_update(
+            index_elements=["run_id"], set_={"body": row.excluded.body, "at": func.now()}
+        )
         with self._store.transaction() as connection:
-            connection.execute(put)
+            connection.execute(upsert)
 
     def last_before(self, run_id: str, service: str) -> Audit | None:
-        """The newest audit of a service by another run than `run_id`, or None."""
-        wanted = select(audits.c.body).where(audits.c.service == service, audits.c.run_id != run_id)
+        """Return the newest audit of a service by a run other than `run_id`, or None."""
+        query = select(audits.c.body).where(audits.c.service == service, audits.c.run_id != run_id)
         with self._store.transaction() as connection:
-            body = connection.execute(wanted.order_by(audits.c.at.desc()).limit(1)).scalar_one_or_none()
+            body = connection.execute(query.order_by(audits.c.at.desc()).limit(1)).scalar_one_or_none()
         return None if body is None else Audit.model_validate(body)
 
     def last(self, service: str) -> LastAudit | None:
-        """The newest audit of a service, or None."""
-        wanted = select(audits.c.run_id, audits.c.at, audits.c.body.label("audit")).where(audits.c.service == service)
+        """Return the newest audit of a service, or None."""
+        query = select(audits.c.run_id, audits.c.at, audits.c.body.label("audit")).where(audits.c.service == service)
         with self._store.transaction() as connection:
-            row = connection.execute(wanted.order_by(audits.c.at.desc()).limit(1)).mappings().one_or_none()
+            row = connection.execute(query.order_by(audits.c.at.desc()).limit(1)).mappings().one_or_none()
         return None if row is None else LastAudit.model_validate(dict(row))

@@ -1,1 +1,1 @@
-"""Changing rows in batches."""
+"""Change the rows of a table in batches."""

@@ -1,6 +1,7 @@
-"""How large the next batch of a backfill is, how long to wait after a time-out, and when it will be done. Pure.
+"""The size of the next batch, the wait after a time-out, and the estimated time left. Pure.
 
-As GitLab's batched background migrations: an exponential moving average of 0.4, growth of at most a fifth a batch.
+As in GitLab's batched background migrations, the weight of the exponential moving average is 0.4. A batch grows by at
+most a fifth.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from slipway.core.frozen import FrozenModel
 
 WEIGHT = 0.4  # of the newest batch
 GROWTH = 1.2
-KNOWN_AFTER = 3  # batches; an ETA from fewer is a guess
+ETA_AFTER = 3  # batches; fewer give no reliable ETA
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0
 MOST_TIMEOUTS = 40  # in a row
 
 
 class Pace(FrozenModel):
-    """The size of the next batch in rows; `rate` is rows a second within batches, `speed` over all working time."""
+    """The size of the next batch in rows. `rate` is rows per second within batches, `speed` over all working time."""
 
     size: int
     rate: float | None = None
@@ -27,35 +28,35 @@ class Pace(FrozenModel):
 
 
 def after_batch(pace: Pace, batch: Batch, rows: int, seconds: float, working_s: float) -> Pace:
-    """The pace after a batch of `rows` that took `seconds`.
+    """Return the pace after a batch of `rows` that took `seconds`.
 
-    `working_s` is the time since the batch before it ended, without what was held or paused: failed tries and the
-    rests between batches count towards an honest ETA, not towards the size.
+    `working_s` is the time since the end of the previous batch, without held and paused time. It includes failed
+    attempts and the rests between batches, which count for the ETA, but not for the batch size.
     """
     rate = _smoothed(pace.rate, rows / max(seconds, 1e-6))
     speed = _smoothed(pace.speed, rows / max(working_s, 1e-6))
-    wanted = min(int(rate * batch.target_s), math.ceil(pace.size * GROWTH))
-    return Pace(size=_bounded(wanted, batch), rate=rate, speed=speed, batches=pace.batches + 1)
+    size = min(int(rate * batch.target_s), math.ceil(pace.size * GROWTH))
+    return Pace(size=_bounded(size, batch), rate=rate, speed=speed, batches=pace.batches + 1)
 
 
 def rest_s(batch: Batch, seconds: float) -> float:
-    """How long to rest after a batch that took `seconds`, so that batches take no more than their share of the time."""
+    """Return the rest in seconds after a batch that took `seconds`, so that batches use at most the share `batch.load`."""
     return max(batch.pause_s, seconds * (1 / batch.load - 1))
 
 
 def after_timeout(pace: Pace, batch: Batch) -> Pace:
-    """Half the size; what was known of the rate no longer holds."""
+    """Return a pace with half the batch size and no rate, because the old rate no longer applies."""
     return pace.model_copy(update={"size": _bounded(pace.size // 2, batch), "rate": None})
 
 
 def wait_after_timeout(timeouts: int) -> float:
-    """Seconds to wait after so many time-outs in a row: twice as long each time, up to ten seconds."""
+    """Return the seconds to wait after a number of time-outs in a row: twice as long each time, up to ten seconds."""
     return float(min(FIRST_WAIT_S * 2.0 ** min(timeouts - 1, 20), LONGEST_WAIT_S))
 
 
 def eta_s(pace: Pace, total: int | None, passed: int) -> float | None:
-    """Working seconds to go, without any time that will be held or paused; None while nobody can know."""
-    if total is None or passed > total or pace.speed is None or pace.batches < KNOWN_AFTER:
+    """Return the remaining working time in seconds, without held and paused time, or None while it is unknown."""
+    if total is None or passed > total or pace.speed is None or pace.batches < ETA_AFTER:
         return None
     return (total - passed) / pace.speed
 

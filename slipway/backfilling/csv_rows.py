@@ -1,4 +1,4 @@
-"""The rows of a CSV file held against a declared schema; a row's number is its line in a spreadsheet, the header's 1."""
+"""Read and validate the rows of a CSV file. A row's number is its number in a spreadsheet; the header is row 1."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST_INTEGER = 2**63 - 1
 
 @dataclass(frozen=True)
 class CsvRows:
-    """The good rows by number, their values in the order of `columns`; the bad ones by number with the reason."""
+    """The good rows by number, with values in the order of `columns`, and the reasons of the bad rows by number."""
 
     columns: tuple[str, ...]
     good: dict[int, tuple[Any, ...]]
@@ -28,34 +28,34 @@ class CsvRows:
 
     @property
     def last(self) -> int:
-        """The number of the last row."""
+        """Return the number of the last row."""
         return max([HEADER, *self.good, *self.bad])
 
 
 def parse_rows(content: bytes, declared: CsvFile, key: str) -> CsvRows:
-    """Read every row. Raises InvalidInput for a file that is no UTF-8, no CSV, or has another header.
+    """Read every row. Raises InvalidInput if the file is not UTF-8 or not CSV, or has other columns than declared.
 
-    An empty field is NULL. A row with a value that does not fit its type, with too few or too many fields, or with a
-    key that an earlier row has, is bad.
+    An empty field is NULL. A row is bad if a value does not have the declared type, if the number of fields is wrong, or
+    if an earlier row has the same key.
     """
     records = _records(content, declared.file)
     columns = _header(next(records, (HEADER, []))[1], declared)
     good: dict[int, tuple[Any, ...]] = {}
     bad: dict[int, str] = {}
-    first_with: dict[Any, int] = {}
-    at = columns.index(key)
+    first_row: dict[Any, int] = {}
+    key_index = columns.index(key)
     for number, fields in records:
-        if not fields:  # a blank line is no row
+        if not fields:  # skip blank lines
             continue
         try:
             values = _values(fields, columns, declared)
-            if values[at] is None:
+            if values[key_index] is None:
                 raise ValueError(f"{key}: empty")
-            if first_with.setdefault(values[at], number) != number:
-                raise ValueError(f"{key}: {values[at]} stands in row {first_with[values[at]]} already")
+            if first_row.setdefault(values[key_index], number) != number:
+                raise ValueError(f"{key}: {values[key_index]} is already in row {first_row[values[key_index]]}")
             good[number] = values
-        except ValueError as fault:
-            bad[number] = str(fault)
+        except ValueError as error:
+            bad[number] = str(error)
     return CsvRows(columns, good, bad)
 
 
@@ -66,18 +66,18 @@ def _records(content: bytes, file: str) -> Iterator[tuple[int, list[str]]]:
         for number, fields in enumerate(reader, HEADER):
             yield number, fields
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{file} is no UTF-8 at byte {error.start}.", expected="A CSV file in UTF-8.") from None
+        raise InvalidInput(f"{file} is not UTF-8 at byte {error.start}.", expected="A CSV file in UTF-8.") from None
     except csv.Error as error:
-        raise InvalidInput(f"{file}, row {number + 1}: {error}.", expected="CSV as RFC 4180 says.") from None
+        raise InvalidInput(f"{file}, row {number + 1}: {error}.", expected="CSV according to RFC 4180.") from None
 
 
-def _header(found: list[str], declared: CsvFile) -> tuple[str, ...]:
-    if sorted(found) != sorted(declared.columns):
+def _header(names: list[str], declared: CsvFile) -> tuple[str, ...]:
+    if sorted(names) != sorted(declared.columns):
         raise InvalidInput(
-            f"{declared.file}, row {HEADER}: the columns are {', '.join(found) or 'none'}.",
-            expected=f"Each of these once: {', '.join(declared.columns)}.",
+            f"{declared.file}, row {HEADER}: the columns are {', '.join(names) or 'none'}.",
+            expected=f"Each of these columns once: {', '.join(declared.columns)}.",
         )
-    return tuple(found)
+    return tuple(names)
 
 
 def _values(fields: list[str], columns: tuple[str, ...], declared: CsvFile) -> tuple[Any, ...]:
@@ -92,8 +92,8 @@ def _value(name: str, field: str, declared: CsvFile) -> Any:
     kind = declared.columns[name]
     try:
         return PARSERS[kind](field)
-    except (ValueError, OverflowError):  # the latter from a moment that does not exist in UTC
-        raise ValueError(f"{name}: {field[:40]!r} is no {kind}") from None
+    except (ValueError, OverflowError):  # OverflowError: a time that does not exist in UTC
+        raise ValueError(f"{name}: {field[:40]!r} is not a valid {kind}") from None
 
 
 def _integer(field: str) -> int:
@@ -127,11 +127,11 @@ def _date(field: str) -> date:
 
 
 def _timestamp(field: str) -> datetime:
-    """With its offset, as a time without one is another moment in another place."""
-    found = datetime.fromisoformat(field)
-    if found.tzinfo is None:
+    """Return a time in UTC. The UTC offset is required: without it, the time is ambiguous."""
+    timestamp = datetime.fromisoformat(field)
+    if timestamp.tzinfo is None:
         raise ValueError
-    return found.astimezone(UTC)
+    return timestamp.astimezone(UTC)
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {

@@ -1,4 +1,4 @@
-"""Whether a backfill may go on, by the signals of its service and database. Pure. What cannot be seen is no pass."""
+"""Decide whether a backfill may continue, from health signals. Pure. A signal that cannot be measured holds the backfill."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from slipway.config.backfill import Health, Signals
 
 
 def hold_reasons(signals: Signals, limits: Health, table: str) -> list[str]:
-    """Why to hold, each in words; empty when the backfill may go on."""
+    """Return the reasons to hold the backfill. An empty list means that it may continue."""
     return [
-        *_over(
+        *_above_limit(
             "the longest transaction",
             "s",
             signals.longest_transaction_s,
             limits.longest_transaction_s,
-            SEE_TRANSACTIONS,
+            NO_TRANSACTIONS,
         ),
-        *_over("the replication lag", "s", signals.replication_lag_s, limits.replication_lag_s, SEE_REPLICAS),
+        *_above_limit("the replication lag", "s", signals.replication_lag_s, limits.replication_lag_s, NO_REPLICAS),
         *([f"{table} is being vacuumed"] if limits.wait_for_autovacuum and signals.vacuuming else []),
-        *_over(f"GET {limits.route}", "ms", signals.latency_ms, limits.latency_ms, "it does not answer well"),
+        *_above_limit(f"GET {limits.route}", "ms", signals.latency_ms, limits.latency_ms, NO_ANSWER),
     ]
 
 
-SEE_TRANSACTIONS = "the role needs pg_read_all_stats"
-SEE_REPLICAS = "no replica is streaming, or the role needs pg_read_all_stats"
+NO_TRANSACTIONS = "the role needs pg_read_all_stats"
+NO_REPLICAS = "no replica is streaming, or the role needs pg_read_all_stats"
+NO_ANSWER = "the route does not answer, or answers with status 500 or above"
 
 
-def _over(what: str, unit: str, seen: float | None, limit: float | None, unseen: str) -> list[str]:
+def _above_limit(signal: str, unit: str, value: float | None, limit: float | None, unknown: str) -> list[str]:
     if limit is None:
         return []
-    if seen is None:
-        return [f"{what} cannot be seen: {unseen}"]
-    return [f"{what} takes {seen:,.0f} {unit}, more than {limit:g}"] if seen > limit else []
+    if value is None:
+        return [f"{signal} could not be measured: {unknown}"]
+    return [f"{signal}: {value:,.0f} {unit}, the limit is {limit:g} {unit}"] if value > limit else []

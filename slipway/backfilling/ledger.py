@@ -1,8 +1,8 @@
-"""A backfill in the service's own database: each batch moves the rows and the cursor in one transaction.
+"""The progress of a backfill in the service's own database. Each batch changes its rows and the cursor in one transaction.
 
-The cursor moves only from where this process found it, so of two processes that are at the same batch one commits and
-the other undoes its own; and a process that dies, at whatever moment, leaves rows and cursor as they were before its
-last batch or as they are behind it.
+A transaction moves the cursor only if the cursor still has the value that this process read. So if two processes run the
+same batch, one commits and the other rolls back. A process that is killed at any time leaves rows and cursor as they were
+before or after its last batch.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from slipway.backfilling import statements as sql
-from slipway.backfilling.errors import TimedOut, is_bad_data, told, words
-from slipway.backfilling.sources import KEY, Edge, Source, Span, key_faults, quoted
+from slipway.backfilling.errors import TimedOut, first_line, is_bad_data, translate_errors
+from slipway.backfilling.sources import KEY, Edge, Source, Span, key_error, quoted
 from slipway.config.backfill import Backfill
 from slipway.core.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.databases.database import DRIVER
@@ -31,7 +31,7 @@ COUNT_WITHIN_S = 5
 
 
 class BackfillState(NamedTuple):
-    """How far a backfill is, as its row in the service's database says."""
+    """The progress of a backfill: its row in the service's database."""
 
     digest: str
     upper: int
@@ -45,20 +45,22 @@ class BackfillState(NamedTuple):
 
 
 class Ledger:
-    """The one connection of a backfill to the service's database. Use as a context manager.
+    """The single connection of a backfill to the service's database. Use as a context manager.
 
-    Methods raise Unavailable when the database is away and SlipwayError for what it will always refuse.
+    Methods raise Unavailable if the database does not answer, and SlipwayError for an error that a retry does not fix.
     """
 
     def __init__(self, database: PostgreSQL, name: str, backfill: Backfill, source: Source) -> None:
         self._name, self._backfill, self._source = name, backfill, source
-        more = {"application_name": application_name(name), "prepare_threshold": None}
-        self._engine = create_engine(database.url.set(drivername=DRIVER), connect_args=more, poolclass=StaticPool)
+        connect_args = {"application_name": application_name(name), "prepare_threshold": None}
+        self._engine = create_engine(
+            database.url.set(drivername=DRIVER), connect_args=connect_args, poolclass=StaticPool
+        )
         self._edge = sql.edge_query(source.edge_sql)
         self._batch = (
-            self._written(text(sql.whole_batch(source.edge_sql, source.change_sql))) if source.change_sql else None
+            self._compile(text(sql.whole_batch(source.edge_sql, source.change_sql))) if source.change_sql else None
         )
-        self._written_limits = self._written(sql.LIMITS)
+        self._compiled_limits = self._compile(sql.LIMITS)
         self._driver: Any = None
 
     def __enter__(self) -> Self:
@@ -70,141 +72,147 @@ class Ledger:
         self._engine.dispose()
 
     def cancel(self) -> None:
-        """End the statement that is running, if there is one; for another thread."""
+        """Cancel the running statement, if any. Call this from another thread."""
         driver = self._driver
         if driver is not None:
-            with suppress(Exception):  # it has just ended, or its connection has
+            with suppress(Exception):  # the statement or the connection has just ended
                 driver.cancel()
 
     def check(self) -> None:
-        """Hold key and statement against the table, without running it. Raises InvalidInput."""
+        """Check that the key and the statement are valid for the table, without running the statement. Raises InvalidInput."""
         names = {"table": quoted(self._backfill.table), "key": self._backfill.key}
         with self._transaction() as connection:
-            fault = key_faults(connection.execute(KEY, names).one_or_none(), self._backfill.table, self._backfill.key)
-            if fault:
-                raise InvalidInput(fault, expected="A column of integers that is unique and NOT NULL.")
+            error = key_error(connection.execute(KEY, names).one_or_none(), self._backfill.table, self._backfill.key)
+            if error:
+                raise InvalidInput(error, expected="A column of integers that is unique and NOT NULL.")
             self._source.check(connection)
 
     def begin(self, digest: str) -> BackfillState:
-        """Where the backfill stands; a new one gets its bounds here, once and for all. Raises InvalidInput for another file."""
-        self._make_tables()
+        """Return the state. A new backfill gets its fixed bounds here. Raises InvalidInput if the backfill file has changed."""
+        self._create_tables()
         with self._transaction() as connection:
-            known = _standing(connection.execute(sql.LOOK, {"name": self._name}).one_or_none())
-        if known is None:
-            known = self._enter(digest)
-        if known.digest != digest:
+            state = _to_state(connection.execute(sql.SELECT_STATE, {"name": self._name}).one_or_none())
+        if state is None:
+            state = self._insert_state(digest)
+        if state.digest != digest:
             raise InvalidInput(
-                f"The backfill {self._name} was begun with another file: {_how_far(known)}.",
-                expected="The file as it was; what is to be done otherwise gets another name.",
+                f"The backfill {self._name} was started with a different file: {_format_progress(state)}.",
+                expected="The original file. A different backfill needs another name.",
             )
-        return known
+        return state
 
-    def advance(self, at: BackfillState, limit: int) -> tuple[BackfillState, dict[int, str]]:
-        """One batch of at most `limit` rows in one transaction: how far it is then, and the bad rows that it skipped.
+    def advance(self, state: BackfillState, limit: int) -> tuple[BackfillState, dict[int, str]]:
+        """Run one batch of at most `limit` rows in one transaction. Return the new state and the bad rows that were skipped.
 
-        A batch of one row that the database refuses is skipped. Raises TimedOut, Refused for more than one row, and
-        Unavailable when another process has moved the cursor: then nothing of this batch was done.
+        If the database rejects a batch of one row, the row is skipped. Raises TimedOut, Refused for more than one row, and
+        Unavailable if another process has moved the cursor. After an error, nothing of this batch was changed.
         """
-        span = Span(at.cursor, at.upper)
+        span = Span(state.cursor, state.upper)
         if self._batch is not None and limit > 1:
-            standing = self._in_one_go(self._batch, span, limit)
-            if standing is not None:
-                return standing, {}
-        with self._begun() as connection:
-            wanted = {**self._source.edge_parameters(span, limit), **self._limits()}
-            last, rows = connection.execute(self._edge, wanted).one()
+            new_state = self._advance_in_one_statement(self._batch, span, limit)
+            if new_state is not None:
+                return new_state, {}
+        with self._connection() as connection:
+            parameters = {**self._source.edge_parameters(span, limit), **self._limits()}
+            last, rows = connection.execute(self._edge, parameters).one()
             if last is None:
-                return self._moved(connection, sql.FINISH, {"after": at.cursor}), {}
-            return self._move(connection, span, Edge(last, rows))
+                return self._update_cursor(connection, sql.FINISH, {"after": state.cursor}), {}
+            return self._apply_batch(connection, span, Edge(last, rows))
 
     def skipped(self) -> dict[int, str]:
-        """The rows that were skipped so far, with their reasons."""
+        """Return the skipped rows with their reasons."""
         with self._transaction() as connection:
             return {row.position: row.reason for row in connection.execute(sql.SKIPPED, {"name": self._name})}
 
     def retry_skipped(self, position: int) -> None:
-        """Try a skipped row once more; one that is still bad stays skipped, with its newest reason."""
+        """Retry a skipped row. If the row is still bad, it stays skipped with its newest reason."""
         where = {"name": self._name, "position": position}
         with self._transaction() as connection:
-            if connection.execute(sql.UNSKIP, where).rowcount == 0:  # another process has; this also waits for it
+            if connection.execute(sql.UNSKIP, where).rowcount == 0:  # another process has retried it; DELETE waits
                 return
-            changed, bad = self._apply_alone(connection, Span(position - 1, position), position)
+            changed, bad = self._apply_single_row(connection, Span(position - 1, position), position)
             if bad:
                 connection.execute(sql.SKIP, {**where, "reason": bad[position]})
             else:
-                connection.execute(sql.MENDED, {"name": self._name, "changed": changed})
+                connection.execute(sql.COUNT_RETRIED, {"name": self._name, "changed": changed})
 
     @contextmanager
-    def looking(self) -> Iterator[Connection]:
-        """The connection between two batches, for a look at the database's health."""
+    def health_connection(self) -> Iterator[Connection]:
+        """Yield the connection between two batches, to read the database's health."""
         with self._transaction() as connection:
             yield connection
 
-    def _in_one_go(self, batch: bytes, span: Span, limit: int) -> BackfillState | None:
-        """A batch in one round trip, its COMMIT included; None when it found nothing to do, for whatever reason.
+    def _advance_in_one_statement(self, batch: bytes, span: Span, limit: int) -> BackfillState | None:
+        """Run a batch with its COMMIT in one round trip. Return None if there was nothing to do, for any reason.
 
-        The limits are a statement of their own, as they hold for the next one only.
+        The time limits are a separate statement, because they only apply to later statements.
         """
         parameters = {**self._source.edge_parameters(span, limit), "name": self._name}
-        with self._begun() as connection:
+        with self._connection() as connection:
             driver = cast(psycopg.Connection, connection.connection.driver_connection)
             with driver.pipeline():
-                driver.execute(self._written_limits, self._limits())
-                moved = driver.execute(batch, parameters)
+                driver.execute(self._compiled_limits, self._limits())
+                result = driver.execute(batch, parameters)
                 driver.commit()
-            row = moved.fetchone()
+            row = result.fetchone()
         return None if row is None else BackfillState(*row)
 
-    def _written(self, statement: TextClause) -> bytes:
-        """As psycopg itself wants it."""
+    def _compile(self, statement: TextClause) -> bytes:
+        """Return the statement with psycopg's placeholders."""
         return str(statement.compile(dialect=self._engine.dialect)).encode()
 
-    def _make_tables(self) -> None:
-        """Only where they are missing: a role that may not create tables can be given them by one that may."""
+    def _create_tables(self) -> None:
+        """Create missing tables. For a role without the right to create tables, another role can create them first."""
         with self._transaction() as connection:
             if not connection.execute(sql.HAS_TABLES).scalar_one():
-                connection.execute(sql.ALONE)
+                connection.execute(sql.LOCK_CREATION)
                 for statement in sql.TABLES:
                     connection.execute(text(statement))
 
-    def _enter(self, digest: str) -> BackfillState:
+    def _insert_state(self, digest: str) -> BackfillState:
         with self._transaction() as connection:
             span = self._source.span(connection) or Span(0, 0)
         total, exact = self._total(span)
         values = {"name": self._name, "digest": digest, **span._asdict(), "total": total, "exact": exact}
         with self._transaction() as connection:
             connection.execute(sql.BEGIN, values)
-            entered = _standing(connection.execute(sql.LOOK, {"name": self._name}).one())
-        assert entered is not None
-        return entered
+            state = _to_state(connection.execute(sql.SELECT_STATE, {"name": self._name}).one())
+        assert state is not None
+        return state
 
     def _total(self, span: Span) -> tuple[int, bool]:
-        """Counted where the planner takes the table for small, estimated elsewhere: a count would read it all."""
+        """Return the number of rows, and whether it is exact. Large tables are estimated: a count reads the whole table."""
         with self._transaction() as connection:
             estimate = self._source.estimate(connection, span)
         if estimate > COUNTED_UP_TO:
             return estimate, False
-        try:  # without statistics the planner takes a large table for a small one
+        try:  # without statistics, the planner underestimates a large table
             with self._transaction(COUNT_WITHIN_S) as connection:
                 return self._source.count(connection, span), True
         except TimedOut:
             return estimate, False
 
-    def _move(self, connection: Connection, span: Span, edge: Edge) -> tuple[BackfillState, dict[int, str]]:
-        wanted = Span(span.after, edge.last)
+    def _apply_batch(self, connection: Connection, span: Span, edge: Edge) -> tuple[BackfillState, dict[int, str]]:
+        batch = Span(span.after, edge.last)
         if edge.rows == 1:
-            changed, bad = self._apply_alone(connection, wanted, edge.last)
+            changed, bad = self._apply_single_row(connection, batch, edge.last)
         else:
-            changed, bad = self._source.apply(connection, wanted)
+            changed, bad = self._source.apply(connection, batch)
         for position, reason in bad.items():
             connection.execute(sql.SKIP, {"name": self._name, "position": position, "reason": reason})
-        way = {"after": span.after, "cursor": edge.last, "passed": edge.rows, "changed": changed, "skipped": len(bad)}
-        standing = self._moved(connection, sql.MOVE, way)
-        self._refuse_too_many(standing, bad)
-        return standing, bad
+        values = {
+            "after": span.after,
+            "cursor": edge.last,
+            "passed": edge.rows,
+            "changed": changed,
+            "skipped": len(bad),
+        }
+        state = self._update_cursor(connection, sql.ADVANCE, values)
+        self._check_bad_rows(state, bad)
+        return state, bad
 
-    def _apply_alone(self, connection: Connection, span: Span, position: int) -> tuple[int, dict[int, str]]:
-        """One row by itself: what the database refuses, deferred constraints too, is its reason."""
+    def _apply_single_row(self, connection: Connection, span: Span, position: int) -> tuple[int, dict[int, str]]:
+        """Change one row. If the database rejects it (also by a deferred constraint), the error is the reason."""
         try:
             with connection.begin_nested():
                 changed, bad = self._source.apply(connection, span)
@@ -213,34 +221,36 @@ class Ledger:
         except DBAPIError as error:
             if not is_bad_data(error):
                 raise
-            return 0, {position: words(error)}
+            return 0, {position: first_line(error)}
 
-    def _refuse_too_many(self, standing: BackfillState, bad: dict[int, str]) -> None:
-        if bad and standing.rows_skipped > self._backfill.max_bad_rows:
+    def _check_bad_rows(self, state: BackfillState, bad: dict[int, str]) -> None:
+        if bad and state.rows_skipped > self._backfill.max_bad_rows:
             position, reason = next(iter(bad.items()))
             row = f"row {position} of {self._backfill.csv.file}" if self._backfill.csv else f"row {position}"
             raise SlipwayError(
                 f"{self._backfill.table}, {row}: {reason}. "
-                f"That makes {standing.rows_skipped} bad rows; {_how_far(standing)}.",
-                expected=f"At most {self._backfill.max_bad_rows} (max_bad_rows). What is done stays done.",
+                f"There are now {state.rows_skipped} bad rows; {_format_progress(state)}.",
+                expected=f"No more bad rows than max_bad_rows = {self._backfill.max_bad_rows}. Finished batches are kept.",
                 retry_is_safe=True,
             )
 
-    def _moved(self, connection: Connection, statement: TextClause, values: dict[str, int]) -> BackfillState:
-        moved = _standing(connection.execute(statement, {"name": self._name, **values}).one_or_none())
-        if moved is None:
-            raise Unavailable(f"Another process is at backfill {self._name}.", expected="One at a time.")
-        return moved
+    def _update_cursor(self, connection: Connection, statement: TextClause, values: dict[str, int]) -> BackfillState:
+        state = _to_state(connection.execute(statement, {"name": self._name, **values}).one_or_none())
+        if state is None:
+            raise Unavailable(
+                f"Another process is running backfill {self._name}.", expected="One process at a time runs a backfill."
+            )
+        return state
 
     @contextmanager
     def _transaction(self, statement_s: float | None = None) -> Iterator[Connection]:
-        with self._begun() as connection:
+        with self._connection() as connection:
             connection.execute(sql.LIMITS, self._limits(statement_s))
             yield connection
 
     @contextmanager
-    def _begun(self) -> Iterator[Connection]:
-        with told(self._name), self._engine.begin() as connection:
+    def _connection(self) -> Iterator[Connection]:
+        with translate_errors(self._name), self._engine.begin() as connection:
             self._driver = connection.connection.driver_connection
             yield connection
 
@@ -253,37 +263,37 @@ class Ledger:
 
 
 def application_name(name: str) -> str:
-    """What the backfill calls itself in pg_stat_activity."""
+    """Return the application name of the backfill in pg_stat_activity."""
     return f"slipway backfill {name}"[:63]
 
 
-def standing_of(database: PostgreSQL, name: str) -> BackfillState | None:
-    """Where a backfill stands, or None when the database knows none of that name. Raises Unavailable."""
+def read_state(database: PostgreSQL, name: str) -> BackfillState | None:
+    """Return the state of a backfill, or None if it has not started. Raises Unavailable."""
     engine = create_engine(database.url.set(drivername=DRIVER))
     try:
-        with told(name), engine.connect() as connection:
+        with translate_errors(name), engine.connect() as connection:
             if connection.execute(text("SELECT to_regclass('slipway_backfill')")).scalar_one() is None:
                 return None
-            return _standing(connection.execute(sql.LOOK, {"name": name}).one_or_none())
+            return _to_state(connection.execute(sql.SELECT_STATE, {"name": name}).one_or_none())
     finally:
         engine.dispose()
 
 
-def gate_fault(standing: BackfillState | None, digest: str) -> str:
-    """Why a change that requires a backfill must wait; empty when the backfill has done every row of this file."""
-    if standing is None:
-        return "has not begun"
-    if standing.digest != digest:
-        return "was run with another file"
-    if standing.finished_at is None:
-        return f"is not finished: {_how_far(standing)}"
-    return f"skipped {standing.rows_skipped:,} rows" if standing.rows_skipped else ""
+def reason_incomplete(state: BackfillState | None, digest: str) -> str:
+    """Return why a required backfill is not complete, or an empty text if it has changed every row with this file."""
+    if state is None:
+        return "has not started"
+    if state.digest != digest:
+        return "was run with a different file"
+    if state.finished_at is None:
+        return f"is not finished: {_format_progress(state)}"
+    return f"skipped {state.rows_skipped:,} rows" if state.rows_skipped else ""
 
 
-def _standing(row: Row[Any] | None) -> BackfillState | None:
+def _to_state(row: Row[Any] | None) -> BackfillState | None:
     return None if row is None else BackfillState(*row)
 
 
-def _how_far(standing: BackfillState) -> str:
-    about = "" if standing.total_is_exact else "about "
-    return f"{standing.rows_passed:,} of {about}{standing.total:,} rows are done"
+def _format_progress(state: BackfillState) -> str:
+    about = "" if state.total_is_exact else "about "
+    return f"{state.rows_passed:,} of {about}{state.total:,} rows are done"

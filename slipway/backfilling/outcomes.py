@@ -9,7 +9,7 @@ from slipway.core.frozen import FrozenModel
 
 
 class BackfillPlan(FrozenModel):
-    """A backfill with the service it is for, frozen for the rest of the run."""
+    """A backfill and its service, unchanged for the rest of the run."""
 
     name: ChangeName
     digest: str
@@ -18,7 +18,7 @@ class BackfillPlan(FrozenModel):
 
 
 class BackfillProgress(FrozenModel):
-    """How far a backfill is; `eta_s` leaves out held and paused time, and is null while nobody can know."""
+    """The progress of a backfill. `eta_s` excludes held and paused time, and is null while it is unknown."""
 
     rows_passed: int
     rows_changed: int
@@ -32,14 +32,14 @@ class BackfillProgress(FrozenModel):
 
 
 class SkippedRow(FrozenModel):
-    """A row that a backfill left as it was: its key, or its number in the CSV file."""
+    """A row that a backfill did not change: its key, or its number in the CSV file."""
 
     row: int
     reason: str
 
 
 class Backfilled(FrozenModel):
-    """A backfill that went to its end: seconds of work, and seconds held or paused, in this run."""
+    """A finished backfill, with the seconds of work and the seconds held or paused in this run."""
 
     rows_passed: int
     rows_changed: int

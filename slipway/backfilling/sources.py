@@ -1,6 +1,7 @@
-"""Where the rows of a backfill come from, and the SQL that changes them: expressions over a table, or a CSV file.
+"""The sources of a backfill's rows, and the SQL that changes them: expressions over a table, or a CSV file.
 
-A position orders the rows: the key in a table, the row's number in a file. The cursor of a backfill is a position.
+Rows are ordered by position: the key in a table, or the number of the row in a file. The cursor of a backfill is a
+position.
 """
 
 from __future__ import annotations
@@ -23,32 +24,32 @@ ARRAYS = {
 
 
 class Span(NamedTuple):
-    """The positions of a backfill: behind `after`, up to `upto`."""
+    """The positions of a backfill: greater than `after`, up to and including `upto`."""
 
     after: int
     upto: int
 
 
 class Edge(NamedTuple):
-    """Where a batch ends, and how many rows it passes."""
+    """The end of a batch: its last position, and the number of its rows."""
 
     last: int
     rows: int
 
 
 class Applied(NamedTuple):
-    """How many rows a batch changed, and which it cannot (position and reason)."""
+    """The result of a batch: the number of changed rows, and the bad rows (position and reason)."""
 
     changed: int
     bad: dict[int, str]
 
 
 class Source(Protocol):
-    """The rows of one backfill. Every method works inside the caller's transaction; what SQLAlchemy raises goes up.
+    """The rows of one backfill. Every method runs in the caller's transaction, and does not handle SQLAlchemy's errors.
 
-    `edge_sql` gives `last`, where a batch of at most `limit` rows ends, and `rows`, how many it passes; `last` is NULL
-    when the span has no row. `change_sql` changes the rows behind `after` up to the edge, if one statement can do it
-    that needs nothing but these parameters.
+    `edge_sql` returns `last`, the last position of a batch of at most `limit` rows, and `rows`, the number of its rows.
+    `last` is NULL if the span has no row. `change_sql` changes the rows after `after` up to the edge. It is None if the
+    change needs other parameters.
     """
 
     @property
@@ -58,31 +59,31 @@ class Source(Protocol):
     def change_sql(self) -> str | None: ...
 
     def check(self, connection: Connection) -> None:
-        """Let the database read the statement without running it; raises what it says of it."""
+        """Let the database plan the statement without running it. Raises the database's error."""
 
     def span(self, connection: Connection) -> Span | None:
-        """All positions there are now; None when there is no row."""
+        """Return the span of all current positions, or None if there is no row."""
 
     def count(self, connection: Connection, span: Span) -> int:
-        """How many rows a span has; may take long."""
+        """Return the number of rows in a span. This may take long."""
 
     def estimate(self, connection: Connection, span: Span) -> int:
-        """About how many rows a span has; quick."""
+        """Return a quick estimate of the number of rows in a span."""
 
     def edge_parameters(self, span: Span, limit: int) -> dict[str, int | None]:
-        """The parameters of `edge_sql`."""
+        """Return the parameters of `edge_sql`."""
 
     def apply(self, connection: Connection, span: Span) -> Applied:
         """Change the rows of a span."""
 
 
 def quoted(name: str) -> str:
-    """An identifier, or `schema.table`, as SQL; the patterns of the file let no quote in."""
+    """Return an identifier, or `schema.table`, as quoted SQL. Validation of the file excludes quotes in names."""
     return ".".join(f'"{part}"' for part in name.split("."))
 
 
 class ExpressionSource:
-    """Expressions over the rows of a table, each evaluated on the row as it is when its batch comes."""
+    """Expressions over the rows of a table, evaluated on each row's values at the time of its batch."""
 
     def __init__(self, backfill: Backfill) -> None:
         self._key, self._table = quoted(backfill.key), quoted(backfill.table)
@@ -92,7 +93,7 @@ class ExpressionSource:
         update = f"UPDATE {self._table} SET {sets} WHERE {self._key} > :after AND {self._key} <= "  # noqa: S608
         self._update = f"{update}:upto{where}"
         self.change_sql = f"{update}(SELECT last FROM edge){where} RETURNING 1"  # noqa: S608
-        # Rows that `where` leaves out count too, so that a batch is bounded whatever it says.
+        # Rows that `where` excludes also count, so that the number of rows that a batch reads is bounded.
         self.edge_sql = (
             f"SELECT max(key) AS last, count(*) AS rows FROM (SELECT {self._key} AS key FROM {self._table}"  # noqa: S608
             f" WHERE {self._range} ORDER BY {self._key} LIMIT :limit) AS batch"
@@ -103,7 +104,7 @@ class ExpressionSource:
         connection.execute(text(f"EXPLAIN {self._update}"), {"after": 0, "upto": 0})
 
     def span(self, connection: Connection) -> Span | None:
-        """From the least key to the greatest; rows with greater keys come later and are not part of it."""
+        """Return the span from the least to the greatest key. Later rows with greater keys are not included."""
         query = f"SELECT min({self._key}), max({self._key}) FROM {self._table}"  # noqa: S608
         least, greatest = connection.execute(text(query)).one()
         return None if least is None else Span(least - 1, greatest)
@@ -114,30 +115,30 @@ class ExpressionSource:
         return int(connection.execute(text(query), span._asdict()).scalar_one())
 
     def estimate(self, connection: Connection, span: Span) -> int:
-        """Ask the planner."""
+        """Return the planner's estimate."""
         query = f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {self._table} WHERE {self._range}"  # noqa: S608
         plan: Any = connection.execute(text(query), span._asdict()).scalar_one()
         return int(plan[0]["Plan"]["Plan Rows"])
 
     def edge_parameters(self, span: Span, limit: int) -> dict[str, int | None]:
-        """The span and the limit."""
+        """Return the span and the limit."""
         return {**span._asdict(), "limit": limit}
 
     def apply(self, connection: Connection, span: Span) -> Applied:
-        """Update the rows; the database's own errors tell of bad ones."""
+        """Update the rows. The database reports a bad row as an error."""
         return Applied(connection.execute(text(self._update), span._asdict()).rowcount, {})
 
 
 class CsvSource:
-    """Rows of a file, matched to the table's by key."""
+    """Rows of a file, matched with the rows of the table by key."""
 
-    change_sql = None  # each batch brings its own values
+    change_sql = None  # each batch has its own values
 
     def __init__(self, backfill: Backfill, rows: CsvRows) -> None:
-        assert backfill.csv is not None  # held by the caller
-        self._key, self._at, self._rows = backfill.key, rows.columns.index(backfill.key), rows
-        key, kinds = quoted(backfill.key), backfill.csv.columns
-        arrays = ", ".join(f"CAST(:c{at} AS {ARRAYS[kinds[name]]})" for at, name in enumerate(rows.columns))
+        assert backfill.csv is not None  # the caller has checked this
+        self._key, self._key_index, self._rows = backfill.key, rows.columns.index(backfill.key), rows
+        key, types = quoted(backfill.key), backfill.csv.columns
+        arrays = ", ".join(f"CAST(:c{index} AS {ARRAYS[types[name]]})" for index, name in enumerate(rows.columns))
         names = ", ".join(quoted(name) for name in rows.columns)
         sets = ", ".join(f"{quoted(name)} = given.{quoted(name)}" for name in rows.columns if name != backfill.key)
         self.edge_sql = "SELECT CAST(:last AS bigint) AS last, CAST(:rows AS bigint) AS rows"
@@ -151,7 +152,7 @@ class CsvSource:
         connection.execute(text(f"EXPLAIN {self._update}"), self._arrays([]))
 
     def span(self, connection: Connection) -> Span | None:
-        """All rows behind the header."""
+        """Return the span of all rows after the header."""
         numbers = [*self._rows.good, *self._rows.bad]
         return Span(min(numbers) - 1, max(numbers)) if numbers else None
 
@@ -160,39 +161,37 @@ class CsvSource:
         return len(self._numbers(span))
 
     def estimate(self, connection: Connection, span: Span) -> int:
-        """The count."""
+        """Return the exact number of rows."""
         return len(self._numbers(span))
 
     def edge_parameters(self, span: Span, limit: int) -> dict[str, int | None]:
-        """The next rows of the file."""
+        """Return the last position and the number of the next rows in the file."""
         numbers = self._numbers(Span(span.after, min(span.upto, span.after + limit)))
-        found = numbers or self._numbers(span)[:1]  # blank lines may leave a gap
-        return {"last": found[-1] if found else None, "rows": len(found)}
+        batch = numbers or self._numbers(span)[:1]  # blank lines may leave a gap
+        return {"last": batch[-1] if batch else None, "rows": len(batch)}
 
     def apply(self, connection: Connection, span: Span) -> Applied:
-        """Update the rows that are good; a key that the table does not have makes a bad one too."""
+        """Update the good rows. A row whose key is not in the table is also bad."""
         numbers = self._numbers(span)
         good = {number: self._rows.good[number] for number in numbers if number in self._rows.good}
         updated = connection.execute(text(self._update), self._arrays(list(good.values()))).scalars()
-        found: set[Any] = set(updated) if good else set()
+        updated_keys: set[Any] = set(updated) if good else set()
         bad = {number: self._rows.bad[number] for number in numbers if number in self._rows.bad}
         for number, values in good.items():
-            if values[self._at] not in found:
-                bad[number] = f"{self._key}: the table has no row {values[self._at]}"
-        return Applied(len(found), dict(sorted(bad.items())))
+            if values[self._key_index] not in updated_keys:
+                bad[number] = f"{self._key}: the table has no row {values[self._key_index]}"
+        return Applied(len(updated_keys), dict(sorted(bad.items())))
 
     def _numbers(self, span: Span) -> list[int]:
-        known = (self._rows.good, self._rows.bad)
-        return [
-            number for number in range(span.after + 1, span.upto + 1) if any(number in numbers for numbers in known)
-        ]
+        groups = (self._rows.good, self._rows.bad)
+        return [number for number in range(span.after + 1, span.upto + 1) if any(number in rows for rows in groups)]
 
     def _arrays(self, rows: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
-        return {f"c{at}": [row[at] for row in rows] for at in range(len(self._rows.columns))}
+        return {f"c{index}": [row[index] for row in rows] for index in range(len(self._rows.columns))}
 
 
-def key_faults(row: Row[Any] | None, table: str, key: str) -> str:
-    """Why a column cannot be the key, by what the catalogue says of it; empty when it can."""
+def key_error(row: Row[Any] | None, table: str, key: str) -> str:
+    """Return why a column (`row` of the query KEY) cannot be the key, or an empty text if it can."""
     if row is None:
         return f"There is no column {key} in {table}."
     if row.type not in ("smallint", "integer", "bigint"):
@@ -211,6 +210,6 @@ KEY = text("""
 """)
 
 
-def _verbatim(written: str) -> str:
-    """SQL as it was written: SQLAlchemy must not take `:name` in it for a parameter."""
-    return written.replace(":", "\\:")
+def _verbatim(expression: str) -> str:
+    """Return the SQL with escaped colons, so that SQLAlchemy finds no parameters in it."""
+    return expression.replace(":", "\\:")

@@ -1,4 +1,4 @@
-"""The tables of a backfill in the service's own database, and every statement on them."""
+"""The tables of backfills in the service's own database, and the statements on them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SET_LIMITS = """
     set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true),
     set_config('TimeZone', 'UTC', true)
 """
-# Two sessions that create a table at once collide in the catalogue, IF NOT EXISTS or not.
-ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('slipway: tables of a backfill', 0))")
+# Two sessions that create the same table at the same time fail in the catalog, even with IF NOT EXISTS.
+LOCK_CREATION = text("SELECT pg_advisory_xact_lock(hashtextextended('slipway: tables of a backfill', 0))")
 COLUMNS = "digest, upper, cursor, total, total_is_exact, rows_passed, rows_changed, rows_skipped, finished_at"
-LOOK = text(f"SELECT {COLUMNS} FROM slipway_backfill WHERE name = :name")  # noqa: S608
-MOVE = text(f"""
+SELECT_STATE = text(f"SELECT {COLUMNS} FROM slipway_backfill WHERE name = :name")  # noqa: S608
+ADVANCE = text(f"""
     UPDATE slipway_backfill SET cursor = :cursor, rows_passed = rows_passed + :passed,
         rows_changed = rows_changed + :changed, rows_skipped = rows_skipped + :skipped
     WHERE name = :name AND cursor = :after AND finished_at IS NULL RETURNING {COLUMNS}
@@ -43,7 +43,7 @@ BEGIN = text("""
 SKIP = text("INSERT INTO slipway_backfill_skipped (name, position, reason) VALUES (:name, :position, :reason)")
 SKIPPED = text("SELECT position, reason FROM slipway_backfill_skipped WHERE name = :name ORDER BY position")
 UNSKIP = text("DELETE FROM slipway_backfill_skipped WHERE name = :name AND position = :position")
-MENDED = text("""
+COUNT_RETRIED = text("""
     UPDATE slipway_backfill SET rows_changed = rows_changed + :changed, rows_skipped = rows_skipped - 1
     WHERE name = :name
 """)
@@ -51,7 +51,7 @@ LIMITS = text(f"SELECT {SET_LIMITS}")
 
 
 def edge_query(edge: str) -> TextClause:
-    """`edge` (which gives `last` and `rows`) and the limits in one round trip; they hold for what follows."""
+    """Return a query that sets the time limits and runs `edge` (columns `last`, `rows`) in one round trip."""
     return text(
         f"WITH limits AS MATERIALIZED (SELECT {SET_LIMITS}), edge AS MATERIALIZED ({edge})"  # noqa: S608
         " SELECT edge.last, edge.rows FROM limits, edge"
@@ -59,11 +59,11 @@ def edge_query(edge: str) -> TextClause:
 
 
 def whole_batch(edge: str, change: str) -> str:
-    """A batch in one statement: its edge, the change of the rows up to it, and the cursor.
+    """Return a statement that runs a whole batch: it finds the edge, changes the rows up to it, and moves the cursor.
 
-    `edge` gives `last` and `rows`; `change` looks at `(SELECT last FROM edge)` and returns a row for each that it changed.
-    The cursor's row is locked first. Where it is not where we found it, there is no edge and so nothing to change; the
-    statement then answers with no row, as it does when the span has none left.
+    `edge` returns the columns `last` and `rows`. `change` refers to `(SELECT last FROM edge)` and returns one row for each
+    changed row. The statement first locks the row of the cursor. If the cursor has moved since it was read, there is no
+    edge and nothing changes. Then the statement returns no row, as it also does when the span has no rows left.
     """
     return f"""
         WITH held AS MATERIALIZED (

@@ -1,1 +1,1 @@
-"""Cache headers, and purging with proof."""
+"""Cache headers, and purges that are verified by reading."""

@@ -1,4 +1,4 @@
-"""What a purge returns."""
+"""The result of a purge."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from slipway.measurement.samples import CacheClass, MonitorResult
 
 
 class RouteReading(FrozenModel):
-    """How the cache answered two anonymous reads of a route after a purge, in one variant of the page.
+    """Two anonymous reads of a route after a purge, in one variant of the page.
 
-    `evicted` marks a control that was in the cache before, and is no longer, or is younger than it was.
+    `evicted` marks a control that was in the cache before the purge, and is now missing or younger.
     """
 
     route: str
-    variant: str = ""  # the request headers that select it, as the service declares them
+    variant: str = ""  # the request headers that select the variant, as the service declares them
     first: CacheClass
     second: CacheClass
     age_s: int | None = None
@@ -22,12 +22,12 @@ class RouteReading(FrozenModel):
 
     @property
     def page(self) -> str:
-        """The route, and the variant where it is not the plain one."""
+        """Return the route, and the variant if it has request headers."""
         return f"{self.route} ({self.variant})" if self.variant else self.route
 
 
 class Purged(FrozenModel):
-    """What was asked to leave the cache, and what reading afterwards showed."""
+    """The purged routes and tags, and the readings after the purge."""
 
     routes: tuple[str, ...]
     tags: tuple[str, ...]
@@ -38,14 +38,14 @@ class Purged(FrozenModel):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What left the cache besides."""
+        """Return a finding for each control that left the cache."""
         return tuple(
             Finding(
                 code="collateral-eviction",
                 level="warning",
                 summary=f"{reading.page} left the cache, too.",
-                explanation="It was in the cache before the purge, and only what a change names may leave. Does a tag or a "
-                "rule of the cache take it along? It may also have expired by itself just then.",
+                explanation="It was in the cache before the purge, and the change does not name it. Check whether a tag or a "
+                "rule of the cache matches it. It may also have expired at that moment.",
             )
             for reading in self.controls
             if reading.evicted

@@ -1,7 +1,7 @@
-"""Purge only the affected routes, twice, and prove it by reading.
+"""Purge only the affected routes, twice, and verify the purge by reading.
 
-The second purge, after the origin's own time-out, catches the page that was being fetched while the change
-happened: such a fetch ends after the first purge and stores the old page as fresh.
+The second purge runs after the origin's time-out. It removes pages that the cache was fetching during the change: such a
+fetch ends after the first purge and stores the old page as fresh.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from slipway.config.service import Service
 from slipway.core import cancellation
 from slipway.core.errors import InvalidInput, SlipwayError
 from slipway.measurement.cache_class import cache_class
-from slipway.measurement.pages import get, visitor
+from slipway.measurement.pages import get, service_client
 
-POLL_S = 1.0  # between two looks at a purge that is under way
+POLL_S = 1.0  # between two reads of a page while its purge is in progress
 
 
 def check_purge(service: Service, routes: Sequence[str], tags: Sequence[str]) -> None:
-    """See that a purge fits its service and that the cache accepts it. Raises InvalidInput, or as the purger does."""
+    """Check a purge against its service, and that the cache accepts purges. Raises InvalidInput and the errors of `Purger`."""
     foreign = [route for route in routes if not service.has_route(route)]
     if foreign:
         raise InvalidInput(
-            f"Outside the service {service.name}: {', '.join(foreign)}.", expected="Routes that its entry names."
+            f"The service {service.name} does not have these routes: {', '.join(foreign)}.",
+            expected="Routes that the service's entry names.",
         )
     if not routes and not tags:
-        raise InvalidInput("Neither a route nor a tag is named.", expected="At least one route or tag.")
+        raise InvalidInput("The purge names no route and no tag.", expected="At least one route or tag.")
     with purger_of(service) as purger:
         if tags and "tag" not in purger.abilities:
             raise InvalidInput(f"The cache of {service.name} cannot purge by tag.", expected="Routes only.")
@@ -42,70 +43,73 @@ def check_purge(service: Service, routes: Sequence[str], tags: Sequence[str]) ->
 
 
 def purge_change(plan: Plan, config_folder: Path) -> Purged | None:
-    """Purge what the change names, as its plan lists it; None where that is nothing. Raises as `purge_routes`.
+    """Purge the routes and tags of the plan's purge plan, or return None if it is empty. Raises as `purge_routes`.
 
-    A way back later has no such list: then the ids are those that the database has now that it is back.
+    The plan of a later rollback has no purge plan. Then the ids are read from the database, which is already rolled back.
     """
-    leaving = plan.leaving or purge_plan_of(plan, config_folder)
-    if leaving is None or not (leaving.routes or leaving.tags):
+    purge_plan = plan.leaving or purge_plan_of(plan, config_folder)
+    if purge_plan is None or not (purge_plan.routes or purge_plan.tags):
         return None
     extra = [pair.control_route for pair in plan.change.pairs()]
-    return purge_routes(plan.service, leaving.routes, leaving.tags, extra_controls=extra)
+    return purge_routes(plan.service, purge_plan.routes, purge_plan.tags, extra_controls=extra)
 
 
 def purge_routes(
     service: Service, routes: Sequence[str], tags: Sequence[str], *, extra_controls: Sequence[str] = ()
 ) -> Purged:
-    """Purge routes and tags, wait the origin's time-out, purge again, and read affected and control routes.
+    """Purge routes and tags, wait for the origin's time-out, purge again, and read affected and control routes.
 
-    Each is read in every variant that the service declares. Raises SlipwayError when the cache refuses, or still serves an
-    affected route from before the purge. A control that is no longer a hit, or a younger one, is marked in the answer.
+    Each route is read in every variant that the service declares. Raises SlipwayError if the cache refuses the purge, or
+    still serves an affected route from before the purge. A control that is no longer a hit, or is younger, is marked as
+    evicted.
     """
-    assert service.cache is not None  # held by check_fit and by the purge-routes job
+    assert service.cache is not None  # checked by check_fit and by the purge-routes job
     began = time.monotonic()
-    with visitor(service, None) as client, purger_of(service) as purger:
+    with service_client(service, None) as client, purger_of(service) as purger:
         controls = [route for route in dict.fromkeys([*service.cache.controls, *extra_controls]) if route not in routes]
         tagged = [route for route in controls if has_tag(client, service, route, tuple(tags))]
         pages = _Pages(client, service, purger)
-        before = pages.read([route for route in controls if route not in tagged])  # also so that they are hits
+        before = pages.read([route for route in controls if route not in tagged])  # reading also fills the cache
         purger.purge(routes=routes, tags=tags)
         cancellation.wait(max(service.cache.origin_timeout_s, purger.apart_s))
         purger.purge(routes=routes, tags=tags)
         affected = pages.read_affected([*routes, *tagged], time.monotonic())
-        kept = tuple(_held_against(then, pages.read_one(then.route, then.variant)) for then in before)
+        after = tuple(_mark_evicted(reading, pages.read_one(reading.route, reading.variant)) for reading in before)
     return Purged(
         routes=tuple(routes),
         tags=tuple(tags),
         affected=affected,
-        controls=kept,
+        controls=after,
         seconds=round(time.monotonic() - began, 3),
     )
 
 
-def _held_against(then: RouteReading, now: RouteReading) -> RouteReading:
-    """A control that was in the cache must still be there, and no younger than it was."""
-    younger = then.age_s is not None and now.age_s is not None and now.age_s < then.age_s
-    return now.model_copy(update={"evicted": then.second == "hit" and (now.first != "hit" or younger)})
+def _mark_evicted(before: RouteReading, after: RouteReading) -> RouteReading:
+    """Mark a control that was in the cache before the purge, and is now missing or younger."""
+    younger = before.age_s is not None and after.age_s is not None and after.age_s < before.age_s
+    return after.model_copy(update={"evicted": before.second == "hit" and (after.first != "hit" or younger)})
 
 
 class _Pages:
-    """The pages of a service as nobody sees them, in every variant that it declares."""
+    """The pages of a service for anonymous visitors, in every declared variant."""
 
     def __init__(self, client: httpx.Client, service: Service, purger: Purger) -> None:
         self._client, self._service, self._purger = client, service, purger
         declared = service.cache.variants if service.cache else ()
-        self._variants: dict[str, Mapping[str, str]] = {"": {}} | {_words(headers): headers for headers in declared}
+        self._variants: dict[str, Mapping[str, str]] = {"": {}} | {
+            _format_headers(headers): headers for headers in declared
+        }
 
     def read(self, routes: Sequence[str]) -> tuple[RouteReading, ...]:
-        """Each route in each variant."""
+        """Read each route in each variant."""
         return tuple(self.read_one(route, variant) for route in routes for variant in self._variants)
 
     def read_affected(self, routes: Sequence[str], purged_at: float) -> tuple[RouteReading, ...]:
-        """The same for what was purged. Raises SlipwayError for what still comes from before."""
+        """Read each purged route in each variant. Raises SlipwayError if the cache still serves an old page."""
         return tuple(self._read_affected(route, variant, purged_at) for route in routes for variant in self._variants)
 
     def read_one(self, route: str, variant: str) -> RouteReading:
-        """Two reads."""
+        """Read a route twice in one variant."""
         headers = self._variants[variant]
         first, second = (get(self._client, route, self._service.name, headers=headers) for _ in range(2))
         age = first.headers.get("age", "")
@@ -118,10 +122,10 @@ class _Pages:
         )
 
     def _read_affected(self, route: str, variant: str, purged_at: float) -> RouteReading:
-        """Read twice, and again where the purge may still be under way.
+        """Read a route twice, and again while the purge may still be in progress.
 
-        A first hit is fine only when its Age proves that another visitor fetched it after the purge, or when the cache
-        refreshes instead of removing: then the purger itself has compared what is served with what the origin gave.
+        The first read may be a hit only if its Age proves that another visitor fetched the page after the purge, or if the
+        cache refreshes pages instead of removing them: then the purger has already compared the page with the origin's.
         """
         while True:
             reading = self.read_one(route, variant)
@@ -132,11 +136,11 @@ class _Pages:
             if since >= self._purger.settles_s:
                 raise SlipwayError(
                     f"{reading.page} still comes from the cache after its purge (age {reading.age_s or 'unknown'} s).",
-                    expected="The first read after a purge to be a miss; is the purge sent to the right cache and host?",
+                    expected="The first read after a purge is a miss. Check that the purge goes to the right cache and host.",
                     retry_is_safe=True,
                 )
             cancellation.wait(POLL_S)
 
 
-def _words(headers: Mapping[str, str]) -> str:
+def _format_headers(headers: Mapping[str, str]) -> str:
     return ", ".join(f"{name}: {value}" for name, value in headers.items())

@@ -10,7 +10,7 @@ EXTRAS = "pip install 'slipway[server]' (or slipway[worker], slipway[local])"
 def main() -> None:
     """Run the command. Without its packages, exit with 1 and say which extra installs them."""
     try:
-        from slipway.cli.main import main as run  # noqa: PLC0415
+        from slipway.cli.main import main as run
     except ModuleNotFoundError as error:
         if (error.name or "slipway").partition(".")[0] == "slipway":
             raise

@@ -1,4 +1,4 @@
-"""The command `slipway`. What starts a job starts it through the admin service, as every other door does."""
+"""The command `slipway`. Commands that start a job send the request to the admin service, as all other entry points do."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ from slipway.core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(access.app, name="access")
-Name = Annotated[str, typer.Argument(help="the change's folder below changes/")]
-OnStaging = Annotated[bool, typer.Option("--staging", help="on the staging service that the service names")]
-RunArgument = Annotated[str, typer.Argument(help="a run's id, as `slipway status` lists them")]
-Why = Annotated[str, typer.Option(help="the reason; it stands in the record")]
-ServiceArgument = Annotated[str, typer.Argument(help="a service of slipway.toml")]
+Name = Annotated[str, typer.Argument(help="the change's folder in changes/")]
+OnStaging = Annotated[bool, typer.Option("--staging", help="run on the staging service of the service")]
+RunArgument = Annotated[str, typer.Argument(help="a run's id from `slipway status`")]
+Reason = Annotated[str, typer.Option(help="the reason; it is saved in the record")]
+ServiceArgument = Annotated[str, typer.Argument(help="a service in slipway.toml")]
 
 
 def main() -> None:
-    """Run the command; a SlipwayError is three plain lines and exit code 1, never a traceback."""
+    """Run the command. A `SlipwayError` prints three lines and exits with 1, without a traceback."""
     try:
         app()
     except SlipwayError as error:
-        safe = "yes" if error.retry_is_safe else "no, a person has to look first"
+        safe = "yes" if error.retry_is_safe else "no, a person must check first"
         typer.echo(f"failed:   {error.failed}\nexpected: {error.expected}\nretry is safe: {safe}", err=True)
         raise SystemExit(1) from None
 
 
 @app.command()
 def ship(name: Name, staging: OnStaging = False) -> None:
-    """Ship a change: rehearse, migrate, purge, measure, judge; exits 0 only when it was kept."""
+    """Ship a change: rehearse, migrate, purge, measure and judge. Exits with 0 only if the change is kept."""
     _start("ship-change", {"change": name, "staging": staging})
 
 
 @app.command()
 def rehearse(name: Name) -> None:
-    """Rehearse a change on a copy of the live database and touch nothing live; exits 0 when it could be shipped."""
+    """Rehearse a change on a copy of the live database and change nothing live. Exits with 0 if it can be shipped."""
     _start("rehearse-change", {"change": name})
 
 
 @app.command()
 def rollback(name: Name, staging: OnStaging = False) -> None:
-    """Roll a shipped change back; repeating it finds nothing left to do."""
+    """Roll back a shipped change. Repeating the command has no effect."""
     _start("roll-back-change", {"change": name, "staging": staging})
 
 
 @app.command()
 def measure(
     service: ServiceArgument,
-    history: Annotated[bool, typer.Option("--history", help="only show what the last 30 days were like")] = False,
+    history: Annotated[bool, typer.Option("--history", help="only show the last 30 days")] = False,
 ) -> None:
-    """Measure the routes that a service watches, or show their history."""
+    """Measure the watched routes of a service, or show their history."""
     if not history:
         _start("measure-service", {"service": service})
         return
@@ -67,7 +67,7 @@ def measure(
 
 @app.command()
 def audit(service: ServiceArgument) -> None:
-    """Go through the checklist of a service; exits 0 only when nothing fails."""
+    """Audit a service against its checklist. Exits with 0 only if no item fails."""
     _start("audit-service", {"service": service})
 
 
@@ -75,71 +75,75 @@ def audit(service: ServiceArgument) -> None:
 def purge(
     service: ServiceArgument,
     routes: Annotated[list[str] | None, typer.Argument(help="routes such as /products/1")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="a surrogate key; may be given more than once")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="a surrogate key; can be repeated")] = None,
 ) -> None:
-    """Purge routes (and tags) from a service's cache and verify by reading."""
+    """Purge routes and tags from a service's cache, and read the routes to verify the purge."""
     _start("purge-routes", {"service": service, "routes": routes or [], "tags": tag or []})
 
 
 @app.command()
-def backfill(name: Annotated[str, typer.Argument(help="the backfill's folder below changes/")]) -> None:
-    """Change the rows of a table in batches; after a cancel or a failure it goes on from where it was."""
+def backfill(name: Annotated[str, typer.Argument(help="the backfill's folder in changes/")]) -> None:
+    """Change the rows of a table in batches. After a cancel or a failure, continue from the last batch."""
     _start("backfill", {"change": name})
 
 
 @app.command()
-def pause(run: RunArgument, why: Why) -> None:
-    """Pause a backfill behind its batch."""
-    _say(run, "pause", why)
+def pause(run: RunArgument, why: Reason) -> None:
+    """Pause a backfill after its current batch."""
+    _send_action(run, "pause", why)
 
 
 @app.command()
-def resume(run: RunArgument, why: Why) -> None:
-    """Let a paused backfill go on."""
-    _say(run, "resume", why)
+def resume(run: RunArgument, why: Reason) -> None:
+    """Resume a paused backfill."""
+    _send_action(run, "resume", why)
 
 
 @app.command()
-def status(run: Annotated[str | None, typer.Argument(help="a run's id; without it the newest runs")] = None) -> None:
-    """Show one run, or the newest runs."""
+def status(
+    run: Annotated[str | None, typer.Argument(help="a run's id; without it, list the newest runs")] = None,
+) -> None:
+    """Show one run, or list the newest runs."""
     with _client() as client:
         if run is None:
-            for line in client.runs(20):
-                typer.echo(run_line(line))
+            for entry in client.runs(20):
+                typer.echo(run_line(entry))
             return
-        found = client.run(run)
-    Progress(typer.echo).show(found)
-    _tell_end(found)
+        document = client.run(run)
+    Progress(typer.echo).show(document)
+    _print_ending(document)
 
 
 @app.command()
-def approve(run: RunArgument, why: Why) -> None:
-    """Approve a change that waits after its rehearsal."""
-    _say(run, "approve", why)
+def approve(run: RunArgument, why: Reason) -> None:
+    """Approve a change that waits for approval after its rehearsal."""
+    _send_action(run, "approve", why)
 
 
 @app.command()
-def reject(run: RunArgument, why: Why) -> None:
-    """Reject a change that waits after its rehearsal; nothing is changed."""
-    _say(run, "reject", why)
+def reject(run: RunArgument, why: Reason) -> None:
+    """Reject a change that waits for approval after its rehearsal. Nothing is changed."""
+    _send_action(run, "reject", why)
 
 
 @app.command()
-def cancel(run: RunArgument, why: Why) -> None:
-    """Cancel a run: before the migration it stops, after it it goes all the way back."""
-    _say(run, "cancel", why)
+def cancel(run: RunArgument, why: Reason) -> None:
+    """Cancel a run. Before the migration it stops; after the migration it rolls everything back."""
+    _send_action(run, "cancel", why)
 
 
 @app.command()
 def judge(
-    before: Annotated[Path, typer.Argument(help="CSV or CSV.gz: due_s,route,latency_ms")],
-    after: Annotated[Path, typer.Argument(help="the same, after the change")],
+    before: Annotated[
+        Path, typer.Argument(help="recording before the change, as CSV or CSV.gz: due_s,route,latency_ms")
+    ],
+    after: Annotated[Path, typer.Argument(help="the same format, recorded after the change")],
     target: Annotated[str, typer.Option(help="the route that the change may alter")],
-    control: Annotated[str, typer.Option(help="the route that it cannot")],
+    control: Annotated[str, typer.Option(help="the control route, which the change cannot alter")],
     margin: Annotated[float, typer.Option(min=0.01, max=1.0)] = 0.10,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Judge two recordings by the rule that ship-change uses, so that anybody can check a verdict."""
+    """Judge two recordings by the rule of ship-change, so that anyone can check a verdict."""
     from slipway.config.change import Pair
     from slipway.measurement.bursts import RECORDED, cut
     from slipway.measurement.judge import judge as judge_windows
@@ -153,19 +157,19 @@ def judge(
 
 @app.command()
 def doctor() -> None:
-    """Look at what a run needs: the configuration, the admin service, Prefect, and each service."""
+    """Check what a run needs: the configuration, the admin service, Prefect, and each service."""
     from slipway.cli.doctor import examine
 
-    lines = examine(Settings.from_environment())
-    for line in lines:
-        typer.echo(f"{'ok  ' if line.ok else 'FAIL'}  {line.what}: {line.told}")
-    raise typer.Exit(0 if all(line.ok for line in lines) else 1)
+    checks = examine(Settings.from_environment())
+    for check in checks:
+        typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
+    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
-def _say(run: str, action: str, why: str) -> None:
+def _send_action(run: str, action: str, why: str) -> None:
     with _client() as client:
-        told = client.say(run, action, why)
-    typer.echo(f"{told['name']}: {told['state']['name']}")
+        document = client.act(run, action, why)
+    typer.echo(f"{document['name']}: {document['state']['name']}")
 
 
 def _start(job: str, parameters: dict[str, Any]) -> None:
@@ -176,11 +180,11 @@ def _start(job: str, parameters: dict[str, Any]) -> None:
         for current in client.follow(run["id"]):
             progress.show(current)
             run = current
-    _tell_end(run)
+    _print_ending(run)
     raise typer.Exit(0 if succeeded(run) else 1)
 
 
-def _tell_end(run: dict[str, Any]) -> None:
+def _print_ending(run: dict[str, Any]) -> None:
     for line in ending(run):
         typer.echo(line)
     if run["record"]:

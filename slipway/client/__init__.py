@@ -1,14 +1,14 @@
-"""A typed client of the admin service, for programs: start jobs, follow runs, answer and steer them.
+"""A typed client of the admin service, for programs: start jobs, follow runs, approve, pause and cancel runs.
 
     from slipway.client import Slipway
 
     with Slipway("http://127.0.0.1:8400", token=os.environ["SLIPWAY_TOKEN"]) as slipway:
         run = slipway.start("ship-change", {"change": "order-history-index"}, key="deploy-4711")
         for run in slipway.follow(run.id):
-            print(run.state.name, run.at_work)
+            print(run.state.name, run.running_step)
 
-Every method raises SlipwayError with the words of the service's problem document: InvalidInput (422), Unavailable (503, or
-no answer: a retry is safe), and SlipwayError itself for the rest. A member that a newer service adds is ignored.
+Every method raises SlipwayError with the texts of the service's problem document: InvalidInput (422), Unavailable (503 or
+no response: a retry is safe), and SlipwayError for other errors. Members that a newer service adds are ignored.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from slipway.client.http import OVER, AdminClient
 Action = Literal["approve", "reject", "cancel", "pause", "resume"]
 
 
-class Answered(BaseModel):
-    """What the service answers; members that this client does not know are left out."""
+class ApiModel(BaseModel):
+    """A response of the service; unknown members are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class State(Answered):
-    """Prefect's type of the state (SCHEDULED, RUNNING, COMPLETED, …), its name (Kept, RolledBack, …) and what it says."""
+class State(ApiModel):
+    """Prefect's type of the state (SCHEDULED, RUNNING, COMPLETED, …), its name (Kept, RolledBack, …) and its message."""
 
     type: str
     name: str
     message: str | None
 
 
-class Job(Answered):
+class Job(ApiModel):
     """A job: its card in Markdown, the JSON Schema of its parameters, whether its schedules are off."""
 
     name: str
@@ -48,8 +48,8 @@ class Job(Answered):
     paused: bool
 
 
-class Step(Answered):
-    """One step of a run; `seconds` is how long it has taken."""
+class Step(ApiModel):
+    """One step of a run; `seconds` is its duration."""
 
     name: str
     state: State
@@ -58,8 +58,8 @@ class Step(Answered):
     seconds: float | None
 
 
-class Line(Answered):
-    """A run as a list shows it."""
+class Line(ApiModel):
+    """A run in a list."""
 
     id: str
     name: str
@@ -74,12 +74,12 @@ class Line(Answered):
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether the run has ended, in any state."""
         return self.state.type in OVER
 
 
 class Run(Line):
-    """A run with its steps and what came of it; what it has not come to is None."""
+    """A run with its steps and outcomes; members of steps that have not run are None or empty."""
 
     asked_by: str | None
     steps: tuple[Step, ...]
@@ -90,8 +90,8 @@ class Run(Line):
     record: dict[str, Any] | None
 
     @property
-    def at_work(self) -> str | None:
-        """The name of the step that is at work."""
+    def running_step(self) -> str | None:
+        """The name of the running step."""
         return next((step.name for step in reversed(self.steps) if step.state.type == "RUNNING"), None)
 
 
@@ -114,33 +114,33 @@ class Slipway:
         self._client.close()
 
     def jobs(self) -> list[Job]:
-        """The jobs that can be started."""
+        """Return all jobs."""
         return [Job.model_validate(job) for job in self._client.jobs()]
 
     def start(self, job: str, parameters: dict[str, Any], *, key: str | None = None) -> Line:
-        """Start a run of a job; the same `key` with the same parameters answers with the same run."""
+        """Start a run of a job. The same `key` with the same parameters returns the same run."""
         return Line.model_validate(self._client.start(job, parameters, key=key))
 
     def run(self, run_id: str) -> Run:
-        """One run."""
+        """Return one run."""
         return Run.model_validate(self._client.run(run_id))
 
     def runs(self, limit: int = 50) -> list[Line]:
-        """The newest runs."""
+        """Return the newest runs."""
         return [Line.model_validate(run) for run in self._client.runs(limit)]
 
     def follow(self, run_id: str) -> Iterator[Run]:
-        """The run again and again until it has ended, the last time ended."""
+        """Yield the run at intervals until it has ended; the last one yielded has ended."""
         return (Run.model_validate(run) for run in self._client.follow(run_id))
 
-    def say(self, run_id: str, action: Action, why: str) -> Line:
-        """Approve, reject, cancel, pause or resume a run; the reason stands in its record."""
-        return Line.model_validate(self._client.say(run_id, action, why))
+    def act(self, run_id: str, action: Action, why: str) -> Line:
+        """Approve, reject, cancel, pause or resume a run. The reason is written to its record."""
+        return Line.model_validate(self._client.act(run_id, action, why))
 
     def retry(self, run_id: str) -> Line:
-        """Start the same job with the same parameters again: the new run."""
+        """Start the same job with the same parameters again. Return the new run."""
         return Line.model_validate(self._client.retry(run_id))
 
     def roll_back(self, run_id: str) -> Line:
-        """Roll back the change that a run shipped: the run that does it."""
+        """Roll back the change that a run shipped. Return the new run."""
         return Line.model_validate(self._client.roll_back(run_id))

@@ -1,1 +1,1 @@
-"""The files that people write: services, changes, backfills. Every mistake in them is reported with its place."""
+"""The files that users write: services, changes, backfills. An error reports every mistake with its place."""

@@ -1,4 +1,4 @@
-"""The codes of the items of an audit, by which a change or an entry names them."""
+"""The codes of the audit items, with which a change or a service entry refers to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backfill: rows of one table to be changed in batches, written down in `changes/<name>/backfill.toml`."""
+"""A backfill changes rows of one table in batches. Its file is `changes/<name>/backfill.toml`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")] 
 
 
 class Batch(FrozenModel):
-    """How large a batch may be and how long; its size follows `target_s` between `smallest` and `largest` rows.
+    """The size and the duration of batches. The size adapts to `target_s`, between `smallest` and `largest` rows.
 
-    `load` is the share of the time that batches may take; the rest is rest. The defaults are gentle to people who use the
-    table; `python -m benchmarks.live` measures how gentle.
+    `load` is the share of the time that batches may take; the backfill is idle for the rest. The defaults disturb users
+    of the table little; `python -m benchmarks.live` measures how much.
     """
 
     target_s: float = Field(default=0.01, ge=0.001, le=60)
@@ -42,14 +42,14 @@ class Batch(FrozenModel):
     @model_validator(mode="after")
     def _ordered(self) -> Batch:
         if not self.smallest <= self.start <= self.largest:
-            raise ValueError("smallest, start and largest must stand in this order")
+            raise ValueError("start must be between smallest and largest")
         if self.target_s >= self.statement_timeout_s:
             raise ValueError("target_s must be below statement_timeout_s")
         return self
 
 
 class Health(FrozenModel):
-    """When the backfill holds; a limit that is left out is not looked at."""
+    """The limits at which the backfill waits. A limit that is left out is not checked."""
 
     longest_transaction_s: float | None = Field(default=None, gt=0)
     replication_lag_s: float | None = Field(default=None, gt=0)
@@ -60,12 +60,12 @@ class Health(FrozenModel):
     @model_validator(mode="after")
     def _route_and_limit(self) -> Health:
         if (self.route is None) != (self.latency_ms is None):
-            raise ValueError("route and latency_ms belong together")
+            raise ValueError("set both route and latency_ms, or neither")
         return self
 
 
 class Signals(FrozenModel):
-    """How the service and its database were at one look; None is what could not be seen."""
+    """One sample of the health of the service and its database; None is a value that could not be read."""
 
     longest_transaction_s: float | None = None
     replication_lag_s: float | None = None
@@ -74,7 +74,7 @@ class Signals(FrozenModel):
 
 
 class CsvFile(FrozenModel):
-    """Rows from a file beside the backfill's own, with the declared type of each column."""
+    """Rows from a CSV file in the backfill's folder, with the declared type of each column."""
 
     file: FileName
     max_bytes: int = Field(default=10_000_000, ge=1, le=50_000_000)
@@ -82,10 +82,10 @@ class CsvFile(FrozenModel):
 
 
 class Backfill(FrozenModel):
-    """One backfill: who, why, what is expected, how to get back, and which rows of which table get what.
+    """One backfill: its owner, reason, expected effect and rollback, and the new values for rows of one table.
 
-    Either `set` gives SQL expressions over the row's own columns, for every row or those of `where`; or `csv` gives
-    rows that are matched by `key`. Expressions run as they stand, with the rights of the service's database role.
+    Either `set` gives SQL expressions over the row's own columns, for every row or the rows of `where`; or `csv` gives
+    rows that are matched by `key`. Expressions run unchanged, with the rights of the service's database role.
     """
 
     service: ServiceName
@@ -105,9 +105,9 @@ class Backfill(FrozenModel):
     @model_validator(mode="after")
     def _one_source(self) -> Backfill:
         if bool(self.assign) == (self.csv is not None):
-            raise ValueError("either set or csv, not both and not neither")
+            raise ValueError("set exactly one of set and csv")
         if self.csv is not None and self.where is not None:
-            raise ValueError("where belongs to set, not to csv")
+            raise ValueError("where is allowed only with set, not with csv")
         if self.key in self.assign:
             raise ValueError(f"set must not change the key {self.key}")
         if self.csv is not None and self.csv.columns.get(self.key) != "integer":
@@ -115,36 +115,45 @@ class Backfill(FrozenModel):
         return self
 
     def digest(self, rows: bytes) -> str:
-        """SHA-256 of what decides the outcome, `rows` being the CSV file; batches and limits may change on the way."""
-        work = self.model_dump_json(include={"service", "table", "key", "assign", "where", "csv"})
-        return hashlib.sha256(work.encode() + b"\0" + rows).hexdigest()
+        """Return the SHA-256 of everything that decides the result. `rows` is the content of the CSV file.
+
+        Batch settings and limits do not count: these may change while the backfill runs.
+        """
+        definition = self.model_dump_json(include={"service", "table", "key", "assign", "where", "csv"})
+        return hashlib.sha256(definition.encode() + b"\0" + rows).hexdigest()
 
 
 def load_backfill(directory: Path, name: str) -> tuple[Backfill, str]:
-    """The backfill and its digest. Raises InvalidInput for a bad name or a file that is wrong, too large or missing."""
+    """Load the backfill and its digest. Raises InvalidInput for a bad name, or an invalid, too large or missing file."""
     if not re.fullmatch(NAME, name):
-        raise InvalidInput(f"{name!r} cannot be a backfill's name.", expected="Lower-case letters, digits and hyphens.")
+        raise InvalidInput(
+            f"{name!r} is not a valid name of a backfill.", expected="Lower-case letters, digits and hyphens."
+        )
     path = directory / name / "backfill.toml"
     if not path.is_file():
-        known = sorted(found.parent.name for found in directory.glob("*/backfill.toml"))
-        raise InvalidInput(f"There is no backfill {name!r}.", expected=f"One of: {', '.join(known) or 'none yet'}.")
+        known = sorted(file.parent.name for file in directory.glob("*/backfill.toml"))
+        raise InvalidInput(f"There is no backfill {name!r}.", expected=f"One of: {', '.join(known) or '(none yet)'}.")
     backfill = parse(Backfill, read_toml(path), where=f"{name}/backfill.toml")
     return backfill, backfill.digest(read_csv(directory / name, backfill))
 
 
 def read_csv(folder: Path, backfill: Backfill) -> bytes:
-    """The bytes of the CSV file, empty without one. Raises InvalidInput when it is missing, elsewhere or too large."""
+    """Return the bytes of the CSV file, empty without one. Raises InvalidInput if it is missing, elsewhere or too large."""
     if backfill.csv is None:
         return b""
-    path, most = folder / backfill.csv.file, backfill.csv.max_bytes
+    path, max_bytes = folder / backfill.csv.file, backfill.csv.max_bytes
     if not path.is_file():
         raise InvalidInput(f"There is no file {folder.name}/{path.name}.", expected="The CSV file that csv.file names.")
     if path.resolve().parent != folder.resolve():
-        raise InvalidInput(f"{folder.name}/{path.name} leads elsewhere.", expected="A plain file in that folder.")
-    with path.open("rb") as file:
-        content = file.read(most + 1)  # never more in memory, whatever the file's size
-    if len(content) > most:
         raise InvalidInput(
-            f"{folder.name}/{path.name} has more than {most:,} bytes.", expected="A file within csv.max_bytes."
+            f"{folder.name}/{path.name} is a link to another folder.",
+            expected="A regular file in the backfill's folder.",
+        )
+    with path.open("rb") as file:
+        content = file.read(max_bytes + 1)  # limits the memory, whatever the file's size
+    if len(content) > max_bytes:
+        raise InvalidInput(
+            f"{folder.name}/{path.name} has more than {max_bytes:,} bytes.",
+            expected="A smaller file, or a larger csv.max_bytes.",
         )
     return content

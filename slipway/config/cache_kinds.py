@@ -1,4 +1,4 @@
-"""The kinds of cache that an entry may name, and which keys each of them needs or may have."""
+"""The kinds of cache that a service entry may name, with the required and the allowed keys of each kind."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AllowedKeys:
-    """Names of keys under [service.cache] that only some kinds know."""
+    """Keys of [service.cache] that only some kinds of cache have."""
 
-    needed: frozenset[str]
+    required: frozenset[str]
     allowed: frozenset[str] = frozenset()
 
 
@@ -28,12 +28,12 @@ KEYS = {
 }
 
 
-def misfit(kind: str, given: Collection[str]) -> str:
-    """What an entry lacks, or has too much, for a kind of cache; "" when it fits."""
+def key_error(kind: str, given: Collection[str]) -> str:
+    """Return which keys are missing or not allowed for a kind of cache, as a message; empty if the keys are valid."""
     if kind not in KEYS:
-        return f"{kind!r} is no kind of cache; one of: {', '.join(sorted(KEYS))}"
+        return f"{kind!r} is not a kind of cache; use one of: {', '.join(sorted(KEYS))}"
     keys = KEYS[kind]
-    missing, more = keys.needed - set(given), set(given) - keys.needed - keys.allowed
+    missing, unknown = keys.required - set(given), set(given) - keys.required - keys.allowed
     if missing:
         return f"a cache of kind {kind} needs {', '.join(sorted(missing))}"
-    return f"a cache of kind {kind} has no {', '.join(sorted(more))}" if more else ""
+    return f"a cache of kind {kind} does not have {', '.join(sorted(unknown))}" if unknown else ""

@@ -1,4 +1,4 @@
-"""A validated change with its service: what every later step of a run works from."""
+"""A validated change with its service: the input of every later step of a run."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from slipway.core.frozen import FrozenModel
 
 
 class OnService(Protocol):
-    """What a run is about to do on one service: enough to hold it by."""
+    """The plan of a run on one service, as far as the service lock needs it."""
 
     @property
     def name(self) -> str:
-        """The folder below changes/."""
+        """The name of the folder below changes/."""
 
     @property
     def service(self) -> Service:
-        """The service that is held."""
+        """The service to lock."""
 
 
 def roll_back_command(name: str, on_staging: bool) -> str:
-    """What a person types to get back to where a change began."""
+    """Return the command that a user types to roll a change back."""
     return f"slipway rollback {name}{' --staging' if on_staging else ''}"
 
 
 class PurgePlan(FrozenModel):
-    """Exactly what a change takes out of the cache, known before anything is done.
+    """What a change purges from the cache, determined before the change starts.
 
-    `routes` are those that it names and those of its ids; `tagged` those of the service's known pages that carry one of
-    the tags now. What else carries a tag only the cache knows.
+    `routes` are the routes that the change names, and the routes of its ids. `tagged` are the known pages of the service
+    that have one of the tags now. Only the cache knows which other pages have a tag.
     """
 
     routes: tuple[str, ...]
@@ -40,15 +40,15 @@ class PurgePlan(FrozenModel):
 
     @property
     def sentence(self) -> str:
-        """`/orders, /products/7; tag orders (of the known pages: /).`"""
-        told = [", ".join(self.routes)] if self.routes else []
+        """`/orders, /products/7; tag orders (known pages: /).`"""
+        parts = [", ".join(self.routes)] if self.routes else []
         if self.tags:
-            told.append(f"tag {', '.join(self.tags)} (of the known pages: {', '.join(self.tagged) or 'none'})")
-        return f"{'; '.join(told) or 'nothing'}."
+            parts.append(f"tag {', '.join(self.tags)} (known pages: {', '.join(self.tagged) or 'none'})")
+        return f"{'; '.join(parts) or 'nothing'}."
 
 
 class Plan(FrozenModel):
-    """A validated change with the service it is for, frozen for the rest of the run."""
+    """A validated change with its service, frozen for the rest of the run."""
 
     name: ChangeName
     digest: str
@@ -58,10 +58,10 @@ class Plan(FrozenModel):
     files: tuple[str, ...]  # files touched, from git
     migration_sql: str
     commands: tuple[CommandRun, ...] = ()
-    leaving: PurgePlan | None = None  # None where the change purges nothing, and before it was validated
-    on_staging: bool = False  # the service is the staging of the one that the change names
+    leaving: PurgePlan | None = None  # None if the change purges nothing, and before validation
+    on_staging: bool = False  # the service is the staging service of the change's service
 
     @property
-    def way_back(self) -> str:
-        """The command by which a person gets back to where the change began."""
+    def rollback_command(self) -> str:
+        """The command that a user types to roll this change back."""
         return roll_back_command(self.name, self.on_staging)

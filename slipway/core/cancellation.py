@@ -1,6 +1,6 @@
-"""Where a long step can be interrupted: it asks `check` now and then; whoever runs the step says what that does.
+"""Interruption of long steps: a step calls `check` regularly, and the code that runs the step defines what `check` does.
 
-The core knows no cancel button. By default nothing interrupts.
+The core does not know about cancel requests. By default `check` does nothing.
 """
 
 from __future__ import annotations
@@ -10,41 +10,41 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-EVERY_S = 0.5  # how often a step that waits should ask
+EVERY_S = 0.5  # interval between two calls of `check` in a step that waits
 
 
 def _never() -> None:
-    """Nothing interrupts."""
+    """Do nothing: the default of `check`."""
 
 
 _check: ContextVar[Callable[[], None]] = ContextVar("interruption", default=_never)
 
 
 def check() -> None:
-    """Raise what interrupts us, if anything does."""
+    """Raise the exception of the interruption, if there is one."""
     _check.get()()
 
 
 def wait(seconds: float) -> None:
-    """Wait, but not through an interruption: raise what interrupts us, within half a second."""
-    until = time.monotonic() + seconds
-    while (rest := until - time.monotonic()) > 0:
+    """Wait for some seconds. An interruption raises its exception within half a second."""
+    deadline = time.monotonic() + seconds
+    while (remaining := deadline - time.monotonic()) > 0:
         check()
-        time.sleep(min(rest, EVERY_S))
+        time.sleep(min(remaining, EVERY_S))
 
 
 @contextmanager
-def unbroken() -> Iterator[None]:
-    """Within this block nothing interrupts: what is begun here is ended here."""
+def uninterruptible() -> Iterator[None]:
+    """Disable interruption in this block, so that the block runs to its end."""
     with interruptible(_never):
         yield
 
 
 @contextmanager
 def interruptible(by: Callable[[], None]) -> Iterator[None]:
-    """Within this block `check` calls `by`, which raises to interrupt."""
-    before = _check.set(by)
+    """Make `check` call `by` in this block; `by` raises an exception to interrupt."""
+    token = _check.set(by)
     try:
         yield
     finally:
-        _check.reset(before)
+        _check.reset(token)

@@ -1,8 +1,7 @@
-"""Running a service's own commands: never through a shell, in the service's environment, secrets replaced in the output."""
+"""Run the commands of a service: without a shell, in the service's environment, with secrets removed from the output."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -15,14 +14,15 @@ from pathlib import Path
 from slipway.core import cancellation
 from slipway.core.errors import SlipwayError
 from slipway.core.frozen import FrozenModel
+from slipway.core.process_trees import end_tree
 
-# What a command gets of our own environment: enough to start, nothing that is ours.
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT", "SSL_CERT_FILE")
+# The variables of our own environment that a command inherits: enough to start, none of Slipway's own.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT", "SSL_CERT_FILE")
 LAST_LINES = 40
 
 
 class CommandRun(FrozenModel):
-    """One command of the service as it was run: no secrets, they stand in its environment."""
+    """The result of one command of the service. It contains no secrets: these are only in the command's environment."""
 
     argv: tuple[str, ...]
     seconds: float
@@ -39,26 +39,26 @@ def run_command(
     timeout_s: float,
     last_lines: int = LAST_LINES,
 ) -> CommandRun:
-    """Run `argv` and wait for it; the answer holds its exit code and the end of its output (stderr only of a failure).
+    """Run `argv`, wait for it, and return its exit code and its last output lines (stderr only if it failed).
 
-    Raises SlipwayError when the program does not exist or does not end within `timeout_s` seconds. A command
-    that is interrupted is killed with its children.
+    Raises SlipwayError if the program does not exist or does not end within `timeout_s` seconds. On an interruption,
+    the command and its children are killed.
     """
-    surroundings = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | dict(environment)
+    full_environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | dict(environment)
     if search is not None:
-        surroundings["PATH"] = f"{search}{os.pathsep}{surroundings.get('PATH', os.defpath)}"
-    program = shutil.which(argv[0], path=surroundings.get("PATH"))
+        full_environment["PATH"] = f"{search}{os.pathsep}{full_environment.get('PATH', os.defpath)}"
+    program = shutil.which(argv[0], path=full_environment.get("PATH"))
     if program is None:
         raise SlipwayError(
-            f"There is no command {argv[0]!r}.",
-            expected=f"It in {search or 'the path'}; has the service's own environment been set up?",
+            f"The command {argv[0]!r} was not found.",
+            expected=f"The command is in {search or 'the search path'}. Set up the service's own environment first.",
             retry_is_safe=True,
         )
-    began = time.monotonic()
-    code, output = _run([program, *argv[1:]], cwd, surroundings, timeout_s)
+    started = time.monotonic()
+    code, output = _run([program, *argv[1:]], cwd, full_environment, timeout_s)
     return CommandRun(
         argv=tuple(argv),
-        seconds=round(time.monotonic() - began, 3),
+        seconds=round(time.monotonic() - started, 3),
         exit_code=code,
         output=_without_secrets("\n".join(output.splitlines()[-last_lines:]), environment),
     )
@@ -72,25 +72,25 @@ def _run(argv: list[str], cwd: Path, environment: Mapping[str, str], timeout_s: 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        start_new_session=True,  # a group of its own, so that it can be killed with its children
+        start_new_session=True,  # `end_tree` then finds all of its children
     ) as process:
         try:
-            told, warned = outputs(process, timeout_s)
+            stdout, stderr = outputs(process, timeout_s)
         except BaseException as error:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            end_tree(process.pid, signal.SIGKILL)
+            process.wait()  # the `with` block does not wait after a second interrupt
             if isinstance(error, subprocess.TimeoutExpired):
                 raise _too_slow(argv[0], timeout_s) from None
             raise
-    whole = told if process.returncode == 0 else told + warned  # a warning is no part of what a command answers
-    return process.returncode, whole.decode("utf-8", "replace")
+    output = stdout if process.returncode == 0 else stdout + stderr  # the output of a success has no warnings in it
+    return process.returncode, output.decode("utf-8", "replace")
 
 
 def outputs(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[bytes, bytes]:
-    """(stdout, stderr) once the process has ended; asks now and then whether the step is interrupted.
+    """Wait until the process ends and return (stdout, stderr); check for an interruption while waiting.
 
-    Raises subprocess.TimeoutExpired after `timeout_s` seconds, or what interrupts; the process is the caller's to end.
+    Raises subprocess.TimeoutExpired after `timeout_s` seconds, or the exception of the interruption. In both cases
+    the caller must end the process.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -105,13 +105,13 @@ def outputs(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[bytes, 
 def _too_slow(program: str, timeout_s: float) -> SlipwayError:
     return SlipwayError(
         f"{Path(program).name} did not end within {timeout_s:g} s and was killed.",
-        expected="It to end in time; look at what the database waits for.",
+        expected="The command ends in time. Check whether the database waits for a lock.",
         retry_is_safe=False,
     )
 
 
 def _without_secrets(output: str, environment: Mapping[str, str]) -> str:
-    """The output; every value that the command got, and every password in a URL, is replaced."""
+    """Return the output with every value of the environment and every password in a URL replaced by `***`."""
     text = output
     for value in sorted(environment.values(), key=len, reverse=True):
         if len(value) >= 6:

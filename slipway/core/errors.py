@@ -1,13 +1,13 @@
-"""The errors that a person reads: what failed, what was expected, and whether a retry is safe."""
+"""The errors that users read: what failed, what was expected, and whether a retry is safe."""
 
 from __future__ import annotations
 
 
 class SlipwayError(Exception):
-    """Something that a person has to know about.
+    """The base of all errors that a user should see.
 
-    `failed` and `expected` are sentences without secrets; `retry_is_safe` is true when doing the same
-    again can neither lose nor double anything.
+    `failed` and `expected` are sentences without secrets. `retry_is_safe` is true if a retry cannot lose or duplicate
+    anything.
     """
 
     def __init__(self, failed: str, *, expected: str, retry_is_safe: bool) -> None:
@@ -17,7 +17,7 @@ class SlipwayError(Exception):
         super().__init__(failed)
 
     def __str__(self) -> str:
-        safe = "A retry is safe." if self.retry_is_safe else "Do not retry before a person has looked."
+        safe = "A retry is safe." if self.retry_is_safe else "A retry is not safe: check the cause first."
         return f"{self.failed} Expected: {self.expected} {safe}"
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -25,14 +25,14 @@ class SlipwayError(Exception):
 
 
 class InvalidInput(SlipwayError):
-    """What was asked for cannot be done as asked; nothing was touched, and the same request fails again."""
+    """The request is not valid. Nothing was changed, and the same request fails again."""
 
     def __init__(self, failed: str, *, expected: str) -> None:
         super().__init__(failed, expected=expected, retry_is_safe=True)
 
 
 class Unavailable(SlipwayError):
-    """Something does not answer; it may answer soon, and asking again does no harm."""
+    """A service or database does not answer. It may answer soon, and a retry is safe."""
 
     def __init__(self, failed: str, *, expected: str) -> None:
         super().__init__(failed, expected=expected, retry_is_safe=True)

@@ -1,4 +1,4 @@
-"""A finding: one thing noticed while looking at a service or a change."""
+"""A finding: one observation about a service or a change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["info", "warning", "error"]
 
 
 class Finding(BaseModel):
-    """One thing noticed: a stable code, how bad it is, one line, and why it matters."""
+    """One observation: a stable code, a level, a summary of one line, and why it matters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,10 +1,10 @@
-"""Numbers as people read them, the same in sentences, pictures and records; and sentences that people wrote. Pure."""
+"""Format numbers the same way in sentences, pictures and records; complete sentences that users wrote. Pure."""
 
 from __future__ import annotations
 
 
-def ended(text: str) -> str:
-    """A sentence that somebody wrote, with a full stop where it has none: ours goes on behind it."""
+def with_full_stop(text: str) -> str:
+    """Return a user's sentence with a full stop if it has no end mark, so that another sentence can follow."""
     return text if text.rstrip().endswith((".", "!", "?", "…")) else f"{text.rstrip()}."
 
 
@@ -19,7 +19,7 @@ def milliseconds(before: float, after: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """Return a ratio as "0.17×"; three digits below 0.1, where two would say little."""
+    """Return a ratio as "0.17×", with three digits below 0.1."""
     return f"{ratio_digits(ratio)}×"
 
 

@@ -1,4 +1,4 @@
-"""What the nouns are made of: their base, and the patterns of the names in them."""
+"""The base class of the frozen models, and the patterns of the names in them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 def _one_expression(written: str) -> str:
-    """What would end the statement, or hide its rest, is refused. More is not checked: the file is reviewed, as code is."""
+    """Refuse text that would end the statement or comment out its rest. Not more: the file is reviewed like code."""
     for sign in (";", "--", "/*"):
         if sign in written:
-            raise ValueError(f"one SQL expression, without {sign!r}")
+            raise ValueError(f"must be one SQL expression without {sign!r}")
     return written
 
 
@@ -32,7 +32,7 @@ ANONYMOUS = "anonymous"
 
 
 class FrozenModel(BaseModel):
-    """Frozen, and an unknown key is an error: a typo must never be silent."""
+    """A frozen model. An unknown key is an error, so that a typo is never silent."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

@@ -1,4 +1,4 @@
-"""`Retry-After`, the header with which a server asks its client to wait. Pure."""
+"""`Retry-After`, the header with which a server asks its client to wait."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 def retry_after_s(value: str, now: datetime) -> float | None:
     """Return the seconds to wait, or None if the value says nothing.
 
-    The value is a number of seconds or a date (RFC 9110, section 10.2.3). A date without a zone is UTC. A date that is past is 0.0.
+    The value is a number of seconds or a date (RFC 9110, section 10.2.3). A date without a zone is UTC. A past date gives 0.0.
     """
     value = value.strip()
     if value.isascii() and value.isdigit():

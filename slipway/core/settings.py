@@ -1,4 +1,4 @@
-"""Where Slipway finds things: one frozen object read from the environment, and references into the environment."""
+"""Slipway's settings, read from the environment into one frozen object, and references to environment variables."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from slipway.core.errors import InvalidInput
 
 
 class EnvironmentReference(BaseModel):
-    """`{ env = "NAME" }` in a file: the value stands in the environment variable NAME, never in the file."""
+    """`{ env = "NAME" }` in a file: the value is in the environment variable NAME, never in the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     env: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
 
     @property
-    def words(self) -> str:
-        """What it points to, for people."""
+    def description(self) -> str:
+        """Return the name of the target, for messages."""
         return f"the environment variable {self.env}"
 
 
 class PrefectSecret(BaseModel):
-    """`{ secret = "name" }` in a file: the value stands in Prefect's Secret block of that name, which only runs read."""
+    """`{ secret = "name" }` in a file: the value is in the Prefect Secret block of this name, which only runs can read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     secret: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$")
 
     @property
-    def words(self) -> str:
-        """What it points to, for people."""
+    def description(self) -> str:
+        """Return the name of the target, for messages."""
         return f"the Prefect Secret {self.secret}"
 
 
 def _kind(written: Any) -> str | None:
-    """Which reference somebody has written, or a model is."""
-    given = written if isinstance(written, dict) else getattr(written, "__dict__", {})
-    return next((name for name in ("env", "secret") if name in given), None)
+    """Return the kind of reference, from a dictionary in a file or from a model."""
+    keys = written if isinstance(written, dict) else getattr(written, "__dict__", {})
+    return next((name for name in ("env", "secret") if name in keys), None)
 
 
 Hidden = Annotated[
@@ -57,56 +57,56 @@ _lookups: list[Callable[[str], str]] = []
 
 
 def look_up_secrets_by(lookup: Callable[[str], str]) -> None:
-    """Let `resolve` read Prefect Secrets by `lookup`; this package by itself knows no Prefect."""
+    """Make `resolve` read Prefect Secrets with `lookup`; this package does not import Prefect."""
     _lookups[:] = [lookup]
 
 
 def resolve(reference: Reference, environment: Mapping[str, str] | None = None) -> str:
-    """The value that a reference points to. Raises InvalidInput naming the variable or the Secret (never a value)."""
+    """Return the value of a reference. Raises InvalidInput with the name of the variable or Secret, never a value."""
     if isinstance(reference, str):
         return reference
     if isinstance(reference, PrefectSecret):
         if not _lookups:
             raise InvalidInput(
-                f"The Prefect Secret {reference.secret} can only be read by a run.", expected="A job that reads it."
+                f"Only a run can read the Prefect Secret {reference.secret}.", expected="A job that reads the Secret."
             )
         return _lookups[0](reference.secret)
     value = (os.environ if environment is None else environment).get(reference.env, "")
     if not value:
         raise InvalidInput(
             f"The environment variable {reference.env} is not set.",
-            expected=f"{reference.env} set where the job runs, as slipway.toml names it.",
+            expected=f"{reference.env} is set where the job runs, because slipway.toml refers to it.",
         )
     return value
 
 
 def is_set(reference: Hidden) -> bool:
-    """Whether its value is to be had here; where only a client runs, it need not be."""
+    """Return whether the environment variable is set here. On a machine that runs only a client, it need not be set."""
     return isinstance(reference, EnvironmentReference) and bool(os.environ.get(reference.env))
 
 
 class Settings(BaseModel):
-    """Paths and addresses of this installation; every field has the environment variable SLIPWAY_<FIELD>."""
+    """Paths and addresses of this installation. The environment variable SLIPWAY_<FIELD> sets each field."""
 
     model_config = ConfigDict(frozen=True)
 
     config: Path = Path("slipway.toml")
     changes: Path = Path("changes")
-    database_url: str = ""  # Slipway's own store, SQLAlchemy form with the driver
+    database_url: str = ""  # URL of Slipway's own store, as SQLAlchemy takes it, with the driver
     admin_url: str = ""
-    prefect_ui_url: str = ""  # where people open Prefect's pages; without it PREFECT_API_URL tells
+    prefect_ui_url: str = ""  # URL of Prefect's pages for users; empty: derived from PREFECT_API_URL
     home: Path = Path(".slipway")
-    token: str = Field(default="", repr=False)  # what the command `slipway` shows at the admin service
+    token: str = Field(default="", repr=False)  # the token that the command `slipway` sends to the admin service
     hosts: str = "127.0.0.1,localhost"  # the names that the admin service answers to
-    trusted_proxy: str = ""  # addresses or networks of a proxy that signs people in; empty: there is none
-    proxy_user: str = "X-Forwarded-Email"  # the header in which it names the person
-    proxy_groups: str = ""  # the header in which it names their groups; empty: accounts decide
-    proxy_roles: str = ""  # what a group may: "sre=admin,shop-team=operator:shop+shop-live"
-    triggers_per_minute: int = Field(default=600, ge=1)  # of one caller of the admin service, and so many at once
+    trusted_proxy: str = ""  # addresses or networks of a proxy that signs users in; empty: no proxy
+    proxy_user: str = "X-Forwarded-Email"  # the proxy's header with the user's name
+    proxy_groups: str = ""  # the proxy's header with the user's groups; empty: accounts decide
+    proxy_roles: str = ""  # the roles of the groups: "sre=admin,shop-team=operator:shop+shop-live"
+    triggers_per_minute: int = Field(default=600, ge=1)  # per caller of the admin service; also the size of a burst
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read SLIPWAY_* variables; what is not set keeps its default."""
+        """Read the SLIPWAY_* variables. A variable that is not set leaves the default."""
         source = os.environ if environment is None else environment
         names = {field: source.get(f"SLIPWAY_{field.upper()}") for field in cls.model_fields}
         return cls.model_validate({field: value for field, value in names.items() if value})

@@ -1,4 +1,4 @@
-"""Reading the TOML files that people write: every mistake is named with its place, all of them at once."""
+"""Read the TOML files that users write. An error names every mistake with its place, all at once."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The parsed file. Raises InvalidInput when it is missing, unreadable or not TOML."""
+    """Return the parsed file. Raises InvalidInput if the file is missing, unreadable or not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InvalidInput(f"There is no file {path}.", expected="A TOML file of that name.") from None
+        raise InvalidInput(f"There is no file {path}.", expected="A TOML file at this path.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}.", expected="A readable TOML file in UTF-8.") from None
 
 
 def parse(model: type[Model], document: object, *, where: str) -> Model:
-    """`document` as a `model`. Raises InvalidInput that lists every field at fault, without its value."""
+    """Return `document` as a `model`. Raises InvalidInput that lists every invalid field, without its value."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -34,10 +34,10 @@ def parse(model: type[Model], document: object, *, where: str) -> Model:
 
 
 def describe(error: ValidationError) -> str:
-    """Every fault of a pydantic error as `place: what`, joined by semicolons; values are left out (secrets)."""
+    """Return the errors of a pydantic error as `place: reason`, joined by semicolons, without values (secrets)."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc']) or 'file'}: {_reason(fault['type'], fault['msg'])}"
-        for fault in error.errors(include_url=False, include_input=False)
+        f"{'.'.join(str(part) for part in detail['loc']) or 'file'}: {_reason(detail['type'], detail['msg'])}"
+        for detail in error.errors(include_url=False, include_input=False)
     )
 
 
@@ -46,6 +46,6 @@ def _reason(kind: str, message: str) -> str:
 
 
 def _plain(message: str) -> str:
-    """Pydantic puts "Value error, " before the sentences of our own validators."""
-    said = message.removeprefix("Value error, ")
-    return said[:1].lower() + said[1:]
+    """Remove the prefix "Value error, " that pydantic adds to messages of our own validators."""
+    own = message.removeprefix("Value error, ")
+    return own[:1].lower() + own[1:]

@@ -1,1 +1,1 @@
-"""The databases of services: one protocol, one package for each kind."""
+"""The databases of services: one protocol, and one package per database system."""

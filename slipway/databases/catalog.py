@@ -1,6 +1,6 @@
-"""What a database's catalogue says of its tables and indexes, what its planner plans, and what a migration ran on it.
+"""Types for a database's catalog (tables, indexes), for query plans, and for the statements that a migration ran.
 
-A table is called as a person calls it: `orders`, or `sales.orders` outside the schema public.
+Table names have no schema in the schema public (`orders`), and the schema elsewhere (`sales.orders`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pydantic import AwareDatetime, Field
 
 from slipway.core.frozen import FrozenModel
 
-LARGE_ROWS = 100_000  # from here on a table is large: a scan, a rewrite or a lock of it is felt by those who wait
+LARGE_ROWS = 100_000  # a table of this size or more is large: users notice when it is scanned, rewritten or locked
 
-# Weakest first, as the manual's table of conflicts orders them (PostgreSQL 18, section 13.3.1).
+# Weakest first, in the order of the conflict table in the manual (PostgreSQL 18, section 13.3.1).
 LockMode = Literal[
     "ACCESS SHARE",
     "ROW SHARE",
@@ -28,7 +28,7 @@ LOCK_MODES: tuple[LockMode, ...] = get_args(LockMode)
 
 
 class Index(FrozenModel):
-    """One index; a key is a column or an expression as text, with its operator class, collation and order."""
+    """An index. Each key is the text of a column or an expression, with its operator class, collation and order."""
 
     table: str
     name: str
@@ -36,28 +36,28 @@ class Index(FrozenModel):
     keys: tuple[str, ...]
     included: tuple[str, ...] = ()
     unique: bool = False
-    constraint: Literal["primary key", "unique", "exclusion", ""] = ""  # the constraint that it backs
+    constraint: Literal["primary key", "unique", "exclusion", ""] = ""  # the constraint that the index enforces
     valid: bool = True
     predicate: str = ""
     nulls_distinct: bool = True
-    partition: Literal["whole", "part", ""] = ""  # of a partitioned table: its index, or one of a partition under it
+    partition: Literal["whole", "part", ""] = ""  # whole: index of a partitioned table; part: of a partition
     bytes: int = Field(default=0, ge=0)
-    scans: int = Field(default=0, ge=0)  # since `counted_since`, on this server only
-    counted_since: AwareDatetime | None = None  # None: since the database was made
+    scans: int = Field(default=0, ge=0)  # since `counted_since`; scans on replicas are not counted
+    counted_since: AwareDatetime | None = None  # None: since the database was created
 
 
 class TableSize(FrozenModel):
-    """How large a table is: rows as the planner estimates them, bytes on disk."""
+    """The size of a table: rows as the planner estimates them, and bytes on disk."""
 
     table: str
     rows: int = Field(ge=0)
-    bytes: int = Field(ge=0)  # all of it: the table with its TOAST, and its indexes
+    bytes: int = Field(ge=0)  # the table with its TOAST data, and its indexes
     table_bytes: int = Field(ge=0)
     index_bytes: int = Field(ge=0)
 
 
 class PlanNode(FrozenModel):
-    """One node of a plan: what it does, on which table by which index, its cost and its estimated rows."""
+    """One node of a query plan: its type, table, index, cost and estimated rows."""
 
     type: str
     table: str = ""
@@ -67,9 +67,9 @@ class PlanNode(FrozenModel):
 
 
 class QueryPlan(FrozenModel):
-    """How the planner would run a query, its nodes from the top down; or the error, when it cannot plan it."""
+    """The plan of a query, with its nodes from the top down, or the error if the query cannot be planned."""
 
-    query: str  # the label by which a person knows the query
+    query: str  # the label of the query
     cost: float = 0
     rows: float = 0
     nodes: tuple[PlanNode, ...] = ()
@@ -77,30 +77,30 @@ class QueryPlan(FrozenModel):
 
 
 class PlanChange(FrozenModel):
-    """What became of one query's plan: the planner's costs (no unit of time), and how it reads each table."""
+    """The change of one query's plan: the planner's costs (not a unit of time), and how the plan reads each table."""
 
     query: str
-    cost_before: float | None  # None when it could not be planned then
+    cost_before: float | None  # None if the query could not be planned
     cost_after: float | None
     reads: str
 
 
 class Query(FrozenModel):
-    """A query to plan: the label by which a person knows it, and its text."""
+    """A query to plan: its label for people, and its text."""
 
     label: str
     sql: str
 
 
-class Busiest(FrozenModel):
-    """The queries on which the server spends most time, most first; or why nobody can tell."""
+class BusiestQueries(FrozenModel):
+    """The queries with the largest total execution time, largest first, or the reason why they are unknown."""
 
     queries: tuple[Query, ...] = ()
     unknown: str = ""
 
 
 class Lock(FrozenModel):
-    """The strongest lock that a statement took on a table, held from then to the end of its transaction."""
+    """The strongest lock that a statement took on a table. The lock is held until the end of the transaction."""
 
     table: str
     mode: LockMode
@@ -108,18 +108,18 @@ class Lock(FrozenModel):
 
 
 class Statement(FrozenModel):
-    """A statement that a migration ran, or several that it sent as one text; the same text run often has its calls added up.
+    """A statement that a migration ran, or several statements that it sent as one text.
 
-    The text is shortened and has its literals, but no password and no bound parameter.
+    Calls of the same text are added up. The text is shortened. It contains literals, but no password and no bound parameter.
     """
 
     sql: str = Field(max_length=500)
     seconds: float = Field(ge=0)
     calls: int = Field(default=1, ge=1)
-    rows: int | None = None  # written or returned; None when the server told no number
+    rows: int | None = None  # written or returned; None if the server reported no number
     locks: tuple[Lock, ...] = ()
 
 
 def strength(mode: LockMode) -> int:
-    """How strong a lock is: the larger the number, the more it blocks."""
+    """Return the strength of a lock mode. A larger number blocks more."""
     return LOCK_MODES.index(mode)

@@ -1,4 +1,4 @@
-"""What the tables of a database hold, as sums that two moments can be compared by."""
+"""Row counts and checksums of a database's tables, for comparing two points in time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from slipway.core.frozen import FrozenModel
 
 
 class ColumnSum(FrozenModel):
-    """One column: how many of its values are not null, and a sum over hashes of value and row that no order changes."""
+    """A column: the number of values that are not null, and a sum of hashes that does not depend on the order of the rows."""
 
     name: str
     present: int
@@ -14,7 +14,7 @@ class ColumnSum(FrozenModel):
 
 
 class TableContents(FrozenModel):
-    """One table, as `schema.name` where the database has schemas, and what it holds."""
+    """The contents of a table. Its name is `schema.name` where the database has schemas."""
 
     table: str
     rows: int
@@ -22,7 +22,7 @@ class TableContents(FrozenModel):
 
 
 class Snapshot(FrozenModel):
-    """A database at one moment: its schema as text, and its tables."""
+    """The state of a database at one point in time: its schema as text, and its tables."""
 
     schema_text: str
     tables: tuple[TableContents, ...]

@@ -1,4 +1,4 @@
-"""What the steps need of a service's database, whatever its kind, and of a PostgreSQL only where one is connected to."""
+"""The interface of a service's database, for every database system, and what several PostgreSQL modules share."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from slipway.core.frozen import FrozenModel
 from slipway.databases.catalog import LOCK_MODES, LockMode
 from slipway.databases.checksums import TableContents
 
-# A table as a person calls it, of pg_class t and pg_namespace n; and a lock's mode by its name in pg_locks.
+# TABLE: SQL for a table's name, from pg_class t and pg_namespace n. MODES: lock modes by their names in pg_locks.
 TABLE = "CASE n.nspname WHEN 'public' THEN t.relname ELSE n.nspname || '.' || t.relname END"
 MODES: dict[str, LockMode] = {"".join(mode.title().split()) + "Lock": mode for mode in LOCK_MODES}
 COPY_PREFIX = "slipway_copy_"
-DRIVER = "postgresql+psycopg"  # ours, whatever driver the service's own URL names
+DRIVER = "postgresql+psycopg"  # Slipway's driver; the URL of the service may name another
 
 
-VERSION_TABLES = ("alembic_version", "django_migrations")  # in which migration tools write where a database stands
+VERSION_TABLES = ("alembic_version", "django_migrations")  # in which migration tools record the revision of a database
 
 
 class Address(Protocol):
-    """Where a PostgreSQL database is: enough for who only connects to it."""
+    """The address of a PostgreSQL database, for code that only connects."""
 
     url: URL
 
     @property
     def name(self) -> str:
-        """The database's name on its server."""
+        """Return the database's name on its server."""
 
 
 class Blocker(FrozenModel):
-    """A session that kept a migration from a lock."""
+    """A session that holds a lock which a migration needs."""
 
     pid: int
     application: str
@@ -44,104 +44,104 @@ class Blocker(FrozenModel):
     query: str
     since: datetime
 
-    def words(self) -> str:
-        """Who it is, since when, and what it last ran."""
+    def describe(self) -> str:
+        """Return the session's pid, application, state, start and latest query as text."""
         name = f"{self.application}, " if self.application else ""
         return f"pid {self.pid} ({name}{self.state}, since {self.since:%H:%M:%S} UTC: {' '.join(self.query.split())})"
 
 
-Look = Callable[[], list[Blocker]]
+ReadLockHolders = Callable[[], list[Blocker]]
 
 
 class Database(Protocol):
-    """One database of a service, the live one or a copy. Connects on the first look, not when it is made.
+    """A database of a service: the live database or a copy. The constructor does not connect; the methods do.
 
-    Methods raise Unavailable when the database does not answer, and SlipwayError for what goes wrong besides.
+    Methods raise Unavailable if the database does not answer, and SlipwayError for other failures.
     """
 
     @property
     def name(self) -> str:
-        """By what a person knows it: its name on the server, or its file."""
+        """Return the name of the database on its server, or of its file."""
 
     @property
     def unchecked(self) -> tuple[Finding, ...]:
-        """What a rehearsal does not look at in a database of this kind, each with the reason (level info)."""
+        """Return a finding (level info) with the reason for each check that a rehearsal skips on this database system."""
 
     def check(self) -> None:
-        """Raise InvalidInput or SlipwayError for what can be known to be missing before anything is begun."""
+        """Raise InvalidInput or SlipwayError if a requirement is missing, before anything starts."""
 
-    def room(self) -> tuple[Finding, ...]:
-        """Raise SlipwayError where a copy finds no room, if that is known before `copied`; what is not known is told."""
+    def check_disk_space(self) -> tuple[Finding, ...]:
+        """Raise SlipwayError if the disk space is too small for a copy. Return a finding if it cannot be checked."""
 
     def connection_url(self) -> str:
-        """The URL with its password, for the environment of the service's own commands."""
+        """Return the URL with its password, for the environment of the service's own commands."""
 
     def command_url(self, application: str, migrations: Migrations) -> str:
-        """The same for a live migration: with the limits and the name of its sessions, where a URL can carry them."""
+        """Return the URL for a live migration, with its time limits and session name if the URL can carry them."""
 
-    def first_column(self, query: str, most: int) -> list[object]:
-        """The first column of a query that may only read, at most so many rows. Raises InvalidInput for what it says of it."""
+    def first_column(self, query: str, limit: int) -> list[object]:
+        """Return the first column of a read-only query, at most `limit` rows. Raises InvalidInput if the query fails."""
 
     def size_bytes(self) -> int:
-        """The size of the database, in bytes."""
+        """Return the size of the database in bytes."""
 
     def schema(self) -> str:
-        """The schema as text, the same for the same schema."""
+        """Return the schema as text. Equal schemas give equal texts."""
 
     def contents(self) -> tuple[TableContents, ...]:
-        """The sums over all rows of every table, in the order of their names; interruptible."""
+        """Return the checksums of every table, ordered by table name. Can be cancelled."""
 
     def copied(self, label: str) -> AbstractContextManager[Database]:
-        """A copy to rehearse on, removed at the end; what a dead run of the same label left is removed first."""
+        """Copy the database, and remove the copy at the end. First remove the copy of a killed run with the same label."""
 
     def empty(self, label: str) -> AbstractContextManager[Database]:
-        """An empty database beside this one, removed at the end; what a dead run left is removed first."""
+        """Create an empty database next to this one, and remove it at the end. First remove leftovers of a killed run."""
 
     def is_same(self, other: Database) -> bool:
-        """Whether two addresses reach the same database, whatever names they use."""
+        """Return whether both addresses reach the same database, even under different names."""
 
     def server_started(self) -> str:
-        """When the server was started; another answer later says that it went down in between."""
+        """Return the start time of the server. A different value later means that the server restarted."""
 
-    def only_mover(self) -> AbstractContextManager[None]:
-        """Within this block no other Slipway migrates this database. Raises Unavailable when one does."""
+    def hold_migration_lock(self) -> AbstractContextManager[None]:
+        """Prevent other Slipway processes from migrating this database. Raises Unavailable if another one migrates it."""
 
     def end_sessions(self, application: str) -> int:
-        """End what commands of `application` still do here, and wait until they are gone."""
+        """End the sessions of `application` and wait until they are gone. Return their number."""
 
-    def blockers_of(self, application: str) -> AbstractContextManager[list[Blocker]]:
-        """Who blocks the sessions called `application` while the block lasts, as far as the database tells."""
+    def watch_blockers(self, application: str) -> AbstractContextManager[list[Blocker]]:
+        """Collect the sessions that block `application` during the block, if the database reports them."""
 
-    def in_the_way(self, wanted: Mapping[str, LockMode]) -> AbstractContextManager[Look]:
-        """A look at whose open transactions exclude the wanted locks (by table), as far as the database tells."""
+    def lock_holder_reader(self, locks: Mapping[str, LockMode]) -> AbstractContextManager[ReadLockHolders]:
+        """Yield a function that returns the sessions whose transactions conflict with `locks` (mode by table), if known."""
 
-    def half_made(self) -> tuple[str, ...]:
-        """What a broken build outside a transaction has left (invalid indexes)."""
+    def invalid_indexes(self) -> tuple[str, ...]:
+        """Return the invalid indexes that a failed build outside a transaction left."""
 
-    def drop_half_made(self, name: str) -> None:
-        """Drop one of these."""
+    def drop_invalid_index(self, name: str) -> None:
+        """Drop an invalid index."""
 
 
-class TellsNoLocks:
-    """The answers of a database that does not tell who holds its locks, and that leaves nothing half made."""
+class NoLockInformation:
+    """Defaults for a database system that does not report lock holders and never leaves an invalid index."""
 
     @contextmanager
-    def blockers_of(self, application: str) -> Iterator[list[Blocker]]:
-        """Nobody that is known, as `unchecked` says."""
+    def watch_blockers(self, application: str) -> Iterator[list[Blocker]]:
+        """Yield an empty list: blocking sessions are unknown, and `unchecked` reports that."""
         yield []
 
     @contextmanager
-    def in_the_way(self, wanted: Mapping[str, LockMode]) -> Iterator[Look]:
-        """Nobody that is known."""
+    def lock_holder_reader(self, locks: Mapping[str, LockMode]) -> Iterator[ReadLockHolders]:
+        """Yield a function that returns an empty list."""
         yield list
 
-    def half_made(self) -> tuple[str, ...]:
-        """Nothing: a build that breaks off leaves no index."""
+    def invalid_indexes(self) -> tuple[str, ...]:
+        """Return nothing: a failed build leaves no index."""
         return ()
 
-    def drop_half_made(self, name: str) -> None:
-        """Nothing, as there is none."""
+    def drop_invalid_index(self, name: str) -> None:
+        """Do nothing: there is no invalid index."""
 
-    def room(self) -> tuple[Finding, ...]:
-        """Nothing: `copied` looks for room itself."""
+    def check_disk_space(self) -> tuple[Finding, ...]:
+        """Return nothing: `copied` checks the disk space itself."""
         return ()

@@ -1,4 +1,4 @@
-"""Where a copy goes: whether there is room and time for it, and a folder that only we can read."""
+"""Disk space and time for a copy of a database, and a private folder for it."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ COPY_WITHIN_S = 3_600
 
 
 def temporary() -> Path:
-    """The folder under which copies are made: TMPDIR, or the system's own."""
+    """Return the folder for temporary copies: TMPDIR, or the system default."""
     return Path(tempfile.gettempdir())
 
 
-def check_room(folder: Path, needed: int, what: str) -> None:
-    """Raise SlipwayError where less than `needed` bytes are free under `folder`; `what` says for what."""
+def require_disk_space(folder: Path, needed: int, purpose: str) -> None:
+    """Raise SlipwayError if fewer than `needed` bytes are free in `folder`. The message names `purpose`."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SlipwayError(
-            f"There is no room for {what}: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB free.",
-            expected=f"{needed / 1e6:.0f} MB free in {folder}, or TMPDIR set to where they are.",
+            f"There is not enough disk space for {purpose}: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free.",
+            expected=f"{needed / 1e6:.0f} MB are free in {folder}, or TMPDIR names a folder with that much free space.",
             retry_is_safe=True,
         )
 
 
-def check_time(needed: int, bytes_per_s: float, what: str) -> None:
-    """Raise SlipwayError where `needed` bytes, at a speed that no machine exceeds by much, take longer than a copy may."""
+def require_copy_time(needed: int, bytes_per_s: float, purpose: str) -> None:
+    """Raise SlipwayError if `needed` bytes take longer than `COPY_WITHIN_S` at `bytes_per_s`, the fastest likely speed."""
     seconds = needed / bytes_per_s
     if seconds > COPY_WITHIN_S:
         raise SlipwayError(
-            f"There is no time for {what}: {needed / 1e9:.0f} GB take at least {seconds / 60:.0f} minutes.",
-            expected=f"A copy within {COPY_WITHIN_S // 60} minutes.",
+            f"There is not enough time for {purpose}: {needed / 1e9:.0f} GB take at least {seconds / 60:.0f} minutes.",
+            expected=f"The copy takes at most {COPY_WITHIN_S // 60} minutes.",
             retry_is_safe=True,
         )
 
 
 @contextmanager
 def private_folder(path: Path) -> Iterator[Path]:
-    """An empty folder that only we can read, removed at the end; what a dead run left there is removed first.
+    """Create an empty folder that only this user can read, and remove it at the end. Remove leftovers of a killed run first.
 
-    Raises SlipwayError where something stands there that is not ours to remove.
+    Raises SlipwayError if `path` exists and cannot be removed.
     """
     shutil.rmtree(path, ignore_errors=True)
     try:
         path.mkdir(mode=0o700)
     except OSError as error:
         raise SlipwayError(
-            f"The folder {path.name} for the copy cannot be made in {path.parent}: {os.strerror(error.errno or 0)}.",
-            expected="A folder for temporary files that Slipway may write to, and nothing of another user there.",
+            f"Could not create the folder {path.name} for the copy in {path.parent}: {os.strerror(error.errno or 0)}.",
+            expected="Slipway can write to the folder for temporary files, and no other user owns a file of that name.",
             retry_is_safe=True,
         ) from None
     try:

@@ -1,4 +1,4 @@
-"""Queries that stand in a change file, run as they were written; what a database says of them is the file's fault."""
+"""Queries from a change file. They run as written, and an error from the database is an error in the file."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from slipway.core.errors import InvalidInput
 
 
 def verbatim(query: str) -> TextClause:
-    """As it was written: SQLAlchemy must not take `:name` in it for a parameter."""
+    """Return the query as a clause without parameters: colons are escaped, so that `:name` stays as written."""
     return text(query.replace(":", "\\:"))
 
 
 @contextmanager
-def told_of(query: str) -> Iterator[None]:
-    """What the database says of the query becomes InvalidInput; that it is away stays what it is."""
+def translate_errors(query: str) -> Iterator[None]:
+    """Raise InvalidInput for an error that the query causes. A lost connection keeps its own error."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             raise
-        reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or ["no reason"])[0]
+        reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or ["no reason given"])[0]
         raise InvalidInput(
-            f"The database refuses the query {query[:200]!r}: {reason}.", expected="A query that reads, and only reads."
+            f"The database rejects the query {query[:200]!r}: {reason}.", expected="A valid query that only reads."
         ) from None

@@ -1,6 +1,6 @@
-"""Which locks of a table exclude each other, and which of a migration's locks are worth waiting for. Pure.
+"""Conflicts between lock modes, and the locks of a migration that block readers or writers. Pure.
 
-The table is that of the manual (PostgreSQL 18, section 13.3.1, "Conflicting Lock Modes").
+Source of the conflicts: PostgreSQL 18 manual, section 13.3.1, "Conflicting Lock Modes".
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from slipway.databases.catalog import LockMode, Statement, strength
 
-# From which mode on, in their order of strength, others are excluded. SHARE alone does not exclude itself.
-_FROM: dict[LockMode, LockMode] = {
+# Each mode conflicts with this mode and every stronger one. Exception: SHARE does not conflict with itself.
+_WEAKEST_CONFLICT: dict[LockMode, LockMode] = {
     "ACCESS SHARE": "ACCESS EXCLUSIVE",
     "ROW SHARE": "EXCLUSIVE",
     "ROW EXCLUSIVE": "SHARE",
@@ -22,18 +22,18 @@ _FROM: dict[LockMode, LockMode] = {
 }
 
 
-def conflict(one: LockMode, other: LockMode) -> bool:
-    """Whether two sessions cannot have these locks of one table at once."""
-    return strength(other) >= strength(_FROM[one]) and not one == other == "SHARE"
+def conflict(first: LockMode, second: LockMode) -> bool:
+    """Return whether two sessions cannot hold these locks on one table at the same time."""
+    return strength(second) >= strength(_WEAKEST_CONFLICT[first]) and not first == second == "SHARE"
 
 
-def wanted_locks(statements: Sequence[Statement]) -> dict[str, LockMode]:
-    """The strongest lock that a migration takes of each table, where it keeps readers or writers out.
+def blocking_locks(statements: Sequence[Statement]) -> dict[str, LockMode]:
+    """Return the strongest lock that a migration takes on each table, if that lock blocks readers or writers.
 
-    Behind who waits for a weaker one nobody has to wait but other migrations.
+    Weaker locks are left out: only other migrations queue after a session that waits for one.
     """
-    wanted: dict[str, LockMode] = {}
+    strongest: dict[str, LockMode] = {}
     for lock in (lock for statement in statements for lock in statement.locks):
-        if strength(lock.mode) >= max(strength("SHARE"), strength(wanted.get(lock.table, "SHARE"))):
-            wanted[lock.table] = lock.mode
-    return wanted
+        if strength(lock.mode) >= max(strength("SHARE"), strength(strongest.get(lock.table, "SHARE"))):
+            strongest[lock.table] = lock.mode
+    return strongest

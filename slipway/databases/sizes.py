@@ -1,4 +1,4 @@
-"""How large a table is, and the words for it. Pure."""
+"""Large tables, and sizes and durations as text. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from slipway.databases.catalog import LARGE_ROWS, TableSize
 
 
 def large_tables(tables: Sequence[TableSize], large_rows: int = LARGE_ROWS) -> dict[str, int]:
-    """The tables of at least `large_rows` rows, with their rows."""
+    """Return the number of rows of each table that has at least `large_rows` rows."""
     return {table.table: table.rows for table in tables if table.rows >= large_rows}
 
 
-def rows_in_words(rows: float) -> str:
+def format_rows(rows: float) -> str:
     """Return "7 rows", "12.3 k rows" or "1.0 M rows"."""
     if rows < 1_000:
         return "1 row" if round(rows) == 1 else f"{rows:.0f} rows"
     return f"{rows / 1e6:.1f} M rows" if rows >= 1e6 else f"{rows / 1e3:.1f} k rows"
 
 
-def bytes_in_words(size: int) -> str:
+def format_bytes(size: int) -> str:
     """Return "8 kB", "1.2 MB" or "3.4 GB", in powers of ten."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):
         if size >= factor:
@@ -27,7 +27,7 @@ def bytes_in_words(size: int) -> str:
     return f"{size / 1e3:.0f} kB"
 
 
-def seconds_in_words(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Return "8 s", "12 min" or "3.4 h"."""
     for unit, factor, below in (("s", 1, 90), ("min", 60, 90 * 60)):
         if seconds < below:

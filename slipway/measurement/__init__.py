@@ -1,1 +1,1 @@
-"""Measuring a service over HTTP, and judging what was measured."""
+"""Measure a service over HTTP and judge the measurements."""

@@ -1,53 +1,56 @@
-"""The rests of a probe: a service that says that it is asked too much is left alone for a while."""
+"""Pause the probe while a service answers 429 or 503."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from datetime import UTC, datetime
 
 from slipway.core import cancellation
 from slipway.core.errors import Unavailable
+from slipway.core.retry_after import retry_after_s
 
-TOO_MUCH = (429, 503)  # RFC 6585, section 4; RFC 9110, section 15.6.4
+BACKOFF_STATUSES = (429, 503)  # RFC 6585, section 4; RFC 9110, section 15.6.4
 FIRST_S, LONGEST_S = 1.0, 30.0
-MOST = 5  # rests in one window
+MAX_PAUSES = 5  # in one measurement
 logger = logging.getLogger("slipway.measure")
 
 
 class Backoff:
-    """What a window has heard of 429 and 503, and the rests that it takes for it.
+    """Decide on pauses from the 429 and 503 responses of one measurement, and make these pauses.
 
-    The schedule moves on by a rest, so that no request is late for it; the answers that asked for it stay in the samples,
-    as errors. Answers to requests that were under way when a rest began ask for no other one.
+    A pause shifts the rest of the schedule, so it makes no request late. The 429 and 503 responses stay in the samples as
+    errors. Responses to requests that were sent before a pause ended do not cause another pause.
     """
 
     def __init__(self) -> None:
-        self._asked_s = 0.0
-        self._rested = 0
-        self._over = 0.0
+        self._pause_s = 0.0
+        self._pauses = 0
+        self._resumed_at = 0.0
 
-    def hear(self, status: int, retry_after: str, due: float) -> None:
-        """An answer to a request that was due at `due`; Retry-After counts in seconds (RFC 9110, section 10.2.3)."""
-        if status in TOO_MUCH and due >= self._over:
-            usual = min(LONGEST_S, FIRST_S * 2.0**self._rested)
-            wanted = float(retry_after) if retry_after.isdigit() else usual
-            self._asked_s = min(LONGEST_S, max(self._asked_s, wanted))
+    def record(self, status: int, retry_after: str, due: float) -> None:
+        """Record the response to the request that was due at `due`; `retry_after` is its Retry-After header."""
+        if status in BACKOFF_STATUSES and due >= self._resumed_at:
+            default_s = min(LONGEST_S, FIRST_S * 2.0**self._pauses)
+            asked_s = retry_after_s(retry_after, datetime.now(UTC))
+            pause_s = default_s if asked_s is None else asked_s
+            self._pause_s = min(LONGEST_S, max(self._pause_s, pause_s))
 
-    async def taken(self) -> float:
-        """Rest if somebody has asked for it; the seconds that it took. Raises Unavailable once there were too many."""
-        if not self._asked_s:
+    async def pause(self) -> float:
+        """Pause if a response asked for it and return the seconds paused. Raise Unavailable after too many pauses."""
+        if not self._pause_s:
             return 0.0
-        if self._rested == MOST:
+        if self._pauses == MAX_PAUSES:
             raise Unavailable(
-                f"The service has asked for a rest {MOST + 1} times in one measurement.",
-                expected="A service that bears `rate` in [service.probe], or a lower rate.",
+                f"The service answered 429 or 503 again after {MAX_PAUSES} pauses in one measurement.",
+                expected="The service accepts `rate` under [service.probe] in slipway.toml. Set a lower rate if it does not.",
             )
-        began, wanted, self._asked_s = time.perf_counter(), self._asked_s, 0.0
-        logger.warning("the service asks for a rest: nothing is sent for %.0f s", wanted)
-        while (left := began + wanted - time.perf_counter()) > 0:
+        began, pause_s, self._pause_s = time.perf_counter(), self._pause_s, 0.0
+        logger.warning("the service answered 429 or 503: no requests are sent for %.0f s", pause_s)
+        while (remaining := began + pause_s - time.perf_counter()) > 0:
             cancellation.check()
-            await asyncio.sleep(min(left, cancellation.EVERY_S))
-        self._rested += 1
-        self._over = time.perf_counter()
-        return self._over - began
+            await asyncio.sleep(min(remaining, cancellation.EVERY_S))
+        self._pauses += 1
+        self._resumed_at = time.perf_counter()
+        return self._resumed_at - began

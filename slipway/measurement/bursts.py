@@ -1,4 +1,4 @@
-"""Bursts: a recording cut into them, and one route of a window looked at burst by burst. Pure."""
+"""Cut a recording into bursts, and collect the samples of one route of a window by burst. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import NamedTuple
 from slipway.measurement.samples import CacheClass, MeasuredWindow, Measurement, Sample
 
 MINIMUM_BURSTS = 20
-MINIMUM_REQUESTS = 20  # error-free ones, of one route in one burst
-RECORDED = "recorded"  # the identity of a recording, which does not know any
+MINIMUM_REQUESTS = 20  # error-free requests of one route in one burst
+RECORDED = "recorded"  # the identity of all requests of a recording, because a recording has no identities
 
 
 class Row(NamedTuple):
-    """One row of a recording: when a request was due, which route it asked for, how long it took."""
+    """One row of a recording: the due time of a request, its route and its latency."""
 
     due_s: float
     route: str
@@ -24,8 +24,8 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Side:
-    """One route as one identity sees it, in one window: its error-free samples by cache class, and its errors."""
+class RouteWindow:
+    """One route, requested as one identity, in one window: error-free samples by cache class, and the number of errors."""
 
     samples: dict[CacheClass, list[Sample]]
     errors: int
@@ -44,22 +44,22 @@ class Side:
 
     @property
     def dominant(self) -> CacheClass | None:
-        """The cache class of most answers; None without an answer."""
+        """Return the cache class of most responses; None without a response."""
         return max(self.samples, key=lambda cache: len(self.samples[cache]), default=None)
 
     def latencies(self, cache: CacheClass) -> list[float]:
         return [sample.latency_ms for sample in self.samples.get(cache, ())]
 
     def bursts(self, cache: CacheClass) -> dict[int, list[float]]:
-        """Return the latencies of every burst that has enough of them, by the burst's number."""
-        found: defaultdict[int, list[float]] = defaultdict(list)
+        """Return the latencies of each burst with enough samples, by burst number."""
+        by_burst: defaultdict[int, list[float]] = defaultdict(list)
         for sample in self.samples.get(cache, ()):
-            found[sample.burst].append(sample.latency_ms)
-        return {burst: latencies for burst, latencies in found.items() if len(latencies) >= MINIMUM_REQUESTS}
+            by_burst[sample.burst].append(sample.latency_ms)
+        return {burst: latencies for burst, latencies in by_burst.items() if len(latencies) >= MINIMUM_REQUESTS}
 
 
-def side(window: MeasuredWindow, route: str, identity: str) -> Side:
-    """Return what the window has of one route × identity, which may be nothing."""
+def route_window(window: MeasuredWindow, route: str, identity: str) -> RouteWindow:
+    """Return the samples of one route × identity in the window; there may be none."""
     samples: defaultdict[CacheClass, list[Sample]] = defaultdict(list)
     errors = 0
     for measurement in window.measurements:
@@ -68,14 +68,14 @@ def side(window: MeasuredWindow, route: str, identity: str) -> Side:
             errors += len(measurement.samples) - len(valid)
             if valid:
                 samples[measurement.cache] += valid
-    return Side(dict(samples), errors)
+    return RouteWindow(dict(samples), errors)
 
 
 def cut(rows: Sequence[Row], routes: Sequence[str], *, bursts: int = 20, requests: int | None = None) -> MeasuredWindow:
-    """Return the recorded `routes` as a window of `bursts` bursts, of at most `requests` requests a route each.
+    """Return the recorded `routes` as a window of `bursts` bursts, with at most `requests` requests per route and burst.
 
-    The bursts are cut by time, at every n-th request of the rarest route, so that routes asked in turn get equally
-    many each. A recording knows neither cache class nor identity: all is "pass", seen by "recorded".
+    The bursts are cut by time, at every n-th request of the rarest route, so routes that are requested in turn get the same
+    number of requests per burst. A recording has neither cache class nor identity: all samples get "pass" and "recorded".
     """
     chosen = sorted(row for row in rows if row.route in routes)
     counts = Counter(row.route for row in chosen)
@@ -96,9 +96,9 @@ def cut(rows: Sequence[Row], routes: Sequence[str], *, bursts: int = 20, request
 
 
 def _edges(due_s: Sequence[float], bursts: int) -> list[float]:
-    """Return the moments that part `due_s` into equally large bursts."""
-    wanted = min(bursts, len(due_s))
-    return [due_s[number * len(due_s) // wanted] for number in range(1, wanted)]
+    """Return the times that divide `due_s` into bursts of equal size."""
+    count = min(bursts, len(due_s))
+    return [due_s[number * len(due_s) // count] for number in range(1, count)]
 
 
 def _measurement(route: str, cells: dict[tuple[str, int], list[Sample]]) -> Measurement:

@@ -1,4 +1,4 @@
-"""Whether a shared cache answered, by the headers of one response. Pure."""
+"""Derive from the headers of a response whether a shared cache answered. Pure."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from collections.abc import Mapping
 
 from slipway.measurement.samples import CacheClass
 
-# Varnish, nginx, Fastly and Cloudflare say HIT and MISS, Squid and Akamai put TCP_ before it. A page that was
-# revalidated came from the cache, but only after the origin was asked: its time is that of a miss.
+# Varnish, nginx, Fastly and Cloudflare send HIT and MISS; Squid and Akamai send them with the prefix TCP_. A revalidated
+# page comes from the cache, but the cache first sends a request to the origin: its latency is that of a miss.
 HIT_WORD = re.compile(r"(tcp_(mem_|ims_)?)?hit(?!-for-)|stale|updating")
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')  # a string of a structured field; it may contain commas and semicolons
 MISS_WORD = re.compile(r"(tcp_)?(refresh_?)?(miss|hit(?!-for-))|expired|revalidated")
 
 
 def cache_class(headers: Mapping[str, str]) -> CacheClass:
-    """Whether a shared cache answered: hit, miss (asked the origin, may store) or pass (did not take part).
+    """Return hit, miss (the cache asked the origin and may store the response) or pass (the cache did not take part).
 
-    Reads `Cache-Status` (RFC 9211: the last member is the cache nearest to the user), else the X-Cache and
-    CF-Cache-Status that caches send by custom, and Bunny's CDN-Cache. Without any of them a response counts as passed;
-    `Age` is no proof.
+    Reads `Cache-Status` (RFC 9211: the last member is the cache nearest to the user). Without it, reads the non-standard
+    X-Cache, CF-Cache-Status and CDN-Cache (Bunny). Without any of them the class is pass. `Age` proves nothing.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     if "cache-status" in lower:
         return _of_cache_status(lower["cache-status"])
-    told = lower.get("x-cache") or lower.get("cf-cache-status") or lower.get("cdn-cache") or ""
-    return _of_word(told.split(",")[-1].strip().lower())
+    value = lower.get("x-cache") or lower.get("cf-cache-status") or lower.get("cdn-cache") or ""
+    return _of_word(value.split(",")[-1].strip().lower())
 
 
 def _of_cache_status(value: str) -> CacheClass:
-    nearest = value.split(",")[-1].lower()
+    """Read the parameters of the last member, whatever its name: some caches send names that the RFC does not allow."""
+    nearest = QUOTED.sub('""', value).split(",")[-1].lower()
     if re.search(r";\s*hit(\s*(;|$)|=\?1)", nearest):
         return "hit"
     forwarded = re.search(r";\s*fwd=([a-z-]+)", nearest)

@@ -1,6 +1,6 @@
-"""The picture of before and after: one SVG, one panel a target, the shares of requests that were faster than a time.
+"""Draw the chart of before and after: one SVG, one panel per target, the cumulative distribution of latency.
 
-Before and after differ in dashes as well as in colour.
+The curves of before and after differ in dashes as well as in colour.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from slipway.core.formatting import significant
-from slipway.measurement.bursts import side
-from slipway.measurement.charts import AFTER, BEFORE, INK, described, frame, short, svg_of
+from slipway.measurement.bursts import route_window
+from slipway.measurement.charts import AFTER, BEFORE, INK, render_svg, shorten, style_axes, with_text_alternative
 from slipway.measurement.formatting import interval
-from slipway.measurement.monitor_chart import draw_watched
+from slipway.measurement.monitor_chart import draw_monitor_panel
 from slipway.measurement.monitor_summary import sentence
 from slipway.measurement.samples import MeasuredWindow, MonitorResult, TargetVerdict, Verdict
 
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-POINTS = 150  # a curve; more cannot be seen at this size
-WIDE_SPREAD = 8.0  # slowest over fastest, beyond which a linear axis shows nothing but its tail
+POINTS = 150  # per curve; more are not visible at this size
+WIDE_SPREAD = 8.0  # slowest / fastest; above this ratio the axis is logarithmic, so that more than the tail is visible
 
 
 def before_after_svg(
-    before: MeasuredWindow, after: MeasuredWindow, verdict: Verdict, watched: Sequence[MonitorResult] = ()
+    before: MeasuredWindow, after: MeasuredWindow, verdict: Verdict, monitor_results: Sequence[MonitorResult] = ()
 ) -> str:
-    """Return an `<svg>` element of its own, ready to stand in a page or in a file: same input, same bytes.
+    """Return a standalone `<svg>` element for a page or a file. The same input gives the same bytes.
 
-    A panel a target; and where somebody watched while the change was made, one of what was met then. It has a `<title>`
-    and a `<desc>` (the verdict's sentences) for those who cannot see it, no script and nothing that is fetched from
-    elsewhere. Latencies are in ms, of the judged cache class, without errors.
+    There is one panel per target, and one more for the requests of the monitor if it ran while the change was made. `<title>`
+    and `<desc>` (the sentences of the verdict) describe the chart for screen readers. The SVG has no script and loads
+    nothing. Latencies are in ms, of the judged cache class, without errors.
     """
-    seen = [step for step in watched if step.glimpses]
+    monitored = [step for step in monitor_results if step.glimpses]
     targets = max(1, len(verdict.targets))
 
     def draw(figure: Figure) -> None:
-        all_axes = figure.subplots(targets + bool(seen), squeeze=False)[:, 0]
+        all_axes = figure.subplots(targets + bool(monitored), squeeze=False)[:, 0]
         for axes, target in zip(all_axes, verdict.targets, strict=False):
             _draw(axes, target, before, after)
-        if seen:
-            draw_watched(all_axes[-1], seen)
+        if monitored:
+            draw_monitor_panel(all_axes[-1], monitored)
 
     sentences = [target.sentence for target in verdict.targets] or [verdict.sentence]
-    svg = svg_of(draw, (7.2, 2.9 * (targets + bool(seen))))
-    told = " ".join([*sentences, *(sentence(step) for step in seen)])
-    return described(svg, f"Latency before and after: {verdict.verdict}", told)
+    svg = render_svg(draw, (7.2, 2.9 * (targets + bool(monitored))))
+    description = " ".join([*sentences, *(sentence(step) for step in monitored)])
+    return with_text_alternative(svg, f"Latency before and after: {verdict.verdict}", description)
 
 
 def _draw(axes: Axes, target: TargetVerdict, before: MeasuredWindow, after: MeasuredWindow) -> None:
@@ -67,17 +67,17 @@ def _draw(axes: Axes, target: TargetVerdict, before: MeasuredWindow, after: Meas
 
 
 def _latencies(window: MeasuredWindow, target: TargetVerdict) -> list[float]:
-    return side(window, target.route, target.identity).latencies(target.cache) if target.cache else []
+    return route_window(window, target.route, target.identity).latencies(target.cache) if target.cache else []
 
 
 def _heading(target: TargetVerdict) -> str:
     cache = f" ({target.cache})" if target.cache else ""
     ratio = f"\n{interval(target.median)} at the median" if target.median else ""
-    return f"{short(f'{target.route} as {target.identity}')}{cache}: {target.verdict}{ratio}"
+    return f"{shorten(f'{target.route} as {target.identity}')}{cache}: {target.verdict}{ratio}"
 
 
 def _curve(axes: Axes, latencies: Sequence[float], name: str, colour: str, dashes: str) -> None:
-    """Draw the empirical distribution, thinned out evenly over the shares, and mark its median."""
+    """Draw the empirical distribution with at most `POINTS` points at even shares, and mark its median."""
     ranked = sorted(latencies)
     points = min(POINTS, len(ranked))
     ranks = [round(number * (len(ranked) - 1) / max(1, points - 1)) for number in range(points)]
@@ -98,7 +98,7 @@ def _scale(axes: Axes, ranked: Sequence[float]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_ylim(0, 100)
-    frame(axes)
+    style_axes(axes)
     if ranked and ranked[-1] > WIDE_SPREAD * ranked[0]:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -1,4 +1,4 @@
-"""Measured numbers as people read them. Pure."""
+"""Format measured numbers for people. Pure."""
 
 from __future__ import annotations
 

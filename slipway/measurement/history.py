@@ -1,4 +1,4 @@
-"""The history of a service's measurements: a point a window, the changes beside them, and where a baseline has drifted."""
+"""The history of a service's measurements: one point per window, the changes, and drift from the baseline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slipway.measurement.samples import CacheClass
 
 
 class Point(FrozenModel):
-    """One window of one route × identity × cache class, without its raw samples (times in ms, None without a good one)."""
+    """One window of one route × identity × cache class without raw samples (times in ms, None without an error-free sample)."""
 
     run_id: str
     at: datetime
@@ -25,12 +25,12 @@ class Point(FrozenModel):
 
     @property
     def series(self) -> tuple[str, str, str]:
-        """What it is a point of."""
+        """Return the key of the series that the point belongs to."""
         return self.route, self.identity, self.cache
 
 
 class Mark(FrozenModel):
-    """A change that was kept on the service, or rolled back."""
+    """A change to the service that was kept or rolled back."""
 
     at: datetime
     change: str
@@ -38,7 +38,7 @@ class Mark(FrozenModel):
 
 
 class Series(FrozenModel):
-    """One line: how many windows there are, the baseline's median and the newest windows' (ms; None for too few)."""
+    """The points of one series: number of windows, median of the baseline and of the newest windows (ms; None if too few)."""
 
     route: str
     identity: str
@@ -48,30 +48,30 @@ class Series(FrozenModel):
     baseline_windows: int
     newest_ms: float | None
     drifted: Literal["", "slower", "faster"] = ""
-    since_newest: bool = False  # it has drifted with the newest window, and had not before
+    since_newest: bool = False  # the drift began with the newest window
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """As its points say it."""
+        """Return the same key as `Point.series`."""
         return self.route, self.identity, self.cache
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Return the name to display."""
         return f"{self.route} as {self.identity} ({self.cache})"
 
     @property
     def sentence(self) -> str:
-        """What is to be said of it."""
+        """Return a sentence on the drift and the medians."""
         if self.baseline_ms is None or self.newest_ms is None:
             return f"{self.name}: no baseline yet, {self.windows} {'window' if self.windows == 1 else 'windows'}."
         moved = f"{significant(self.baseline_ms)} → {significant(self.newest_ms)} ms"
-        how = f"{self.drifted} than its baseline of {self.baseline_windows} windows" if self.drifted else "as before"
-        return f"{self.name}: {how}, median {moved}."
+        state = f"{self.drifted} than its baseline of {self.baseline_windows} windows" if self.drifted else "as before"
+        return f"{self.name}: {state}, median {moved}."
 
 
 class Trend(FrozenModel):
-    """What a measurement adds to the history: every series, the changes beside them, and the picture."""
+    """The history after a measurement: every series, the changes and the chart."""
 
     service: str
     series: tuple[Series, ...]
@@ -80,5 +80,5 @@ class Trend(FrozenModel):
 
     @property
     def newly_drifted(self) -> tuple[Series, ...]:
-        """The series whose drift begins with the newest window."""
+        """Return the series whose drift began with the newest window."""
         return tuple(series for series in self.series if series.since_newest)

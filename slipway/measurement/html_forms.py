@@ -1,4 +1,4 @@
-"""Forms of HTML pages: the hidden fields that a sign-in has to send back. Pure."""
+"""Read HTML forms: the hidden fields that a sign-in must send back. Pure."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from html.parser import HTMLParser
 
 
 def field_value(html: str, name: str) -> str | None:
-    """The value of the first `<input>` of that name; None when the page has none. (HTML, section 4.10.5.)"""
-    finder = _Finder(name)
-    finder.feed(html)
-    return finder.found
+    """Return the value of the first `<input>` with that name, or None if there is none (HTML, section 4.10.5)."""
+    parser = _FieldParser(name)
+    parser.feed(html)
+    return parser.value
 
 
-class _Finder(HTMLParser):
+class _FieldParser(HTMLParser):
     def __init__(self, name: str) -> None:
         super().__init__()
         self._name = name
-        self.found: str | None = None
+        self.value: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if tag == "input" and self.found is None and given.get("name") == self._name:
-            self.found = given.get("value") or ""
+        attributes = dict(attrs)
+        if tag == "input" and self.value is None and attributes.get("name") == self._name:
+            self.value = attributes.get("value") or ""

@@ -1,21 +1,23 @@
-"""Judging: what a change did to its targets, from what was measured before and after it. Pure.
+"""Judge what a change did to its targets, from a window before the change and a window after it. Pure.
 
-The main error of such a comparison is drift: the same service, unchanged, is a third slower a minute later. So a
-target is never compared with itself alone but, burst by burst, with an unaffected control of the same cache class that
-was asked in turn with it: d = ln median(target) − ln median(control). Drift slows both and leaves d as it was. Welch's
-interval of mean(d after) − mean(d before) is, by its exponential, the ratio after / before and its interval. The same
-is done with the 90th percentile. The p-values of all targets, median and 90th percentile, are adjusted together (Holm).
+Drift is the main source of error: an unchanged service can be a third slower one minute later. Therefore each target is
+compared, burst by burst, with a control: a route of the same cache class that the change cannot affect. The probe
+alternates between target and control. For each burst d = ln median(target) − ln median(control). Drift slows target and
+control alike, so d does not change. The exponential of mean(d after) − mean(d before) is the ratio after / before; the
+exponential of Welch's interval is the confidence interval of the ratio. The 90th percentile is compared in the same way.
+The p-values of all targets, for median and 90th percentile, are adjusted together (Holm).
 
-A median or 90th percentile is
-  regressed     significant, ratio ≥ 1 + margin, and worth at least `floor_ms`; improved is the mirror image;
-  same          the whole interval lies inside 1 / (1 + margin) … 1 + margin, or is worth less than `floor_ms`;
-  inconclusive  anything else.
+A median or a 90th percentile is
+  regressed     if the ratio is significant and at least 1 + margin, and the change is at least `floor_ms`;
+  improved      if the ratio is significant and at most 1 / (1 + margin), and the change is at least `floor_ms`;
+  same          if each end of the interval lies within 1 / (1 + margin) … 1 + margin, or is a change of less than `floor_ms`;
+  inconclusive  otherwise.
 A target is
-  regressed     when the median or the 90th percentile is, or by its errors or its lost cache hits (rules of their own);
-  improved      when the median is, and the 90th percentile is not regressed;
-  same          when the median is, and the 90th percentile is not regressed; but environment-shift when the control
-                itself moved by more than the margin (and the floor), for then something slowed or sped up both;
-  inconclusive  otherwise, and whenever data is missing or too little: no data is never a pass.
+  regressed     if its median or its 90th percentile regressed, or if the rules for errors or for cache hits say so;
+  improved      if its median improved and its 90th percentile did not regress;
+  same          if its median is the same and its 90th percentile did not regress. The verdict is environment-shift instead
+                if the control changed by more than the margin and the floor: something slowed or sped up both;
+  inconclusive  otherwise, and if data is missing or too little. Missing data is never a pass.
 """
 
 from __future__ import annotations
@@ -28,16 +30,16 @@ from typing import Literal
 from slipway.config.change import Pair
 from slipway.core.formatting import milliseconds, percent, times
 from slipway.measurement.bursts import MINIMUM_BURSTS, MINIMUM_REQUESTS
-from slipway.measurement.comparison import Change, ComparedPair, adjusted, changes, look, p90
+from slipway.measurement.comparison import Change, ComparedPair, adjust_p_values, compare_latency, compare_windows, p90
 from slipway.measurement.formatting import interval
 from slipway.measurement.samples import CacheClass, MeasuredWindow, Measurement, TargetVerdict, Verdict, VerdictWord
 from slipway.measurement.statistics import fisher_more
 
 WORST_FIRST: tuple[VerdictWord, ...] = ("regressed", "inconclusive", "environment-shift", "improved", "same")
-WHEN = ("before", "after")
-ERRORS_THAT_COUNT = 3  # fewer additional errors than this are never called a regression
-ERRORS_BEFORE = 0.05  # a target with a larger share of errors before the change is too broken to compare with
-HITS_LOST = 0.05  # a smaller loss of the share of hits is never called a regression
+PHASES = ("before", "after")
+MINIMUM_MORE_ERRORS = 3  # fewer additional errors are never a regression
+MAXIMUM_ERROR_RATIO_BEFORE = 0.05  # a target with a larger error ratio before the change cannot be compared
+MINIMUM_HIT_RATIO_LOSS = 0.05  # a smaller loss of the cache hit ratio is never a regression
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,19 @@ class _Rule:
     targets: int
 
     @property
-    def own_alpha(self) -> float:
-        """The level of a target's tests on errors and hits: Bonferroni, these being rare and not in Holm's family."""
+    def target_alpha(self) -> float:
+        """The significance level of a target's tests on errors and hits (Bonferroni; Holm does not cover these rare cases)."""
         return self.alpha / max(1, self.targets)
 
-    def within(self, ratio: float) -> bool:
+    def within_margin(self, ratio: float) -> bool:
         return 1 / (1 + self.margin) < ratio < 1 + self.margin
 
-    def too_small(self, before_ms: float, ratio: float) -> bool:
-        """Whether a ratio is worth less than the floor, as it is for a cache hit that takes a fraction of it."""
+    def below_floor(self, before_ms: float, ratio: float) -> bool:
+        """Return whether a ratio is a change of less than the floor, as for a cache hit that takes a fraction of the floor."""
         return abs(ratio - 1) * before_ms < self.floor_ms
 
-    def moved(self, before_ms: float, ratio: float) -> bool:
-        return not 1 / (1 + self.margin) <= ratio <= 1 + self.margin and not self.too_small(before_ms, ratio)
+    def exceeded(self, before_ms: float, ratio: float) -> bool:
+        return not 1 / (1 + self.margin) <= ratio <= 1 + self.margin and not self.below_floor(before_ms, ratio)
 
 
 def judge(
@@ -72,20 +74,23 @@ def judge(
     alpha: float = 0.05,
     floor_ms: float = 0.5,
 ) -> Verdict:
-    """Return the verdict on every target of `pairs` and the one over all, by the rules on top of this module.
+    """Return the verdict on each target of `pairs` and the overall verdict, by the rules at the top of this module.
 
-    `margin` is the smallest change that matters, as a share; `floor_ms` the smallest that matters in milliseconds;
-    `alpha` the level of significance, and 1 − `alpha` the confidence of every interval. An inconclusive comparison may
-    be extended once (`joined`) and judged again at half the alpha. No other peeking.
+    `margin` is the smallest relevant change as a share, `floor_ms` the smallest relevant change in milliseconds. `alpha`
+    is the significance level; every interval has the confidence 1 − `alpha`. An inconclusive comparison may be extended
+    once (`extended`) and judged again at half the alpha. Judging more often would raise the rate of false alarms.
     """
     rule = _Rule(margin, alpha, floor_ms, len(pairs))
-    seen = [look(before, after, pair) for pair in pairs]
-    found = adjusted([changes(each, alpha) for each in seen])
-    targets = [_judge_target(each, own, rule) for each, own in zip(seen, found, strict=True)]
+    compared_pairs = [compare_windows(before, after, pair) for pair in pairs]
+    changes = adjust_p_values([compare_latency(compared, alpha) for compared in compared_pairs])
+    targets = [
+        _judge_target(compared, own_changes, rule)
+        for compared, own_changes in zip(compared_pairs, changes, strict=True)
+    ]
     targets.sort(key=lambda target: WORST_FIRST.index(target.verdict))
     return Verdict(
         verdict=targets[0].verdict if targets else "inconclusive",
-        sentence=_over_all(targets),
+        sentence=_summarise(targets),
         margin=margin,
         alpha=alpha,
         targets=tuple(targets),
@@ -93,16 +98,16 @@ def judge(
 
 
 def meets(verdict: Verdict, require: Literal["improved", "not-regressed"]) -> bool:
-    """Return whether a verdict is what the change requires; neither inconclusive nor environment-shift ever is."""
+    """Return whether a verdict meets the requirement of the change; inconclusive and environment-shift never do."""
     return verdict.verdict == "improved" or (require == "not-regressed" and verdict.verdict == "same")
 
 
-def joined(first: MeasuredWindow, extension: MeasuredWindow) -> MeasuredWindow:
-    """Return one window: the extension's bursts behind the first's, renumbered, and its due times moved likewise."""
-    merged = {_key(each): each.samples for each in first.measurements}
-    for each in extension.measurements:
-        moved = (s._replace(burst=s.burst + first.bursts, due_s=s.due_s + first.seconds) for s in each.samples)
-        merged[_key(each)] = (*merged.get(_key(each), ()), *moved)
+def extended(first: MeasuredWindow, extension: MeasuredWindow) -> MeasuredWindow:
+    """Return one window: the bursts of `first`, then those of `extension`, with burst numbers and due times continued."""
+    merged = {_key(measurement): measurement.samples for measurement in first.measurements}
+    for measurement in extension.measurements:
+        moved = (s._replace(burst=s.burst + first.bursts, due_s=s.due_s + first.seconds) for s in measurement.samples)
+        merged[_key(measurement)] = (*merged.get(_key(measurement), ()), *moved)
     return first.model_copy(
         update={
             "seconds": first.seconds + extension.seconds,
@@ -120,165 +125,167 @@ def _key(measurement: Measurement) -> tuple[str, str, CacheClass]:
     return measurement.route, measurement.identity, measurement.cache
 
 
-def _judge_target(seen: ComparedPair, found: list[Change], rule: _Rule) -> TargetVerdict:
-    word, reason = _by_its_own_rules(seen, rule) or _by_latency(seen, found, rule)
-    medians, p90s = seen.middle(seen.target, median), seen.middle(seen.target, p90)
-    controls = seen.middle(seen.control, median)
-    hits = _hit_ratios(seen)
+def _judge_target(compared: ComparedPair, changes: list[Change], rule: _Rule) -> TargetVerdict:
+    verdict, reason = _judge_without_latency(compared, rule) or _judge_latency(compared, changes, rule)
+    medians, p90s = compared.before_and_after(compared.target, median), compared.before_and_after(compared.target, p90)
+    controls = compared.before_and_after(compared.control, median)
+    hits = _hit_ratios(compared)
     return TargetVerdict(
-        route=seen.pair.route,
-        identity=seen.pair.identity,
-        cache=seen.cache,
-        verdict=word,
-        sentence=f"{seen.name}: {reason}: {word}.",
+        route=compared.pair.route,
+        identity=compared.pair.identity,
+        cache=compared.cache,
+        verdict=verdict,
+        sentence=f"{compared.name}: {reason}: {verdict}.",
         median_before_ms=medians[0],
         median_after_ms=medians[1],
         p90_before_ms=p90s[0],
         p90_after_ms=p90s[1],
-        median=found[0].ratio if found else None,
-        p90=found[1].ratio if found else None,
-        p_value=found[0].p_value if found else None,
-        p90_p_value=found[1].p_value if found else None,
+        median=changes[0].ratio if changes else None,
+        p90=changes[1].ratio if changes else None,
+        p_value=changes[0].p_value if changes else None,
+        p90_p_value=changes[1].p_value if changes else None,
         control_before_ms=controls[0],
         control_after_ms=controls[1],
-        control_ratio=seen.control_ratio,
-        bursts_before=len(seen.bursts(0)),
-        bursts_after=len(seen.bursts(1)),
-        requests_before=seen.target[0].requests,
-        requests_after=seen.target[1].requests,
-        errors_before=seen.target[0].errors,
-        errors_after=seen.target[1].errors,
+        control_ratio=compared.control_ratio,
+        bursts_before=len(compared.bursts(0)),
+        bursts_after=len(compared.bursts(1)),
+        requests_before=compared.target[0].requests,
+        requests_after=compared.target[1].requests,
+        errors_before=compared.target[0].errors,
+        errors_after=compared.target[1].errors,
         hit_ratio_before=hits[0],
         hit_ratio_after=hits[1],
     )
 
 
-_Found = tuple[VerdictWord, str]  # a verdict, and why
+_Finding = tuple[VerdictWord, str]  # a verdict and its reason
 
 
-def _by_its_own_rules(seen: ComparedPair, rule: _Rule) -> _Found | None:
-    """Return what is settled without a look at latencies, the most telling first; None when nothing is."""
-    checks = (_target_missing, _errors, _hits_lost, _control_missing, _too_few)
-    return next((found for check in checks if (found := check(seen, rule))), None)
+def _judge_without_latency(compared: ComparedPair, rule: _Rule) -> _Finding | None:
+    """Return the first finding of the rules that do not use latency; None if there is none."""
+    checks = (_check_target, _check_errors, _check_hit_ratio, _check_control, _check_bursts)
+    return next((finding for check in checks if (finding := check(compared, rule))), None)
 
 
-def _target_missing(seen: ComparedPair, rule: _Rule) -> _Found | None:
-    if seen.name == seen.control_name:
-        return "inconclusive", "the target is named as its own control"
-    for target, when in zip(seen.target, WHEN, strict=True):
+def _check_target(compared: ComparedPair, rule: _Rule) -> _Finding | None:
+    if compared.name == compared.control_name:
+        return "inconclusive", "the target is its own control, choose another route as control"
+    for target, phase in zip(compared.target, PHASES, strict=True):
         if not target.requests:
-            return "inconclusive", f"nothing was measured of it {when} the change"
+            return "inconclusive", f"no requests were measured {phase} the change"
     return None
 
 
-def _errors(seen: ComparedPair, rule: _Rule) -> _Found | None:
-    """Judge errors: significantly more (Fisher) and at least three more than before's share, or too many before."""
-    before, after = seen.target
+def _check_errors(compared: ComparedPair, rule: _Rule) -> _Finding | None:
+    """Check errors: significantly more after the change (Fisher) and at least three more, or too many before the change."""
+    before, after = compared.target
     more = after.errors - before.errors * after.requests / before.requests
     p_value = fisher_more(before.errors, before.requests, after.errors, after.requests)
-    if more >= ERRORS_THAT_COUNT and p_value < rule.own_alpha:
-        counts = f"errors {before.errors} of {before.requests} → {after.errors} of {after.requests}"
-        return "regressed", f"{counts} requests"
-    if before.errors > ERRORS_BEFORE * before.requests:
+    if more >= MINIMUM_MORE_ERRORS and p_value < rule.target_alpha:
+        counts = f"{before.errors} of {before.requests} → {after.errors} of {after.requests}"
+        return "regressed", f"failed requests {counts}"
+    if before.errors > MAXIMUM_ERROR_RATIO_BEFORE * before.requests:
         failed = f"{before.errors} of {before.requests} requests failed before the change"
-        return "inconclusive", f"{failed}, more than {percent(ERRORS_BEFORE)}"
+        return "inconclusive", f"{failed}, more than {percent(MAXIMUM_ERROR_RATIO_BEFORE)}"
     return None
 
 
-def _hits_lost(seen: ComparedPair, rule: _Rule) -> _Found | None:
-    """Judge the share of hits among the answers: a significant loss (Fisher) of at least five points."""
-    before, after = seen.target
-    share_before, share_after = _hit_ratios(seen)
-    if share_before is None or share_after is None or share_before - share_after < HITS_LOST:
+def _check_hit_ratio(compared: ComparedPair, rule: _Rule) -> _Finding | None:
+    """Check the cache hit ratio of the successful responses: a significant loss (Fisher) of at least five points."""
+    before, after = compared.target
+    ratio_before, ratio_after = _hit_ratios(compared)
+    if ratio_before is None or ratio_after is None or ratio_before - ratio_after < MINIMUM_HIT_RATIO_LOSS:
         return None
     p_value = fisher_more(before.answers - before.hits, before.answers, after.answers - after.hits, after.answers)
-    if p_value >= rule.own_alpha:
+    if p_value >= rule.target_alpha:
         return None
-    return "regressed", f"cache hits {percent(share_before)} → {percent(share_after)} of the answers{_now(seen)}"
+    return "regressed", f"cache hit ratio {percent(ratio_before)} → {percent(ratio_after)}{_class_change(compared)}"
 
 
-def _control_missing(seen: ComparedPair, rule: _Rule) -> _Found | None:
-    for control, when in zip(seen.control, WHEN, strict=True):
+def _check_control(compared: ComparedPair, rule: _Rule) -> _Finding | None:
+    for control, phase in zip(compared.control, PHASES, strict=True):
         if control.dominant is None:
-            return "inconclusive", f"no answer of its control {seen.control_name} {when} the change"
-        if control.dominant != seen.cache:
-            unlike = f"is mostly {control.dominant} {when} the change, the target {seen.cache}"
-            return "inconclusive", f"its control {seen.control_name} {unlike}"
+            return "inconclusive", f"the control {compared.control_name} has no successful response {phase} the change"
+        if control.dominant != compared.cache:
+            classes = f"the control {compared.control_name} is mostly {control.dominant} {phase} the change"
+            return "inconclusive", f"{classes}, but the target is {compared.cache}; their cache classes must match"
     return None
 
 
-def _too_few(seen: ComparedPair, rule: _Rule) -> _Found | None:
-    before, after = (len(seen.bursts(when)) for when in (0, 1))
+def _check_bursts(compared: ComparedPair, rule: _Rule) -> _Finding | None:
+    before, after = (len(compared.bursts(phase)) for phase in (0, 1))
     if min(before, after) >= MINIMUM_BURSTS:
         return None
-    what = f"at least {MINIMUM_REQUESTS} error-free {seen.cache} answers of target and control each"
-    needed = f"{before} bursts before and {after} after the change have {what}, {MINIMUM_BURSTS} are needed"
-    return "inconclusive", f"{needed}{_now(seen)}"
+    counts = f"{before} bursts before and {after} after the change are usable, {MINIMUM_BURSTS} are required"
+    usable = f"at least {MINIMUM_REQUESTS} successful {compared.cache} responses each from target and control"
+    return "inconclusive", f"{counts} ({usable}){_class_change(compared)}"
 
 
-def _hit_ratios(seen: ComparedPair) -> tuple[float | None, float | None]:
-    """Return the share of hits among the answers before and after; None for a target that no cache ever keeps."""
-    if not any(cache in target.samples for target in seen.target for cache in ("hit", "miss")):
+def _hit_ratios(compared: ComparedPair) -> tuple[float | None, float | None]:
+    """Return the cache hit ratio of the successful responses before and after; None for a target that is never cached."""
+    if not any(cache in target.samples for target in compared.target for cache in ("hit", "miss")):
         return None, None
-    before, after = (target.hits / target.answers if target.answers else None for target in seen.target)
+    before, after = (target.hits / target.answers if target.answers else None for target in compared.target)
     return before, after
 
 
-def _now(seen: ComparedPair) -> str:
-    """Tell a changed cache class in words."""
-    now = seen.target[1].dominant
-    return "" if now in (seen.cache, None) else f"; most answers are now {now}, before {seen.cache}"
+def _class_change(compared: ComparedPair) -> str:
+    """Return a clause about a changed cache class; empty if the class is unchanged."""
+    after = compared.target[1].dominant
+    return "" if after in (compared.cache, None) else f"; cache class of most responses {compared.cache} → {after}"
 
 
-def _by_latency(seen: ComparedPair, found: list[Change], rule: _Rule) -> _Found:
-    """Combine what is said of the median and of the 90th percentile, see the top of this module."""
-    middle, tail = found
-    words = [_word(change, rule) for change in found]
-    told = f"median {milliseconds(middle.before_ms, middle.after_ms)}, {interval(middle.ratio)}"
-    if words[0] != "regressed" and words[1] == "regressed":
-        told += f"; p90 {milliseconds(tail.before_ms, tail.after_ms)}, {interval(tail.ratio)}"
-    word: VerdictWord = "regressed" if "regressed" in words else words[0]
-    if word == "inconclusive" or (word == "same" and _matters(middle, rule)):
-        told += f"; {_doubt(middle, rule)}"
-    control_ms, _ = seen.middle(seen.control, median)
-    shifted = rule.moved(control_ms or 0.0, seen.control_ratio or 1.0)
+def _judge_latency(compared: ComparedPair, changes: list[Change], rule: _Rule) -> _Finding:
+    """Combine the verdicts on the median and on the 90th percentile, by the rules at the top of this module."""
+    median_change, p90_change = changes
+    verdicts = [_classify(change, rule) for change in changes]
+    before_after = milliseconds(median_change.before_ms, median_change.after_ms)
+    reason = f"median {before_after}, {interval(median_change.ratio)}"
+    if verdicts[0] != "regressed" and verdicts[1] == "regressed":
+        reason += f"; p90 {milliseconds(p90_change.before_ms, p90_change.after_ms)}, {interval(p90_change.ratio)}"
+    verdict: VerdictWord = "regressed" if "regressed" in verdicts else verdicts[0]
+    if verdict == "inconclusive" or (verdict == "same" and _outside_margin(median_change, rule)):
+        reason += f"; {_explain_doubt(median_change, rule)}"
+    control_ms, _ = compared.before_and_after(compared.control, median)
+    shifted = rule.exceeded(control_ms or 0.0, compared.control_ratio or 1.0)
     if shifted:
-        told += f"; {_shift(seen)}"
-    return "environment-shift" if shifted and word == "same" else word, told + _now(seen)
+        reason += f"; {_describe_control_change(compared)}"
+    return "environment-shift" if shifted and verdict == "same" else verdict, reason + _class_change(compared)
 
 
-def _word(change: Change, rule: _Rule) -> VerdictWord:
+def _classify(change: Change, rule: _Rule) -> VerdictWord:
     ratio = change.ratio
-    if _matters(change, rule) and change.worth_ms >= rule.floor_ms:
+    if _outside_margin(change, rule) and change.worth_ms >= rule.floor_ms:
         return "regressed" if ratio.ratio > 1 else "improved"
-    if all(rule.within(end) or rule.too_small(change.before_ms, end) for end in (ratio.low, ratio.high)):
+    if all(rule.within_margin(end) or rule.below_floor(change.before_ms, end) for end in (ratio.low, ratio.high)):
         return "same"
     return "inconclusive"
 
 
-def _matters(change: Change, rule: _Rule) -> bool:
-    """Return whether a ratio is significant, also after Holm, and at least the margin away from 1."""
+def _outside_margin(change: Change, rule: _Rule) -> bool:
+    """Return whether a ratio is significant, also after Holm's adjustment, and differs from 1 by at least the margin."""
     one_sided = change.ratio.low > 1 or change.ratio.high < 1
-    return one_sided and change.p_value < rule.alpha and not rule.within(change.ratio.ratio)
+    return one_sided and change.p_value < rule.alpha and not rule.within_margin(change.ratio.ratio)
 
 
-def _doubt(change: Change, rule: _Rule) -> str:
-    if _matters(change, rule):
-        return f"a change of {change.worth_ms:.2f} ms, where less than {rule.floor_ms:g} ms does not count"
-    return f"too uncertain for a margin of {percent(rule.margin)}"
+def _explain_doubt(change: Change, rule: _Rule) -> str:
+    if _outside_margin(change, rule):
+        return f"the change of {change.worth_ms:.2f} ms is below the threshold of {rule.floor_ms:g} ms"
+    return f"too uncertain to decide at a margin of {percent(rule.margin)}"
 
 
-def _shift(seen: ComparedPair) -> str:
-    before, after = seen.middle(seen.control, median)
-    return f"its control moved too, {milliseconds(before or 0.0, after or 0.0)}, {times(seen.control_ratio or 1.0)}"
+def _describe_control_change(compared: ComparedPair) -> str:
+    before, after = compared.before_and_after(compared.control, median)
+    change = f"{milliseconds(before or 0.0, after or 0.0)}, {times(compared.control_ratio or 1.0)}"
+    return f"the control route also changed, {change}"
 
 
-def _over_all(targets: Sequence[TargetVerdict]) -> str:
-    """Return one sentence over all targets, the worst first."""
+def _summarise(targets: Sequence[TargetVerdict]) -> str:
+    """Return one sentence about all targets, the worst first."""
     if not targets:
         return "No target to judge: inconclusive."
     worst = targets[0]
     if len(targets) == 1:
         return worst.sentence
     alike = sum(target.verdict == worst.verdict for target in targets)
-    return f"{alike} of {len(targets)} targets {worst.verdict}. {worst.sentence}"
+    return f"{alike} of {len(targets)} targets: {worst.verdict}. {worst.sentence}"

@@ -1,4 +1,4 @@
-"""History: add what a run has measured, and tell how the service does beside what it did."""
+"""Add the measurements of a run to the history, and compare them with earlier measurements."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from slipway.measurement.samples import MeasuredWindow
 from slipway.runs.shipments import Shipments
 
 SHOWN_FOR = timedelta(days=30)
-SAMPLES_FOR = timedelta(days=14)  # how long the raw samples of scheduled measurements are kept
-MEASURED_BY = "measure service"  # the step that leaves them
+SAMPLES_KEPT_FOR = timedelta(days=14)  # for raw samples of scheduled measurements
+MEASURE_STEP = "measure service"  # the step that stores these samples
 
 
-def remember(service: Service, run_id: str, window: MeasuredWindow, history: History, shipments: Shipments) -> Trend:
-    """Add a window to the history, let go of what is too old, and draw the last 30 days. Raises Unavailable."""
+def update_history(
+    service: Service, run_id: str, window: MeasuredWindow, history: History, shipments: Shipments
+) -> Trend:
+    """Add a window to the history, delete expired points, and draw the last 30 days. Raise Unavailable."""
     history.add(service.name, points_of(run_id, window))
     now = datetime.now(UTC)
-    points = history.of(service.name)
-    history.forget(expired(points, lambda point: (now - point.at).total_seconds()))
-    history.forget_samples(MEASURED_BY, now - SAMPLES_FOR)
+    points = history.points(service.name)
+    history.delete_points(expired(points, lambda point: (now - point.at).total_seconds()))
+    history.delete_samples(MEASURE_STEP, now - SAMPLES_KEPT_FOR)
     recent = [point for point in points if point.at >= now - SHOWN_FOR]
     trend = trend_of(service.name, recent, shipments)
     return trend.model_copy(update={"picture_svg": trend_svg(recent, trend)})
 
 
 def trend_of(service: str, points: list[Point], shipments: Shipments) -> Trend:
-    """Every series of these points, and the changes beside them. Raises Unavailable."""
+    """Return every series of these points, and the changes since the oldest point. Raise Unavailable."""
     marks = tuple(
         Mark(at=shipment.at, change=shipment.change, came_of_it=shipment.came_of_it)
-        for shipment in shipments.of_service(service)
+        for shipment in shipments.for_service(service)
     )
     since = min((point.at for point in points), default=None)
     shown = tuple(mark for mark in marks if since is not None and mark.at >= since)
@@ -42,18 +44,18 @@ def trend_of(service: str, points: list[Point], shipments: Shipments) -> Trend:
 
 
 def points_of(run_id: str, window: MeasuredWindow) -> list[Point]:
-    """A window's points."""
+    """Return the points of a window."""
     return [
         Point(
             run_id=run_id,
             at=datetime.fromisoformat(window.started_at),
-            route=line.target.route,
-            identity=line.target.identity,
-            cache=line.cache,
-            samples=line.samples,
-            errors=line.errors,
-            median_ms=line.median_ms,
-            p90_ms=line.p90_ms,
+            route=summary.target.route,
+            identity=summary.target.identity,
+            cache=summary.cache,
+            samples=summary.samples,
+            errors=summary.errors,
+            median_ms=summary.median_ms,
+            p90_ms=summary.p90_ms,
         )
-        for line in summarise(window)
+        for summary in summarise(window)
     ]

@@ -1,8 +1,8 @@
-"""Wait for a moment to some 20 µs without keeping a processor busy.
+"""Wait until a time, accurate to about 20 µs, without keeping a CPU busy.
 
-An event loop's timers have a grain of 1 ms, early or late. Linux has timers that a loop can wait for like a socket
-(timerfd_create(2)), which wake within about 0.1 ms. The rest is spent looking at the clock. Behind each stands a timer of the
-loop, so that a wait ends, late, even if the other one is not heard.
+The timers of an event loop have a resolution of 1 ms and may fire early or late. Linux offers timers that a loop can wait
+for like a socket (timerfd_create(2)); they wake within about 0.1 ms. The remaining time is spent polling the clock. Each
+wait also has a timer of the loop as a fallback, so that it ends, late, even if the kernel timer does not fire.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-LOOP_GRAIN_S = 0.0015  # of the loop's own timers
-TIMER_GRAIN_S = 0.0002  # of a timerfd: how long before the moment it wakes
+LOOP_GRAIN_S = 0.0015  # accuracy of the timers of the loop
+TIMER_GRAIN_S = 0.0002  # accuracy of a timerfd: the wait ends this long before the due time
 CLOCK_MONOTONIC, TFD_TIMER_ABSTIME = 1, 1  # linux/time.h, linux/timerfd.h
 
 
@@ -29,19 +29,19 @@ class _Itimerspec(ctypes.Structure):
     _fields_ = (("interval", _Timespec), ("value", _Timespec))
 
 
-class Alarm:
-    """Waits for moments of `time.perf_counter`, one at a time. A context of one event loop."""
+class KernelTimer:
+    """Waits for times of `time.perf_counter`, one at a time. A context manager inside one event loop."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None)
         self._timer = -1
-        self._rung: asyncio.Future[None] | None = None
+        self._fired: asyncio.Future[None] | None = None
 
     def __enter__(self) -> Self:
         if sys.platform == "linux":  # where perf_counter reads CLOCK_MONOTONIC
             self._timer = self._libc.timerfd_create(CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
         if self._timer >= 0:
-            asyncio.get_running_loop().add_reader(self._timer, self._ring)
+            asyncio.get_running_loop().add_reader(self._timer, self._on_readable)
         return self
 
     def __exit__(
@@ -51,8 +51,8 @@ class Alarm:
             asyncio.get_running_loop().remove_reader(self._timer)
             os.close(self._timer)
 
-    async def until(self, due: float) -> None:
-        """Return at `due`, or at once if that is past; other tasks run in the meantime."""
+    async def wait_until(self, due: float) -> None:
+        """Return at `due`, or at once if `due` is past; other tasks run during the wait."""
         await self._sleep(due)
         while time.perf_counter() < due:
             await asyncio.sleep(0)
@@ -65,13 +65,13 @@ class Alarm:
                 await asyncio.sleep(rest - LOOP_GRAIN_S)
         elif rest > 2 * TIMER_GRAIN_S:
             loop = asyncio.get_running_loop()
-            self._rung = loop.create_future()
-            instead = loop.call_later(rest + LOOP_GRAIN_S, self._wake)
+            self._fired = loop.create_future()
+            fallback = loop.call_later(rest + LOOP_GRAIN_S, self._fire)
             self._set(due - TIMER_GRAIN_S)
             try:
-                await self._rung
+                await self._fired
             finally:
-                instead.cancel()
+                fallback.cancel()
 
     def _set(self, moment: float) -> None:
         seconds, rest = divmod(moment, 1.0)
@@ -80,11 +80,11 @@ class Alarm:
             self._timer, TFD_TIMER_ABSTIME, ctypes.byref(_Itimerspec(_Timespec(0, 0), value)), None
         )
 
-    def _ring(self) -> None:
-        with suppress(BlockingIOError):  # set anew since it has gone off
+    def _on_readable(self) -> None:
+        with suppress(BlockingIOError):  # the timer was set again after it had fired
             os.read(self._timer, 8)
-            self._wake()
+            self._fire()
 
-    def _wake(self) -> None:
-        if self._rung is not None and not self._rung.done():
-            self._rung.set_result(None)
+    def _fire(self) -> None:
+        if self._fired is not None and not self._fired.done():
+            self._fired.set_result(None)

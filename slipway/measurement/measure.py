@@ -1,4 +1,4 @@
-"""Measure: the targets of a change and their controls, or the routes that a service's owner watches."""
+"""Measure the targets and controls of a change, or the routes listed under `watch` of a service."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ logger = logging.getLogger("slipway.measure")
 
 
 def measure_change(plan: Plan, progress: Progress | None = None, *, first: bool = False) -> MeasuredWindow:
-    """One window over all targets and controls of a change. Raises as the probe.
+    """Return one window over all targets and controls of a change. Raises the errors of `probe.measure`.
 
-    `first` marks the first window of a run: it is discarded and measured again if it was cold.
+    `first` marks the first window of a run: if the service was cold, the window is discarded and measured again.
     """
     routes = []
     for pair in plan.change.pairs():
@@ -30,43 +30,44 @@ def measure_change(plan: Plan, progress: Progress | None = None, *, first: bool 
     def probe() -> MeasuredWindow:
         return measure(plan.service, routes, progress=progress)
 
-    return _not_cold(probe) if first else probe()
+    return _measure_warm(probe) if first else probe()
 
 
 def measure_service(service: Service, progress: Progress | None = None) -> MeasuredWindow:
-    """One window over the routes that the service's entry watches. Raises InvalidInput when it watches none."""
+    """Return one window over the routes under `watch` of the service. Raise InvalidInput if there are none."""
     if not service.probe.watch:
         raise InvalidInput(
-            f"Service {service.name} watches no route.", expected="Routes under [service.probe] watch in slipway.toml."
+            f"Service {service.name} has no routes to measure.",
+            expected="`watch` under [service.probe] in slipway.toml lists at least one route.",
         )
-    return _not_cold(lambda: measure(service, service.probe.watch, progress=progress))
+    return _measure_warm(lambda: measure(service, service.probe.watch, progress=progress))
 
 
-def _not_cold(probe: Callable[[], MeasuredWindow]) -> MeasuredWindow:
-    """The first window, or the one after it if the service was still warming up during the first.
+def _measure_warm(probe: Callable[[], MeasuredWindow]) -> MeasuredWindow:
+    """Return the first window, or a second one if the service was still warming up during the first.
 
-    Only a first window may be discarded. One that was measured after a change is evidence, whatever it shows.
+    Only the first window of a run may be discarded. A window after a change is evidence and is always kept.
     """
     window = probe()
-    reasons = warm_up.cold(window)
+    reasons = warm_up.cold_routes(window)
     if not reasons:
         return window
-    logger.warning("the first window is discarded, the service was still warming up: %s", "; ".join(reasons))
+    logger.warning("discarding the first window, because the service was still warming up: %s", "; ".join(reasons))
     return probe().model_copy(update={"discarded": reasons})
 
 
 def summarise(window: MeasuredWindow) -> list[ServiceMeasured]:
-    """One line a route × identity × cache class; times over the samples without error."""
+    """Return one summary per route × identity × cache class; times are of the samples without error."""
     return [_summary(measurement) for measurement in window.measurements]
 
 
 def _summary(measurement: Measurement) -> ServiceMeasured:
-    good = [sample.latency_ms for sample in measurement.samples if not sample.error]
+    latencies = [sample.latency_ms for sample in measurement.samples if not sample.error]
     return ServiceMeasured(
         target=RouteAs(route=measurement.route, identity=measurement.identity),
         cache=measurement.cache,
-        samples=len(good),
-        errors=len(measurement.samples) - len(good),
-        median_ms=round(statistics.median(good), 3) if good else None,
-        p90_ms=round(statistics.quantiles(good, n=10)[8], 3) if len(good) > 1 else None,
+        samples=len(latencies),
+        errors=len(measurement.samples) - len(latencies),
+        median_ms=round(statistics.median(latencies), 3) if latencies else None,
+        p90_ms=round(statistics.quantiles(latencies, n=10)[8], 3) if len(latencies) > 1 else None,
     )

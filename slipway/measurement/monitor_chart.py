@@ -1,11 +1,11 @@
-"""The panel of what visitors met while a change was made: a dot a request, and the steps as bands behind them."""
+"""Draw the panel of the monitor: one dot per request while a change was made, and the steps as bands behind the dots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from slipway.measurement.charts import AFTER, BEFORE, INK, frame, short
+from slipway.measurement.charts import AFTER, BEFORE, INK, shorten, style_axes
 from slipway.measurement.samples import MonitorResult
 
 if TYPE_CHECKING:
@@ -13,26 +13,37 @@ if TYPE_CHECKING:
 
 MARKERS = "os^Dv*"
 COLOURS = (AFTER, BEFORE, INK)
-WIDE_SPREAD = 8.0  # slowest over fastest, beyond which a linear axis shows nothing but its tail
+WIDE_SPREAD = 8.0  # slowest / fastest; above this ratio the axis is logarithmic, so that more than the tail is visible
 
 
-def draw_watched(axes: Axes, watched: Sequence[MonitorResult]) -> None:
-    """Fill one panel: seconds since the first step began below, latency in ms; an error is a cross at the top."""
-    frame(axes)
+def draw_monitor_panel(axes: Axes, results: Sequence[MonitorResult]) -> None:
+    """Draw one panel: seconds since the start of the first step, latency in ms, and each error as a cross at the top."""
+    style_axes(axes)
     axes.set_title("While the change was made", loc="left", color=INK, fontsize=10)
     axes.set_xlabel("seconds", color=INK, loc="right")
     axes.set_ylabel("latency (ms)", color=INK)
-    began = watched[0].started_at
-    starts = [(step.started_at - began).total_seconds() for step in watched]
-    for start, step in zip(starts, watched, strict=True):
+    began = results[0].started_at
+    timed = [((step.started_at - began).total_seconds(), step) for step in results]
+    for start, step in timed:
         _band(axes, start, step)
-    routes = dict.fromkeys((glimpse.route, glimpse.identity) for step in watched for glimpse in step.glimpses)
+    _routes(axes, timed)
+    _errors(axes, [start + sample.at_s for start, step in timed for sample in step.glimpses if sample.error])
+    _scale(axes, [sample.latency_ms for step in results for sample in step.glimpses if not sample.error])
+    legend = axes.legend(
+        loc="upper left", bbox_to_anchor=(0.0, -0.14), borderaxespad=0, ncols=2, frameon=False, labelcolor=INK
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a route may contain a dollar sign
+
+
+def _routes(axes: Axes, timed: Sequence[tuple[float, MonitorResult]]) -> None:
+    routes = dict.fromkeys((sample.route, sample.identity) for _, step in timed for sample in step.glimpses)
     for number, (route, identity) in enumerate(routes):
         points = [
-            (start + glimpse.at_s, glimpse.latency_ms)
-            for start, step in zip(starts, watched, strict=True)
-            for glimpse in step.glimpses
-            if (glimpse.route, glimpse.identity) == (route, identity) and not glimpse.error
+            (start + sample.at_s, sample.latency_ms)
+            for start, step in timed
+            for sample in step.glimpses
+            if (sample.route, sample.identity) == (route, identity) and not sample.error
         ]
         axes.scatter(
             [x for x, _ in points],
@@ -40,16 +51,8 @@ def draw_watched(axes: Axes, watched: Sequence[MonitorResult]) -> None:
             s=12,
             color=COLOURS[number % len(COLOURS)],
             marker=MARKERS[number % len(MARKERS)],
-            label=short(f"{route} as {identity}"),
+            label=shorten(f"{route} as {identity}"),
         )
-    _errors(axes, [start + g.at_s for start, s in zip(starts, watched, strict=True) for g in s.glimpses if g.error])
-    _scale(axes, [glimpse.latency_ms for step in watched for glimpse in step.glimpses if not glimpse.error])
-    below = (0.0, -0.14)
-    legend = axes.legend(
-        loc="upper left", bbox_to_anchor=below, borderaxespad=0, ncols=2, frameon=False, labelcolor=INK
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a route may have a dollar sign
 
 
 def _band(axes: Axes, start: float, step: MonitorResult) -> None:
@@ -68,8 +71,8 @@ def _band(axes: Axes, start: float, step: MonitorResult) -> None:
 
 def _errors(axes: Axes, times: Sequence[float]) -> None:
     if times:
-        across = axes.get_xaxis_transform()
-        axes.scatter(times, [0.94] * len(times), s=30, color=BEFORE, marker="x", transform=across, label="failed")
+        transform = axes.get_xaxis_transform()
+        axes.scatter(times, [0.94] * len(times), s=30, color=BEFORE, marker="x", transform=transform, label="failed")
 
 
 def _scale(axes: Axes, latencies: Sequence[float]) -> None:

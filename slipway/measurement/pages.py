@@ -1,4 +1,4 @@
-"""Reading single pages of a service with httpx: one fresh client an identity, cookies never shared."""
+"""Read single pages of a service with httpx: one new client per identity, so identities never share cookies."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from slipway.core.errors import SlipwayError, Unavailable
 from slipway.core.settings import resolve
 from slipway.measurement.html_forms import field_value
 
-AWAY = (502, 503, 504)  # what a proxy says for a service that is down or just starting (RFC 9110, 15.6)
+UNAVAILABLE_STATUSES = (502, 503, 504)  # a proxy sends these while a service is down or starting (RFC 9110, 15.6)
 TIMEOUT_S = 10.0
 
 
 @contextmanager
-def visitor(service: Service, identity: Identity | None) -> Iterator[httpx.Client]:
-    """A client with its own cookies, signed in as `identity` (None is anonymous). Raises SlipwayError when that fails."""
+def service_client(service: Service, identity: Identity | None) -> Iterator[httpx.Client]:
+    """Yield a client with its own cookies, signed in as `identity` (None is anonymous). Raise SlipwayError on failure."""
     base = resolve(service.url)
     agent = {"User-Agent": "slipway"}
     with httpx.Client(base_url=base, timeout=TIMEOUT_S, trust_env=False, headers=agent, verify=trusted()) as client:
@@ -31,56 +31,56 @@ def visitor(service: Service, identity: Identity | None) -> Iterator[httpx.Clien
 
 @cache
 def trusted() -> ssl.SSLContext:
-    """The certificates that are trusted, read once: that takes longer than a page, and an audit has many visitors."""
+    """Return the trusted certificates. Cached: reading them takes longer than a page, and an audit uses many clients."""
     return httpx.create_ssl_context(trust_env=False)
 
 
 def sign_in(client: httpx.Client, service: Service, identity: Identity) -> None:
-    """Sign in as the identity does, and prove it: the marker must stand on the marker page.
+    """Sign in as the identity and check that the marker is on the marker page.
 
-    Raises SlipwayError when it does not, and Unavailable when the service does not answer.
+    Raises SlipwayError if the marker is missing, and Unavailable if the service does not answer.
     """
-    way = identity.sign_in
-    client.headers.update({name: resolve(value) for name, value in way.headers.items()})
-    for name, value in way.cookies.items():
+    method = identity.sign_in
+    client.headers.update({name: resolve(value) for name, value in method.headers.items()})
+    for name, value in method.cookies.items():
         client.cookies.set(name, resolve(value), path="/")
-    told, refused = _post_form(client, service, identity) if way.form is not None else ("", False)
-    if identity.marker not in get(client, identity.marker_route, service.name).text or refused:
-        raise not_signed_in(service, identity, told)
+    form_result, form_rejected = _post_form(client, service, identity) if method.form is not None else ("", False)
+    if identity.marker not in get(client, identity.marker_route, service.name).text or form_rejected:
+        raise not_signed_in(service, identity, form_result)
 
 
-def not_signed_in(service: Service, identity: Identity, told: str = "") -> SlipwayError:
-    """The error for a page that does not show the marker; `told` is what happened before."""
+def not_signed_in(service: Service, identity: Identity, form_result: str = "") -> SlipwayError:
+    """Return the error for a page without the marker; `form_result` describes the response to the sign-in form."""
     return SlipwayError(
-        f"Signing in to {service.name} as {identity.name} failed: {told}{identity.marker_route} does not show "
+        f"Signing in to {service.name} as {identity.name} failed: {form_result}{identity.marker_route} does not show "
         f"{identity.marker!r}.",
-        expected="A sign-in after which the page shows the identity's marker; check the test user and its secret.",
+        expected="The page shows the identity's marker after the sign-in. Check the test user and its secret.",
         retry_is_safe=True,
     )
 
 
 def _post_form(client: httpx.Client, service: Service, identity: Identity) -> tuple[str, bool]:
-    """Post the form; the answer is what came of it, in words, and whether it was refused."""
-    way, path = identity.sign_in, identity.sign_in.path or ""
-    form = {field: resolve(value) for field, value in (way.form or {}).items()}
+    """Post the sign-in form. Return a description of the result, and whether the form was rejected."""
+    method, path = identity.sign_in, identity.sign_in.path or ""
+    form = {field: resolve(value) for field, value in (method.form or {}).items()}
     headers = {}
-    if way.csrf_field is not None:
-        token = field_value(get(client, path, service.name).text, way.csrf_field)
+    if method.csrf_field is not None:
+        token = field_value(get(client, path, service.name).text, method.csrf_field)
         if token is None:
-            return f"GET {path} shows no field {way.csrf_field!r}, and ", True
-        form[way.csrf_field] = token
-        headers["Referer"] = str(client.base_url.join(path))  # Django wants one on https
-    answer = _send(client, "POST", path, service.name, data=form, headers=headers)
-    return f"POST {path} answered {answer.status_code}, and ", answer.status_code >= 400
+            return f"GET {path} has no form field {method.csrf_field!r}, and ", True
+        form[method.csrf_field] = token
+        headers["Referer"] = str(client.base_url.join(path))  # Django requires a Referer on https
+    response = _send(client, "POST", path, service.name, data=form, headers=headers)
+    return f"POST {path} answered {response.status_code}, and ", response.status_code >= 400
 
 
 def get(client: httpx.Client, route: str, service: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
-    """GET a route without following redirects. Raises SlipwayError when the service does not answer."""
+    """Send a GET without following redirects. Raise SlipwayError if the service does not answer."""
     return _send(client, "GET", route, service, headers=headers)
 
 
 def post(client: httpx.Client, route: str, service: str, body: bytes) -> httpx.Response:
-    """POST a body of bytes without following redirects. Raises SlipwayError when the service does not answer."""
+    """Send a POST with a body of bytes, without following redirects. Raise SlipwayError if the service does not answer."""
     return _send(client, "POST", route, service, content=body)
 
 
@@ -94,14 +94,15 @@ def _send(
     content: bytes | None = None,
 ) -> httpx.Response:
     try:
-        answer = client.request(method, route, data=data, headers=headers, content=content)
+        response = client.request(method, route, data=data, headers=headers, content=content)
     except httpx.HTTPError as error:
         raise Unavailable(
             f"Service {service} does not answer {method} {route}: {type(error).__name__}.",
-            expected=f"An answer within {TIMEOUT_S:g} s.",
+            expected=f"The service answers within {TIMEOUT_S:g} s.",
         ) from None
-    if answer.status_code in AWAY:
+    if response.status_code in UNAVAILABLE_STATUSES:
         raise Unavailable(
-            f"Service {service} answered {answer.status_code} to {method} {route}.", expected="A service that is up."
+            f"Service {service} answered {response.status_code} to {method} {route}.",
+            expected="The service is running.",
         )
-    return answer
+    return response

@@ -1,7 +1,7 @@
-"""The probe: open loop, latency counted from the due time, routes interleaved request by request.
+"""The probe: open loop, latency from the due time, routes interleaved request by request.
 
-A schedule is fixed before the first request. A slow answer delays nobody else's request, and the wait that it
-causes is counted (coordinated omission). What the cap on requests in flight drops is an error, never silence.
+The schedule is fixed before the first request. A slow response delays no other request, and the wait that it causes
+counts as latency (coordinated omission). A request that the limit on requests in flight drops counts as an error.
 
 Before the first sample the probe reads every route on the same schedule until its latency has stopped falling. The
 warm-up opens the connections, fills the caches and lets the service reach its usual speed under the load of the window.
@@ -27,87 +27,92 @@ from slipway.core.frozen import ANONYMOUS, RouteAs
 from slipway.measurement import warm_up as warming
 from slipway.measurement.backoff import Backoff
 from slipway.measurement.cache_class import cache_class
-from slipway.measurement.connections import Answer, ConnectionPool
-from slipway.measurement.kernel_timer import Alarm
+from slipway.measurement.connections import ConnectionPool, Response
+from slipway.measurement.kernel_timer import KernelTimer
 from slipway.measurement.samples import CacheClass, MeasuredWindow, Measurement, Sample
-from slipway.measurement.sessions import away, signed_wire, target, up
+from slipway.measurement.sessions import check_status, open_pool, request_target, unreachable
 
-LONGEST_WARM_UP_S = 60.0  # or as long as the window itself, where that is shorter
+LONGEST_WARM_UP_S = 60.0  # the length of the window is a second limit
 Progress = Callable[[float], None]
 Key = tuple[str, str, CacheClass]
 
 
 def measure(service: Service, routes: Sequence[RouteAs], *, progress: Progress | None = None) -> MeasuredWindow:
-    """Warm up, measure `routes`, as gently as the service's owner set it, and return every sample.
+    """Warm up, measure `routes` at the rate that the service allows, and return every sample.
 
-    Raises SlipwayError when a sign-in fails or the service does not answer the first request to each route.
+    Raises SlipwayError if a sign-in fails or if the service does not answer the first request to each route.
     """
-    wanted = tuple(dict.fromkeys(RouteAs(route=item.route, identity=item.identity) for item in routes))
-    return uvloop.run(_measure(service, wanted, progress or _untold))
+    distinct = tuple(dict.fromkeys(RouteAs(route=item.route, identity=item.identity) for item in routes))
+    return uvloop.run(_measure(service, distinct, progress or _ignore_progress))
 
 
-def _untold(share: float) -> None:
-    """Progress that nobody follows."""
+def _ignore_progress(share: float) -> None:
+    """Ignore the progress."""
 
 
 def window_seconds(probe: Probe, routes: int) -> float:
-    """The length of a window in seconds: as set, or longer where the owner's rate asks for it."""
+    """Return the length of a window in seconds: as configured, or longer if the rate limit of the service requires it."""
     return max(probe.seconds, probe.bursts * probe.requests * routes / probe.rate)
 
 
 def expected_seconds(probe: Probe, routes: int) -> float:
-    """The shortest time that a measurement takes, in seconds: the window after its shortest warm-up."""
+    """Return the shortest duration of a measurement in seconds: the window and its shortest warm-up."""
     return window_seconds(probe, routes) * (1 + warming.BURSTS / probe.bursts)
 
 
 async def _measure(service: Service, routes: Sequence[RouteAs], progress: Progress) -> MeasuredWindow:
-    wires: dict[str, ConnectionPool] = {}
+    pools: dict[str, ConnectionPool] = {}
     try:
         for name in dict.fromkeys(item.identity for item in routes):
-            wires[name] = await signed_wire(service, service.identity(name))
+            pools[name] = await open_pool(service, service.identity(name))
         for item in routes:
-            await _first_answer(wires[item.identity], service, item)
-        with Alarm() as alarm:
-            window = _Window(service.probe, routes, wires, Backoff(), alarm)
+            await _first_answer(pools[item.identity], service, item)
+        with KernelTimer() as timer:
+            window = _Window(service.probe, routes, pools, Backoff(), timer)
             began = time.perf_counter()
             unsettled = await window.warm_up()
             warm_up_s = round(time.perf_counter() - began, 1)
             started_at = datetime.now(UTC).isoformat(timespec="seconds")
-            window = _Window(service.probe, routes, wires, window.rests, alarm)
+            window = _Window(service.probe, routes, pools, window.backoff, timer)
             await window.run(progress)
     finally:
-        for wire in wires.values():
-            await wire.close()
+        for pool in pools.values():
+            await pool.close()
     return window.result(started_at).model_copy(update={"warm_up_s": warm_up_s, "unsettled": unsettled})
 
 
-async def _first_answer(wire: ConnectionPool, service: Service, item: RouteAs) -> None:
+async def _first_answer(pool: ConnectionPool, service: Service, item: RouteAs) -> None:
     try:
-        up(service, item.route, (await wire.ask(target(item.route))).status)
+        check_status(service, item.route, (await pool.request(request_target(item.route))).status)
     except (OSError, TimeoutError) as error:
-        raise away(service, item.route, error) from None
+        raise unreachable(service, item.route, error) from None
 
 
 class _Window:
-    """One window under way: the schedule, what is in flight, and the samples so far."""
+    """One window in progress: the schedule, the requests in flight, and the samples so far."""
 
     def __init__(
-        self, probe: Probe, routes: Sequence[RouteAs], wires: dict[str, ConnectionPool], rests: Backoff, alarm: Alarm
+        self,
+        probe: Probe,
+        routes: Sequence[RouteAs],
+        pools: dict[str, ConnectionPool],
+        backoff: Backoff,
+        timer: KernelTimer,
     ) -> None:
         self.probe = probe
         self.routes = routes
-        self.wires = wires
-        self.targets = {item.route: target(item.route) for item in routes}
+        self.pools = pools
+        self.targets = {item.route: request_target(item.route) for item in routes}
         self.seconds = window_seconds(probe, len(routes))
         self.samples: dict[Key, list[Sample]] = defaultdict(list)
         self.failed: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-        self.in_flight: set[asyncio.Future[Answer]] = set()
-        self.rests = rests
-        self.alarm = alarm
-        self.start = 0.0  # when the first request was due, by `perf_counter`; a rest moves it
+        self.in_flight: set[asyncio.Future[Response]] = set()
+        self.backoff = backoff
+        self.timer = timer
+        self.start = 0.0  # due time of the first request, by `perf_counter`; a pause moves it
 
     async def run(self, progress: Progress) -> None:
-        """Send every request when it is due; the garbage collector waits, as its pauses would be counted."""
+        """Send every request at its due time. Garbage collection is off, because its pauses would count as latency."""
         gc.collect()
         gc.disable()
         try:
@@ -122,7 +127,7 @@ class _Window:
             gc.enable()
 
     async def warm_up(self) -> tuple[str, ...]:
-        """Send bursts until the latency of every route has settled; return the routes whose latency still fell at the end."""
+        """Send bursts until the latency of every route has settled. Return the routes that have not settled at the end."""
         self.start = time.perf_counter()
         longest = int(self.probe.bursts * min(1.0, LONGEST_WARM_UP_S / self.seconds))
         unsettled: tuple[str, ...] = ()
@@ -139,16 +144,16 @@ class _Window:
         size = self.probe.requests * len(self.routes)
         gap = self.seconds / (self.probe.bursts * size)
         for number in range(burst * size, (burst + 1) * size):
-            self.start += await self.rests.taken()
+            self.start += await self.backoff.pause()
             due = self.start + number * gap
-            await self.alarm.until(due)
+            await self.timer.wait_until(due)
             self._launch(self.routes[number % len(self.routes)], burst, due, due - self.start)
 
     async def _drain(self) -> None:
-        await asyncio.gather(*self.in_flight, return_exceptions=True)  # each is noted as an error by itself
+        await asyncio.gather(*self.in_flight, return_exceptions=True)  # `_record` records each error
 
     def _unsettled(self) -> tuple[str, ...]:
-        """The routes whose latency still falls, by the bursts of which every answer has arrived."""
+        """Return the routes whose latency still falls, judged by the bursts whose responses have all arrived."""
         return tuple(
             f"{item.route} as {item.identity}" for item in self.routes if not warming.settled(self._medians(item))
         )
@@ -156,41 +161,41 @@ class _Window:
     def _medians(self, item: RouteAs) -> list[float]:
         bursts: defaultdict[int, list[Sample]] = defaultdict(list)
         key = (item.route, item.identity)
-        for samples in [self.failed[key], *(found for (*name, _), found in self.samples.items() if tuple(name) == key)]:
+        for samples in [self.failed[key], *(more for (*name, _), more in self.samples.items() if tuple(name) == key)]:
             for sample in samples:
                 bursts[sample.burst].append(sample)
-        whole = [bursts[burst] for burst in sorted(bursts) if len(bursts[burst]) == self.probe.requests]
-        sent = [[sample.latency_ms for sample in burst if sample.error != "dropped"] for burst in whole]
+        complete = [bursts[burst] for burst in sorted(bursts) if len(bursts[burst]) == self.probe.requests]
+        sent = [[sample.latency_ms for sample in burst if sample.error != "dropped"] for burst in complete]
         return [median(latencies) if latencies else math.inf for latencies in sent]
 
     def _launch(self, item: RouteAs, burst: int, due: float, due_s: float) -> None:
         if len(self.in_flight) >= self.probe.in_flight:
-            self._fail(item, Sample(burst, round(due_s, 4), 0.0, "dropped"))
+            self._record_error(item, Sample(burst, round(due_s, 4), 0.0, "dropped"))
             return
-        answered = self.wires[item.identity].ask(self.targets[item.route])
-        self.in_flight.add(answered)
-        answered.add_done_callback(partial(self._note, item, burst, due, due_s))
+        future = self.pools[item.identity].request(self.targets[item.route])
+        self.in_flight.add(future)
+        future.add_done_callback(partial(self._record, item, burst, due, due_s))
 
-    def _note(self, item: RouteAs, burst: int, due: float, due_s: float, answered: asyncio.Future[Answer]) -> None:
-        self.in_flight.discard(answered)
+    def _record(self, item: RouteAs, burst: int, due: float, due_s: float, future: asyncio.Future[Response]) -> None:
+        self.in_flight.discard(future)
         sample = partial(Sample, burst, round(due_s, 4))
-        error = None if answered.cancelled() else answered.exception()
-        if answered.cancelled() or error is not None:
+        error = None if future.cancelled() else future.exception()
+        if future.cancelled() or error is not None:
             waited = round((time.perf_counter() - due) * 1_000, 3)
-            self._fail(item, sample(waited, "timeout" if isinstance(error, TimeoutError) else "connection"))
+            self._record_error(item, sample(waited, "timeout" if isinstance(error, TimeoutError) else "connection"))
             return
-        answer = answered.result()
-        self.rests.hear(answer.status, answer.headers.get("retry-after", ""), due)
-        self.wires[item.identity].keep(answer.set_cookies)
-        told = f"status {answer.status}" if answer.status >= 400 else ""
-        found = sample(round((answer.arrived - due) * 1_000, 3), told)
-        self.samples[item.route, item.identity, cache_class(answer.headers)].append(found)
+        response = future.result()
+        self.backoff.record(response.status, response.headers.get("retry-after", ""), due)
+        self.pools[item.identity].store_cookies(response.set_cookies)
+        error_label = f"status {response.status}" if response.status >= 400 else ""
+        completed = sample(round((response.arrived - due) * 1_000, 3), error_label)
+        self.samples[item.route, item.identity, cache_class(response.headers)].append(completed)
 
-    def _fail(self, item: RouteAs, sample: Sample) -> None:
+    def _record_error(self, item: RouteAs, sample: Sample) -> None:
         self.failed[item.route, item.identity].append(sample)
 
     def result(self, started_at: str) -> MeasuredWindow:
-        """All samples by route × identity × cache class; what has no class counts towards the route's usual one."""
+        """Return all samples by route × identity × cache class; an error without a class gets the route's most common class."""
         for (route, identity), samples in self.failed.items():
             self.samples[route, identity, self._usual_class(route, identity)].extend(samples)
         return MeasuredWindow(
@@ -199,14 +204,14 @@ class _Window:
             bursts=self.probe.bursts,
             requests=self.probe.requests,
             measurements=tuple(
-                Measurement(route=route, identity=identity, cache=found, samples=tuple(sorted(samples)))
-                for (route, identity, found), samples in sorted(self.samples.items())
+                Measurement(route=route, identity=identity, cache=cache, samples=tuple(sorted(samples)))
+                for (route, identity, cache), samples in sorted(self.samples.items())
             ),
         )
 
     def _usual_class(self, route: str, identity: str) -> CacheClass:
         counts: dict[CacheClass, int] = {
-            found: len(samples) for (r, i, found), samples in self.samples.items() if (r, i) == (route, identity)
+            cache: len(samples) for (r, i, cache), samples in self.samples.items() if (r, i) == (route, identity)
         }
         usual: CacheClass = "miss" if identity == ANONYMOUS else "pass"
-        return max(counts, key=lambda found: counts[found], default=usual)
+        return max(counts, key=lambda cache: counts[cache], default=usual)

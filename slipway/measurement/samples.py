@@ -1,6 +1,6 @@
-"""Measurements: the raw samples of one route × identity × cache class, and the verdict drawn from them.
+"""The raw samples of one route × identity × cache class, and the verdict based on them.
 
-Samples of different cache classes are never pooled: a hit and a miss measure two different machines.
+Samples of different cache classes are never mixed: a hit and a miss measure two different machines.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ VerdictWord = Literal["improved", "same", "regressed", "inconclusive", "environm
 
 
 class Sample(NamedTuple):
-    """One timed request of a burst; `latency_ms` counts from `due_s`, the moment it was due (open loop).
+    """One timed request of a burst; `latency_ms` counts from `due_s`, the time at which the request was due (open loop).
 
-    `error` is empty for an answer that counts, otherwise one of "timeout", "dropped", "connection", "status 500", …;
-    such a sample's latency is kept and never judged.
+    `error` is empty for a successful response, otherwise "timeout", "dropped", "connection", "status 500", …; the latency of a
+    sample with an error is stored but never judged.
     """
 
     burst: int
@@ -41,7 +41,7 @@ class Measurement(BaseModel):
 
 
 class MeasuredWindow(BaseModel):
-    """Everything that one measure step saw: a window of `seconds`, cut into `bursts` of `requests` a route each."""
+    """The result of one measure step: a window of `seconds`, cut into `bursts` of `requests` per route."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,11 +52,11 @@ class MeasuredWindow(BaseModel):
     measurements: tuple[Measurement, ...]
     warm_up_s: float = 0.0  # how long the routes were read before the first sample
     unsettled: tuple[str, ...] = ()  # routes whose latency was still falling at the end of the warm-up
-    discarded: tuple[str, ...] = ()  # why a first window was discarded, a sentence for each route; empty if none was
+    discarded: tuple[str, ...] = ()  # why the first window was discarded, one sentence per route; empty if it was not
 
 
 class MonitorSample(NamedTuple):
-    """One request of somebody who watches: when it was due, in seconds from the start of the step, and how long it took."""
+    """One request of the monitor: its due time in seconds from the start of the step, and its latency."""
 
     at_s: float
     route: str
@@ -66,7 +66,7 @@ class MonitorSample(NamedTuple):
 
 
 class MonitorResult(BaseModel):
-    """What visitors met while one step was at work; `because` says why nobody watched, where that is so."""
+    """The requests of the monitor while one step was running; `because` is the reason if the service was not monitored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,7 +89,7 @@ class Interval(BaseModel):
 
 
 class TargetVerdict(BaseModel):
-    """What is said of one target, with every number that it rests on (times in ms)."""
+    """The verdict on one target, with every number that it is based on (times in ms)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -104,7 +104,7 @@ class TargetVerdict(BaseModel):
     p90_after_ms: float | None = None
     median: Interval | None = None
     p90: Interval | None = None
-    p_value: float | None = None  # of the median; both adjusted for being many (Holm)
+    p_value: float | None = None  # of the median; both are adjusted for multiple comparisons (Holm)
     p90_p_value: float | None = None
     control_before_ms: float | None = None
     control_after_ms: float | None = None
@@ -120,7 +120,7 @@ class TargetVerdict(BaseModel):
 
 
 class Verdict(BaseModel):
-    """The verdict over all targets, worst first, and each target's own."""
+    """The overall verdict, and the verdict on each target, worst first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -132,7 +132,7 @@ class Verdict(BaseModel):
 
 
 class ServiceMeasured(FrozenModel):
-    """One line a watched route of `measure-service` (times in ms)."""
+    """One line of `measure-service`: a summary of one route, identity and cache class (times in ms)."""
 
     target: RouteAs
     cache: CacheClass

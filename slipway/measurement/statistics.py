@@ -1,8 +1,6 @@
-"""The three tests that judging rests on. Pure functions over plain numbers.
+"""The three statistical tests of the judge, as functions of plain numbers. Pure.
 
-scipy.special and not scipy.stats: the import takes a second less, and Student's t is all that is needed.
-
-Pure.
+scipy.special is used instead of scipy.stats: its import takes a second less, and only Student's t is needed.
 """
 
 from __future__ import annotations
@@ -25,19 +23,19 @@ class Welch(NamedTuple):
 
 
 def welch(before: Sequence[float], after: Sequence[float], alpha: float) -> Welch:
-    """Return the 1 − `alpha` interval of mean(after) − mean(before), variances not assumed equal.
+    """Return the 1 − `alpha` confidence interval of mean(after) − mean(before), without assuming equal variances.
 
-    At least two values on either side. Where neither side varies at all, the interval is the point itself.
+    Both samples need at least two values. If neither varies, the interval is the difference itself.
 
     Source: B. L. Welch, "The generalization of 'Student's' problem when several different population variances are
-    involved", Biometrika 34 (1947), 28–35; degrees of freedom after Welch and Satterthwaite.
+    involved", Biometrika 34 (1947), 28–35; degrees of freedom by Welch and Satterthwaite.
     """
     difference = fmean(after) - fmean(before)
     parts = [(variance(side) / len(side), len(side) - 1) for side in (before, after)]
     error = sqrt(sum(part for part, _ in parts))
     if error == 0.0:
         return Welch(difference, difference, difference, 1.0 if difference == 0.0 else 0.0)
-    # Of shares rather than of the raw parts: a tiny variance, squared, would fall out of the floats.
+    # Divide by the error first: the square of a tiny variance would underflow.
     freedom = 1.0 / sum((part / error / error) ** 2 / n for part, n in parts)
     reach = float(stdtrit(freedom, 1 - alpha / 2)) * error
     p_value = 2 * float(stdtr(freedom, -abs(difference) / error))
@@ -45,7 +43,7 @@ def welch(before: Sequence[float], after: Sequence[float], alpha: float) -> Welc
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values adjusted for being many, in the order given.
+    """Return the p-values adjusted for multiple comparisons, in the same order.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6
     (1979), 65–70.
@@ -59,10 +57,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def fisher_more(before: int, before_of: int, after: int, after_of: int) -> float:
-    """Return the one-sided p-value of `after` of `after_of` being a larger share than `before` of `before_of`.
+    """Return the one-sided p-value for `after` of `after_of` being a larger share than `before` of `before_of`.
 
     Source: R. A. Fisher, "Statistical Methods for Research Workers", 5th edition (1934), §21.02: the exact test of a
-    2 × 2 table, that is the upper tail of the hypergeometric distribution.
+    2 × 2 table, the upper tail of the hypergeometric distribution.
     """
     marked = before + after
     tail = range(after, min(marked, after_of) + 1)

@@ -1,7 +1,7 @@
-"""Warm-up: whether a service answers at its usual speed yet, and whether a window was measured before it did. Pure.
+"""Decide whether the latency of a service has settled, and whether a window is cold. Pure.
 
 A service that has just started, or whose caches are empty, gets faster while it is read. A window measured during that
-time makes everything afterwards look improved, or makes the control look moved.
+time makes all later windows look improved, or makes the control appear to change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from slipway.measurement.samples import MeasuredWindow, Measurement
 
 BURSTS = 3  # bursts in a row that must not get faster
 FALL = 0.10  # a smaller fall of the median, as a share, is noise
-FLOOR_MS = 0.5  # as is a smaller one in milliseconds
+FLOOR_MS = 0.5  # a smaller fall in milliseconds is noise, too
 COLD_RATIO = 2.0  # the first quarter of a cold window is this much slower than its second half
 
 
@@ -31,25 +31,25 @@ def _falls(earlier_ms: float, later_ms: float) -> bool:
     return earlier_ms - later_ms >= FLOOR_MS and later_ms < earlier_ms * (1 - FALL)
 
 
-def cold(window: MeasuredWindow) -> tuple[str, ...]:
-    """Return a sentence for each route that got faster within the window, as a service does that warms up.
+def cold_routes(window: MeasuredWindow) -> tuple[str, ...]:
+    """Return one sentence for each route that got faster within the window, as a service does while it warms up.
 
-    Compared are the medians over bursts of the first quarter and of the second half, error-free answers only.
+    Compares the median of the burst medians in the first quarter with that in the second half; error-free responses only.
     """
-    return tuple(found for measurement in window.measurements if (found := _warming(measurement, window.bursts)))
+    return tuple(reason for measurement in window.measurements if (reason := _cold_reason(measurement, window.bursts)))
 
 
-def _warming(measurement: Measurement, bursts: int) -> str:
+def _cold_reason(measurement: Measurement, bursts: int) -> str:
     medians = _medians(measurement)
     early = [value for burst, value in medians.items() if burst < bursts / 4]
     late = [value for burst, value in medians.items() if burst >= bursts / 2]
     if not early or not late:
         return ""
-    first_ms, then_ms = median(early), median(late)
-    if first_ms - then_ms < FLOOR_MS or first_ms < COLD_RATIO * then_ms:
+    early_ms, late_ms = median(early), median(late)
+    if early_ms - late_ms < FLOOR_MS or early_ms < COLD_RATIO * late_ms:
         return ""
     name = f"{measurement.route} as {measurement.identity} ({measurement.cache})"
-    return f"{name} got faster within it, {milliseconds(first_ms, then_ms)}"
+    return f"{name} got faster within the window, {milliseconds(early_ms, late_ms)}"
 
 
 def _medians(measurement: Measurement) -> dict[int, float]:
@@ -61,11 +61,11 @@ def _medians(measurement: Measurement) -> dict[int, float]:
 
 
 def remarks(window: MeasuredWindow) -> list[str]:
-    """Return what a reader of the window should know of its warm-up, as sentences; nothing for a window without one."""
+    """Return sentences about the warm-up of the window for its readers; an empty list if there was no warm-up."""
     sentences = []
     if window.discarded:
         sentences.append(
-            f"A first window was discarded, because the service was still warming up: {'; '.join(window.discarded)}."
+            f"The first window was discarded, because the service was still warming up: {'; '.join(window.discarded)}."
         )
     if window.warm_up_s:
         sentences.append(f"Warmed up for {window.warm_up_s:.1f} s.")

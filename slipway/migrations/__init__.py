@@ -1,1 +1,1 @@
-"""Rehearsing and running the migrations of a service with its own tool."""
+"""Rehearse and run the migrations of a service with the service's own migration tool."""

@@ -1,11 +1,10 @@
-"""Starting a service's own code on a database of our choice, on a port of its own, for as long as it is looked at."""
+"""Start a service's own code on a given database and a free port, for the time of a check."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -18,26 +17,28 @@ import httpx
 
 from slipway.config.service import Serve, Service
 from slipway.core import cancellation
-from slipway.core.commands import PASSED_ON
+from slipway.core.commands import INHERITED
 from slipway.core.errors import InvalidInput, SlipwayError
+from slipway.core.process_trees import end_tree
 from slipway.core.settings import resolve
 
 HOST = "127.0.0.1"
-END_WITHIN_S = 10
+STOP_WITHIN_S = 10
 
 
 @contextmanager
 def serving(service: Service, database_url: str, config_folder: Path) -> Iterator[Service]:
-    """The service as it runs now, on the database at `database_url`; yields its entry with the URL where it answers.
+    """Start the service's current code on the database at `database_url`; yield the service with the URL of the server.
 
-    Raises SlipwayError when the command does not exist or does not answer in time; its last words are in the error.
+    Raises SlipwayError if the command does not exist or the server does not answer in time; the error contains the
+    last lines of the server's output.
     """
     if service.serve is None or service.database is None:
         raise InvalidInput(
-            f"Service {service.name} has no [service.serve].", expected="Its entry to say how it starts."
+            f"Service {service.name} has no [service.serve].", expected="[service.serve] contains the start command."
         )
     port = _free_port()
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment |= {name: resolve(value) for name, value in service.serve.environment.items()}
     environment[service.database.variable] = database_url
     directory = (config_folder / service.directory).resolve()
@@ -57,7 +58,7 @@ def _started(
     if program is None:
         raise SlipwayError(
             f"There is no command {argv[0]!r} to start the service.",
-            expected="It in the service's own environment.",
+            expected="The command is installed in the service's own environment.",
             retry_is_safe=True,
         )
     with (
@@ -69,21 +70,13 @@ def _started(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own, so that it can be ended with its children
+            start_new_session=True,  # `end_tree` then finds all of its children
         ) as process,
     ):
         try:
             yield process, log
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_WITHIN_S)
+            end_tree(process.pid, grace_s=STOP_WITHIN_S)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], serve: Serve, url: str, log: Path) -> None:
@@ -95,16 +88,16 @@ def _wait_until_ready(process: subprocess.Popen[bytes], serve: Serve, url: str, 
                 if client.get(serve.ready).status_code < 500:
                     return
             time.sleep(0.1)
-    how = "did not answer" if process.poll() is None else f"ended with {process.returncode} before it answered"
-    words = " | ".join(line.strip() for line in log.read_text(errors="replace").splitlines()[-3:] if line.strip())
+    problem = "did not answer" if process.poll() is None else f"exited with {process.returncode} before it answered"
+    output = " | ".join(line.strip() for line in log.read_text(errors="replace").splitlines()[-3:] if line.strip())
     raise SlipwayError(
-        f"The service {how} on the migrated copy: {words[:500]}",
-        expected=f"An answer to {serve.ready} within {serve.within_s:g} s.",
+        f"The service {problem} on the migrated copy: {output[:500]}",
+        expected=f"The service answers {serve.ready} within {serve.within_s:g} s.",
         retry_is_safe=True,
     )
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])

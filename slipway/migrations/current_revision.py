@@ -1,4 +1,4 @@
-"""Look: where a service stands with respect to a change. Changes nothing."""
+"""Read whether a service's database is before or after a change. Read-only."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from slipway.migrations.tool import MigrationTool
 
 
 def has_begun(plan: Plan, config_folder: Path) -> bool:
-    """Whether the database has left the revision from which the change starts. Raises SlipwayError when it cannot tell."""
-    wanted, database = plan.change.migrate, plan.service.database
-    if wanted is None or database is None:
+    """Return whether the database is no longer at the first revision of the change. Raises SlipwayError if unknown."""
+    migrate, database = plan.change.migrate, plan.service.database
+    if migrate is None or database is None:
         return False
-    return MigrationTool(plan.service, resolve(database.url), config_folder).current(wanted.to) != wanted.start
+    return MigrationTool(plan.service, resolve(database.url), config_folder).current(migrate.to) != migrate.start
 
 
-def where_it_stands(plan: Plan, config_folder: Path) -> str:
-    """Before the change, after it, or between, as a sentence. Raises SlipwayError when the database cannot tell."""
-    wanted, database = plan.change.migrate, plan.service.database
-    if wanted is None or database is None:
-        return f"{plan.name} has no migration; only its purge may be done or not."
-    stands = MigrationTool(plan.service, resolve(database.url), config_folder).current(wanted.to)
-    where = {wanted.start: "before the change", wanted.to: "after the change, which was not judged"}
-    return (
-        f"The database of {plan.service.name} stands at {stands}: {where.get(stands, 'neither before nor after it')}."
-    )
+def describe_revision(plan: Plan, config_folder: Path) -> str:
+    """Return a sentence: the database is before the change, after it, or neither. Raises SlipwayError if unknown."""
+    migrate, database = plan.change.migrate, plan.service.database
+    if migrate is None or database is None:
+        return f"{plan.name} has no migration. Its purge may or may not have run."
+    revision = MigrationTool(plan.service, resolve(database.url), config_folder).current(migrate.to)
+    positions = {migrate.start: "before the change", migrate.to: "after the change, which has no verdict yet"}
+    position = positions.get(revision, "neither before nor after the change")
+    return f"The database of {plan.service.name} is at revision {revision}: {position}."

@@ -1,4 +1,4 @@
-"""Which statements of a migration make a live service wait: strong locks held long, and tables written anew. Pure."""
+"""Find statements of a migration that block a live service: strong locks held for long, and table rewrites. Pure."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Sequence
 
 from slipway.core.finding import Finding
 from slipway.databases.catalog import LARGE_ROWS, Lock, LockMode, Statement, TableSize, strength
-from slipway.databases.sizes import large_tables, rows_in_words
+from slipway.databases.sizes import format_rows, large_tables
 
-HELD_S = 1.0  # longer than this, whoever waits notices
+HELD_S = 1.0  # users notice a longer wait
 SHOWN_SQL = 120
 BLOCKS: dict[LockMode, str] = {
-    "SHARE": "every write to it, and no read",
-    "SHARE ROW EXCLUSIVE": "every write to it, and no read",
-    "EXCLUSIVE": "every write to it, and no read",
-    "ACCESS EXCLUSIVE": "every read and every write of it",
+    "SHARE": "all writes to the table, but no reads",
+    "SHARE ROW EXCLUSIVE": "all writes to the table, but no reads",
+    "EXCLUSIVE": "all writes to the table, but no reads",
+    "ACCESS EXCLUSIVE": "all reads and writes of the table",
 }
 QUEUES = (
-    "On the live database it also waits for what runs there, and all that comes after it waits behind it (manual, "
+    "On the live database the statement also waits for running transactions, and later queries wait for it (manual, "
     '"Table-Level Locks"). Set a short lock_timeout, build indexes CONCURRENTLY, and do long work under a weaker lock.'
 )
 REWRITES = (
-    "The table and its indexes are written to new files under an ACCESS EXCLUSIVE lock, and need as much room again. Add a "
-    "new column, fill it in batches, and swap, where the service has to go on."
+    "The server writes the table and its indexes to new files under an ACCESS EXCLUSIVE lock, and needs the same disk space "
+    "again. If the service must stay available, add a new column, fill it in batches, and swap the columns."
 )
 
 
@@ -33,9 +33,9 @@ def lock_findings(
     large_rows: int = LARGE_ROWS,
     held_s: float = HELD_S,
 ) -> tuple[Finding, ...]:
-    """The locks that block reads or writes of a large table for longer than `held_s` seconds, statement by statement.
+    """Return a finding for each lock that blocks a large table for longer than `held_s` seconds, in statement order.
 
-    `tables` are those of before the migration: what it makes nobody else uses yet.
+    `tables` are the tables before the migration: no other session uses a new table yet.
     """
     large = large_tables(tables, large_rows)
     return tuple(
@@ -49,13 +49,13 @@ def lock_findings(
 def rewrite_findings(
     rewritten: Sequence[str], tables: Sequence[TableSize], *, large_rows: int = LARGE_ROWS
 ) -> tuple[Finding, ...]:
-    """The tables that the migration wrote to new files: a warning for a large one, otherwise an information."""
+    """Return a finding for each table that the migration rewrote: a warning for a large table, otherwise an info."""
     rows = {table.table: table.rows for table in tables}
     return tuple(
         Finding(
             code="table-rewrite",
             level="warning" if rows.get(table, 0) >= large_rows else "info",
-            summary=f"The migration writes the whole table {table} anew ({rows_in_words(rows.get(table, 0))}).",
+            summary=f"The migration rewrites the whole table {table} ({format_rows(rows.get(table, 0))}).",
             explanation=REWRITES,
         )
         for table in rewritten
@@ -69,7 +69,7 @@ def _held(statement: Statement, lock: Lock, rows: int) -> Finding:
         code="lock-held",
         level="warning",
         summary=(
-            f"{lock.mode} on {lock.table} ({rows_in_words(rows)}) was held for {lock.held_s:.1f} s and blocks "
+            f"{lock.mode} on {lock.table} ({format_rows(rows)}) was held for {lock.held_s:.1f} s and blocks "
             f"{BLOCKS[lock.mode]}: {shown}"
         ),
         explanation=QUEUES,

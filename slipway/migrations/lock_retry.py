@@ -1,7 +1,7 @@
-"""The ladder of tries for a migration that waits for a lock: each try gives up soon, and the pauses grow.
+"""Retry delays for a migration that waits for a lock: each attempt has a short lock timeout, and the delays grow.
 
-Who waits for a lock on a table blocks everybody behind it, readers too, so every try has a limit, the last one too. A
-pause lets the queue go by. (GitLab's migration helpers climb 41 rungs in this way; squawk and strong_migrations
+A session that waits for a table lock blocks all later sessions, readers too. So every attempt has a limit, and the queue
+drains during the delay. (GitLab's migration helpers make 41 attempts in this way; squawk and strong_migrations
 recommend a lock_timeout for every migration.)
 
 Pure.
@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from slipway.core.commands import CommandRun
 
-FIRST_PAUSE_S, GROWTH, LONGEST_PAUSE_S = 0.5, 1.6, 60.0
-TOLD = (
-    *("lock timeout", "LockNotAvailable", "55P03"),  # PostgreSQL's words, psycopg's class, the SQLSTATE
-    "database is locked",  # SQLite's words (SQLITE_BUSY)
-    "Lock wait timeout exceeded",  # those of MariaDB and MySQL (error 1205)
+FIRST_DELAY_S, GROWTH, LONGEST_DELAY_S = 0.5, 1.6, 60.0
+LOCK_ERRORS = (
+    *("lock timeout", "LockNotAvailable", "55P03"),  # PostgreSQL's message, psycopg's class, the SQLSTATE
+    "database is locked",  # SQLite's message (SQLITE_BUSY)
+    "Lock wait timeout exceeded",  # message of MariaDB and MySQL (error 1205)
 )
 
 
-def pauses(tries: int) -> list[float]:
-    """The seconds to wait behind each try but the last."""
-    return [min(LONGEST_PAUSE_S, FIRST_PAUSE_S * GROWTH**number) for number in range(tries - 1)]
+def retry_delays(attempts: int) -> list[float]:
+    """Return the seconds to wait after each attempt except the last."""
+    return [min(LONGEST_DELAY_S, FIRST_DELAY_S * GROWTH**number) for number in range(attempts - 1)]
 
 
-def waited_for_a_lock(ran: CommandRun) -> bool:
-    """Whether a command failed because it did not get a lock in time."""
-    return ran.exit_code != 0 and any(told in ran.output for told in TOLD)
+def lock_timed_out(command: CommandRun) -> bool:
+    """Return whether a command failed because it did not get a lock in time."""
+    return command.exit_code != 0 and any(message in command.output for message in LOCK_ERRORS)

@@ -1,4 +1,4 @@
-"""Wait until a migration has a chance to get its locks, without asking for them yet."""
+"""Wait until a migration can get its locks, without requesting them."""
 
 from __future__ import annotations
 
@@ -10,43 +10,49 @@ from slipway.core import cancellation
 from slipway.databases.catalog import LockMode
 from slipway.databases.database import Blocker, Database
 
-LOOK_EVERY_S = 0.2
+CHECK_EVERY_S = 0.2
 logger = logging.getLogger("slipway.migrate")
 
 
 class LockWaitBudget:
-    """How long to wait for a gap: `each` seconds before every try, and `vain` more in all while a try would be in vain."""
+    """The time to wait for lock holders: `per_attempt` seconds before each attempt, plus `extra` seconds over all attempts.
 
-    def __init__(self, each: float, vain: float) -> None:
-        self.each, self.vain = each, vain
-
-
-def wait_for_a_gap(database: Database, wanted: Mapping[str, LockMode], patience: LockWaitBudget) -> dict[int, Blocker]:
-    """Wait while somebody is seen in the way; then the try is made all the same. The answer is who that was.
-
-    Who asks for a lock and waits keeps everybody waiting that comes later, so it is better not to ask yet. While the same
-    transaction has been in the way since the first look, asking would have been in vain, and patience lasts longer.
+    The extra time is used only while an attempt could not succeed.
     """
-    met: dict[int, Blocker] = {}
-    began = time.monotonic()
-    with database.in_the_way(wanted) as look:
-        found = look()
-        if found:
-            logger.info("waiting for a gap behind %s", words(found))
-        stayed = _transactions(found)
-        while found and time.monotonic() - began < patience.each + (patience.vain if stayed else 0.0):
-            met |= {blocker.pid: blocker for blocker in found}
-            cancellation.wait(LOOK_EVERY_S)
-            found = look()
-            stayed &= _transactions(found)
-    patience.vain -= max(0.0, time.monotonic() - began - patience.each)
-    return met
+
+    def __init__(self, per_attempt: float, extra: float) -> None:
+        self.per_attempt, self.extra = per_attempt, extra
 
 
-def words(blockers: Iterable[Blocker]) -> str:
-    """Who they are."""
-    return "; ".join(blocker.words() for blocker in blockers)
+def wait_for_lock_holders(
+    database: Database, locks: Mapping[str, LockMode], budget: LockWaitBudget
+) -> dict[int, Blocker]:
+    """Wait while other sessions hold conflicting locks, at most for the budget; return those sessions by process id.
+
+    A session that requests a lock and waits blocks all later sessions, so the migration does not request its locks yet.
+    While a transaction from the first check still holds its locks, an attempt could not have succeeded, so the wait may
+    also use the extra time.
+    """
+    seen: dict[int, Blocker] = {}
+    start = time.monotonic()
+    with database.lock_holder_reader(locks) as read_holders:
+        holders = read_holders()
+        if holders:
+            logger.info("waiting for the locks of %s", format_blockers(holders))
+        remaining = _transactions(holders)
+        while holders and time.monotonic() - start < budget.per_attempt + (budget.extra if remaining else 0.0):
+            seen |= {blocker.pid: blocker for blocker in holders}
+            cancellation.wait(CHECK_EVERY_S)
+            holders = read_holders()
+            remaining &= _transactions(holders)
+    budget.extra -= max(0.0, time.monotonic() - start - budget.per_attempt)
+    return seen
 
 
-def _transactions(found: Iterable[Blocker]) -> set[object]:
-    return {(blocker.pid, blocker.since) for blocker in found}
+def format_blockers(blockers: Iterable[Blocker]) -> str:
+    """Return the descriptions of the sessions, separated by semicolons."""
+    return "; ".join(blocker.describe() for blocker in blockers)
+
+
+def _transactions(blockers: Iterable[Blocker]) -> set[object]:
+    return {(blocker.pid, blocker.since) for blocker in blockers}

@@ -1,4 +1,4 @@
-"""What rehearsing and migrating return."""
+"""The return values of a rehearsal, a migration and a rollback."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Reversibility = Literal["lossless", "lossy", "does nothing", "fails", "nothing t
 
 
 class Rehearsal(FrozenModel):
-    """The migration as it went on a copy of the live database: upgrade, downgrade, upgrade.
+    """The result of upgrade, downgrade and upgrade on a copy of the live database.
 
-    `losses` tells, in words, what the downgrade did not bring back. The digests (SHA-256) are of the schema at both
-    ends: by them a later step sees a live schema that stands between.
+    `losses` describes what the downgrade did not restore. The digests (SHA-256) are of the schema before and after the
+    upgrade; a later step compares them with the live schema, to detect one between two revisions.
     """
 
     reversibility: Reversibility
     losses: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     plans: tuple[PlanChange, ...] = ()  # of the change's queries and of the busiest ones
-    statements: tuple[Statement, ...] = ()  # of the upgrade, as the server ran them on the copy
-    grown_bytes: int = 0  # of all tables and indexes, by the upgrade
+    statements: tuple[Statement, ...] = ()  # of the upgrade, as the server on the copy recorded them
+    grown_bytes: int = 0  # growth of all tables and indexes by the upgrade
     copy_bytes: int = 0
     copy_seconds: float = 0
     upgrade_seconds: float = 0
@@ -35,24 +35,24 @@ class Rehearsal(FrozenModel):
     schema_at_end: str = ""
     invalid_at_start: tuple[
         str, ...
-    ] = ()  # invalid indexes of the live database, which no later step may take for its own
+    ] = ()  # invalid indexes of the live database before the migration; no later step drops them
     commands: tuple[CommandRun, ...] = ()
 
 
 class Migration(FrozenModel):
-    """A move of the live database; `acted` is false when it already stood where it should."""
+    """An upgrade or downgrade of the live database; `acted` is false if it was already at the requested revision."""
 
     before: str
     after: str
     acted: bool
     commands: tuple[CommandRun, ...] = ()
-    blocked_by: tuple[str, ...] = ()  # sessions that kept it from a lock for a while, in words
-    mended: tuple[str, ...] = ()  # invalid indexes that an earlier try had left, and that were dropped
+    blocked_by: tuple[str, ...] = ()  # descriptions of the sessions that held conflicting locks
+    mended: tuple[str, ...] = ()  # invalid indexes of an earlier attempt that were dropped
     watched: MonitorResult | None = None
 
 
 class Reverted(FrozenModel):
-    """A roll back: the move of the database, if there was one to make, and the purge after it."""
+    """A rollback of the database: its migration, if the change has one, and a sentence about it."""
 
     migration: Migration | None
     sentence: str

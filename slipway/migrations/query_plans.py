@@ -1,4 +1,4 @@
-"""How a change alters plans: a new sequential scan over a large table, a cost that grew, a query that plans no more. Pure."""
+"""Compare query plans before and after a change: new sequential scans, higher costs, queries that fail. Pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from collections.abc import Sequence
 
 from slipway.core.finding import Finding, Level
 from slipway.databases.catalog import LARGE_ROWS, PlanChange, PlanNode, QueryPlan, TableSize
-from slipway.databases.sizes import large_tables, rows_in_words
+from slipway.databases.sizes import format_rows, large_tables
 
-COST_FACTOR = 2.0  # plans of one query differ by less when only the statistics have moved
-SCANS = "Seq Scan"
-BITMAP_HEAP = "Bitmap Heap Scan"  # the indexes that it reads stand below it
+COST_FACTOR = 2.0  # costs differ by less if only the statistics changed
+SEQ_SCAN = "Seq Scan"
+BITMAP_HEAP = "Bitmap Heap Scan"  # its child nodes name the indexes
 READS_ALL = (
-    "A sequential scan reads the whole table, however few rows are wanted, and grows with it. An index for the query's "
-    "condition lets it read only those."
+    "A sequential scan reads the whole table even if the query needs few rows, and takes longer as the table grows. An index "
+    "for the query's condition lets it read only the rows it needs."
 )
-DEARER = (
-    "The cost is the planner's estimate in its own unit, no time; the measurement after the migration tells the time."
-)
-UNSEEN = "Nothing can be said of it; write it as the server takes it, with $1 for a parameter."
-BROKEN = "The service would get this error from the moment of the migration on."
+COST = "The cost is the planner's estimate in its own unit, not a time. The measurement after the migration shows the time."
+NOT_CHECKED = "The query was not checked. Write it as the server accepts it, with $1 for a parameter."
+BROKEN = "The service would get this error as soon as the migration has run."
 
 
 def plan_findings(
@@ -30,103 +28,103 @@ def plan_findings(
     large_rows: int = LARGE_ROWS,
     cost_factor: float = COST_FACTOR,
 ) -> tuple[Finding, ...]:
-    """What became of each query's plan, in the order of `after`; an error is a gate.
+    """Return the findings about each query's plan, in the order of `after`; an error stops the change.
 
-    `before` and `after` are the plans of the same queries in the same order. Only queries that touch a table of at
-    least `large_rows` rows are held to their cost. A query that could not be planned before, as it asks for what the
-    migration makes, is looked at as it is after; one that never can be is told, as nothing was seen of it.
+    `before` and `after` are the plans of the same queries in the same order. Costs are compared only for queries on a
+    table of at least `large_rows` rows. A query that cannot be planned before the migration, because it uses a new
+    object, is judged by its plan after it. A query that can never be planned is reported as not checked.
     """
     large = large_tables(tables, large_rows)
-    found: list[Finding] = []
-    for was, now in zip(before, after, strict=True):
-        found.extend(_alone(now, large) if was.error else _compare(was, now, large, cost_factor))
-    return tuple(found)
+    findings: list[Finding] = []
+    for old, new in zip(before, after, strict=True):
+        findings.extend(_judge(new, large) if old.error else _compare(old, new, large, cost_factor))
+    return tuple(findings)
 
 
 def plan_changes(before: Sequence[QueryPlan], after: Sequence[QueryPlan]) -> tuple[PlanChange, ...]:
-    """One line a query, in the order of `after`: its costs, and how it reads each table, then and now."""
+    """Return one entry per query, in the order of `after`: its costs, and its access to each table before and after."""
     return tuple(
         PlanChange(
-            query=now.query,
-            cost_before=None if was.error else was.cost,
-            cost_after=None if now.error else now.cost,
-            reads=_reads(was, now),
+            query=new.query,
+            cost_before=None if old.error else old.cost,
+            cost_after=None if new.error else new.cost,
+            reads=_reads(old, new),
         )
-        for was, now in zip(before, after, strict=True)
+        for old, new in zip(before, after, strict=True)
     )
 
 
-def _reads(was: QueryPlan, now: QueryPlan) -> str:
-    told = []
-    for table in dict.fromkeys(node.table for plan in (was, now) for node in plan.nodes if node.table):
-        then, since = _access(was, table), _access(now, table)
-        told.append(f"{table}: {since}" if then == since else f"{table}: {then}, now {since}")
-    return "; ".join(told) or now.error
+def _reads(old: QueryPlan, new: QueryPlan) -> str:
+    lines = []
+    for table in dict.fromkeys(node.table for plan in (old, new) for node in plan.nodes if node.table):
+        before, after = _access(old, table), _access(new, table)
+        lines.append(f"{table}: {after}" if before == after else f"{table}: {before}, now {after}")
+    return "; ".join(lines) or new.error
 
 
-def _alone(now: QueryPlan, large: dict[str, int]) -> list[Finding]:
-    if now.error:
-        told = f"{now.query} can be planned neither before nor after the change: {now.error}."
-        return [_finding("plan-unknown", "warning", told, UNSEEN)]
+def _judge(plan: QueryPlan, large: dict[str, int]) -> list[Finding]:
+    if plan.error:
+        summary = f"{plan.query} cannot be planned before or after the change: {plan.error}."
+        return [_finding("plan-unknown", "warning", summary, NOT_CHECKED)]
     return [
-        _finding(
-            "plan-seq-scan", "error", f"{now.query} reads all {rows_in_words(large[table])} of {table}.", READS_ALL
-        )
-        for table in _scanned(now)
+        _finding("plan-seq-scan", "error", f"{plan.query} reads all {format_rows(large[table])} of {table}.", READS_ALL)
+        for table in _scanned(plan)
         if table in large
     ]
 
 
-def _compare(was: QueryPlan, now: QueryPlan, large: dict[str, int], cost_factor: float) -> list[Finding]:
-    if now.error:
+def _compare(old: QueryPlan, new: QueryPlan, large: dict[str, int], cost_factor: float) -> list[Finding]:
+    if new.error:
         return [
-            _finding("plan-failed", "error", f"{now.query} cannot be planned after the change: {now.error}.", BROKEN)
+            _finding("plan-failed", "error", f"{new.query} cannot be planned after the change: {new.error}.", BROKEN)
         ]
-    scanned = [table for table in _scanned(now) if table in large and table not in _scanned(was)]
-    found = [_finding("plan-seq-scan", "error", _scan(was, now, table, large[table]), READS_ALL) for table in scanned]
-    touched = {node.table for plan in (was, now) for node in plan.nodes}
-    if touched.isdisjoint(large):
-        return found
-    if now.cost > was.cost * cost_factor and not found:
-        found.append(_finding("plan-cost-grew", "error", _costs(was, now, "dearer"), DEARER))
-    elif now.cost * cost_factor < was.cost:
-        found.append(_finding("plan-improved", "info", _costs(was, now, "cheaper"), DEARER))
-    return found
+    scanned = [table for table in _scanned(new) if table in large and table not in _scanned(old)]
+    findings = [
+        _finding("plan-seq-scan", "error", _scan(old, new, table, large[table]), READS_ALL) for table in scanned
+    ]
+    tables = {node.table for plan in (old, new) for node in plan.nodes}
+    if tables.isdisjoint(large):
+        return findings
+    if new.cost > old.cost * cost_factor and not findings:
+        findings.append(_finding("plan-cost-grew", "error", _costs(old, new, "more expensive"), COST))
+    elif new.cost * cost_factor < old.cost:
+        findings.append(_finding("plan-improved", "info", _costs(old, new, "cheaper"), COST))
+    return findings
 
 
 def _scanned(plan: QueryPlan) -> dict[str, None]:
-    return {node.table: None for node in plan.nodes if node.type == SCANS}
+    return {node.table: None for node in plan.nodes if node.type == SEQ_SCAN}
 
 
-def _scan(was: QueryPlan, now: QueryPlan, table: str, rows: int) -> str:
+def _scan(old: QueryPlan, new: QueryPlan, table: str, rows: int) -> str:
     return (
-        f"{now.query} {_access(was, table)}; after the change it reads all {rows_in_words(rows)} of {table} one after "
-        f"another. Its cost goes from {was.cost:,.0f} to {now.cost:,.0f}."
+        f"{new.query} reads all {format_rows(rows)} of {table} in a sequential scan after the change; before the change: "
+        f"{_access(old, table)}. Its cost changes from {old.cost:,.0f} to {new.cost:,.0f}."
     )
 
 
-def _costs(was: QueryPlan, now: QueryPlan, word: str) -> str:
+def _costs(old: QueryPlan, new: QueryPlan, trend: str) -> str:
     changed = [
-        f"{table}: it {_access(was, table)}, and {_access(now, table)} after the change"
-        for table in dict.fromkeys(node.table for plan in (was, now) for node in plan.nodes if node.table)
-        if _access(was, table) != _access(now, table)
+        f"{table}: {_access(old, table)} before the change, {_access(new, table)} after it"
+        for table in dict.fromkeys(node.table for plan in (old, new) for node in plan.nodes if node.table)
+        if _access(old, table) != _access(new, table)
     ]
-    reason = "; ".join(changed) or "the steps are the same, their estimates are not"
-    return f"{now.query} becomes {word}: its cost goes from {was.cost:,.0f} to {now.cost:,.0f} ({reason})."
+    reason = "; ".join(changed) or "the plan is the same, but its estimates changed"
+    return f"{new.query} becomes {trend}: its cost changes from {old.cost:,.0f} to {new.cost:,.0f} ({reason})."
 
 
 def _access(plan: QueryPlan, table: str) -> str:
-    """How a plan gets at a table, in words."""
-    ways = [_way(node) for node in plan.nodes if node.table == table and node.type != BITMAP_HEAP]
-    return " and ".join(dict.fromkeys(ways)) or f"did not read {table}"
+    """Return the access of a plan to a table, for people."""
+    accesses = [_node_access(node) for node in plan.nodes if node.table == table and node.type != BITMAP_HEAP]
+    return " and ".join(dict.fromkeys(accesses)) or "not read"
 
 
-def _way(node: PlanNode) -> str:
-    if node.type == SCANS:
-        return f"read all of {node.table} one after another"
+def _node_access(node: PlanNode) -> str:
+    if node.type == SEQ_SCAN:
+        return "sequential scan"
     if node.index:
-        return f"read {node.index}"
-    return "wrote to it" if node.type == "ModifyTable" else f"read it by {node.type}"
+        return f"index {node.index}"
+    return "write" if node.type == "ModifyTable" else node.type
 
 
 def _finding(code: str, level: Level, summary: str, explanation: str) -> Finding:

@@ -1,7 +1,7 @@
-"""Whether a database that says it stands at a revision has the schema of it, or one between two revisions.
+"""Check that a database has the schema of its revision, and not a schema between two revisions.
 
-A tool that commits in the middle of a migration (for an index built concurrently) and then fails or is killed leaves a
-schema that has moved and a revision that has not. The rehearsal has written down the schema at both ends.
+A tool may commit in the middle of a migration (to build an index concurrently). If it then fails or is killed, the schema
+has changed and the revision has not. The rehearsal recorded the schema before and after the migration.
 """
 
 from __future__ import annotations
@@ -16,40 +16,39 @@ logger = logging.getLogger("slipway.migrate")
 
 
 class SchemaCheck:
-    """A live database, the revision that it says, and the digest of the schema that belongs to it ("" for unknown).
+    """The check of a live database at a revision, against the digest of that revision's schema ("" if unknown).
 
-    `known` are the invalid indexes that were there before; pg_dump leaves invalid ones out of the schema.
+    `known_invalid` are the invalid indexes from before the migration. pg_dump omits invalid indexes from the schema.
     """
 
-    def __init__(self, database: Database, revision: str, schema: str, known: tuple[str, ...]) -> None:
+    def __init__(self, database: Database, revision: str, schema: str, known_invalid: tuple[str, ...]) -> None:
         self._database = database
         self._revision = revision
         self._schema = schema
-        self._known = known
-        self.mended: list[str] = []
+        self._known_invalid = known_invalid
+        self.dropped: list[str] = []
 
     def repair(self) -> None:
-        """Drop what a broken concurrent build has left; `mended` tells what was dropped.
+        """Drop the invalid indexes of a failed concurrent build, and add their names to `dropped`.
 
-        Raises SlipwayError when the schema stands between two revisions all the same: what to do then is no rule's
-        to guess.
+        Raises SlipwayError if the schema still differs from the revision's schema: a person must repair the database.
         """
         if not self._schema:
             return
-        for index in sorted(set(self._database.half_made()) - set(self._known)):
-            logger.warning("dropping the invalid index %s, left by a build that did not end", index)
-            self._database.drop_half_made(index)
-            self.mended.append(index)
+        for index in sorted(set(self._database.invalid_indexes()) - set(self._known_invalid)):
+            logger.warning("dropping the invalid index %s of an unfinished build", index)
+            self._database.drop_invalid_index(index)
+            self.dropped.append(index)
         if digest(self._database.schema()) == self._schema:
             return
         raise SlipwayError(
-            f"The database says {self._revision}, but its schema is not the one that was rehearsed to be there: it stands "
-            f"between two revisions, or somebody else has changed it.{_dropped(self.mended)}",
-            expected=f"The schema of {self._revision}. Compare it with a database at {self._revision}, finish or undo by "
-            "hand what is half done, and ship again.",
+            f"The database is at revision {self._revision}, but its schema differs from the rehearsed schema of that revision. "
+            f"It is between two revisions, or another session changed it.{_format_dropped(self.dropped)}",
+            expected=f"The schema is that of revision {self._revision}. Compare it with another database at that revision, "
+            "finish or undo the incomplete migration by hand, and ship again.",
             retry_is_safe=False,
         )
 
 
-def _dropped(indexes: list[str]) -> str:
-    return f" Invalid indexes were dropped: {', '.join(indexes)}." if indexes else ""
+def _format_dropped(indexes: list[str]) -> str:
+    return f" These invalid indexes were dropped: {', '.join(indexes)}." if indexes else ""

@@ -1,4 +1,4 @@
-"""A server that is restarted in the middle makes a command fail that is not to blame: the step is to be repeated."""
+"""Detect a restart of the database server: a command that fails because of a restart is retried."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from slipway.databases.database import Database
 
 
 @contextmanager
-def told_restarts(database: Database, of: str) -> Iterator[Callable[[], None]]:
-    """Within the block a SlipwayError is Unavailable instead when the database's server was restarted meanwhile.
+def unavailable_after_restart(database: Database, service: str) -> Iterator[Callable[[], None]]:
+    """Raise Unavailable instead of a SlipwayError in the block if the database server restarted during the block.
 
-    What is given raises the same: for a failure that is told and not raised.
+    Yields a function that raises Unavailable after a restart, for a failure that is returned and not raised.
     """
     started = database.server_started()
 
     def check() -> None:
         if database.server_started() != started:
-            raise Unavailable(f"The database of {of} was restarted.", expected="It to stay up.")
+            raise Unavailable(
+                f"The database of {service} was restarted.", expected="The database stays up during this step."
+            )
 
     try:
         yield check

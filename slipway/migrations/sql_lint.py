@@ -1,8 +1,8 @@
-"""What is dangerous in a migration's SQL as it stands there: rows and columns that go, and large tables written anew.
+"""Find dangerous statements in the SQL of a migration: lost rows and columns, and rewrites of large tables.
 
-It adds to squawk, which knows locks but neither UPDATE without WHERE nor the size of a table. The rehearsal has the last
-word: it shows what is lost and which tables are written anew. Read with sqlglot's parser for PostgreSQL; what that cannot
-read is itself a finding.
+squawk knows locks, but neither UPDATE without WHERE nor the size of a table. The rehearsal then shows what is really
+lost, and which tables are really rewritten. The SQL is parsed with sqlglot's parser for PostgreSQL. A statement that it
+cannot parse is a finding.
 
 Pure.
 """
@@ -20,30 +20,30 @@ from sqlglot.tokenizer_core import TokenType
 from slipway.core.finding import Finding, Level
 from slipway.databases.catalog import LARGE_ROWS, TableSize
 from slipway.databases.database import VERSION_TABLES
-from slipway.databases.sizes import large_tables, rows_in_words
+from slipway.databases.sizes import format_rows, large_tables
 from slipway.migrations.sql_statements import POSTGRES, SqlStatement, split_statements
-from slipway.migrations.table_rewrites import EVERY_TABLE, written_anew
+from slipway.migrations.table_rewrites import EVERY_TABLE, rewritten_tables
 
 SHOWN_SQL = 120
 ALL_ROWS = (
-    "Every row is written and locked in one transaction, and every index with it. Say which rows, or work in batches by "
-    "primary key outside the migration; where all are meant, WHERE true says so."
+    "One transaction writes and locks every row, and updates every index. Restrict the rows, or work in batches by primary "
+    "key outside the migration. If all rows are meant, write WHERE true."
 )
-LOST = "What it holds is gone with it. The rehearsal decides: it shows on a copy whether the way back brings it back."
-UNREAD = "Nobody has checked it. Look at it by hand, or write it in a way that can be read."
-UNWRITTEN = re.compile(r"-- .*CANNOT BE WRITTEN AS SQL")  # as Django's sqlmigrate says of what runs as Python
-SEEN_ONLY = "What it does is not checked here. Look at it by hand; the rehearsal shows the statements that it sends."
-HIDDEN = "It runs SQL that stands elsewhere or in a string, so what it does is not checked. Look at it by hand."
-REWRITES = "Reads and writes wait under an ACCESS EXCLUSIVE lock until it is done. The rehearsal shows for how long."
+LOST = "The statement deletes all data in it. The rehearsal shows on a copy whether the downgrade restores the data."
+UNPARSED = "The statement was not checked. Check it by hand, or write it in a form that can be parsed."
+UNWRITTEN = re.compile(r"-- .*CANNOT BE WRITTEN AS SQL")  # Django's sqlmigrate prints this for Python code
+NOT_SQL = "The operation was not checked. Check it by hand. The rehearsal shows the statements that it sends."
+HIDDEN = "The statement runs SQL from a string or from another place, so it was not checked. Check it by hand."
+REWRITES = "An ACCESS EXCLUSIVE lock blocks reads and writes during the rewrite. The rehearsal shows how long it takes."
 
-HIDING = ("DO", "CALL", "EXECUTE", "EXPLAIN", "PREPARE", "DECLARE")
-UNREAD_ON_PURPOSE = {"CLUSTER", "START", "END", "CHECKPOINT", "DISCARD", *HIDING}
-# Statements that sqlglot takes in whole without reading them, and that change or remove no row.
+HIDING_COMMANDS = ("DO", "CALL", "EXECUTE", "EXPLAIN", "PREPARE", "DECLARE")
+NOT_PARSED = {"CLUSTER", "START", "END", "CHECKPOINT", "DISCARD", *HIDING_COMMANDS}
+# Statements that sqlglot accepts without parsing them, and that change or remove no row.
 HARMLESS = {
     *("CREATE", "COMMENT", "GRANT", "REVOKE", "RESET", "SET", "SHOW", "ANALYZE", "LOCK", "REINDEX", "REFRESH", "START"),
     *("NOTIFY", "LISTEN", "UNLISTEN", "DEALLOCATE", "DISCARD", "CHECKPOINT", "SECURITY", "VACUUM", "END"),
 }
-CHANGING = {"DROP", "TYPE", "ADD"}  # what an ALTER TABLE that cannot be read must not have
+CHANGING = {"DROP", "TYPE", "ADD"}  # an unparsed ALTER TABLE with one of these is a finding
 DATA_KINDS = ("TABLE", "COLUMN", "SCHEMA", "DATABASE")
 MOVES = ("tablespace", "access_method", "option")  # ALTER TABLE … SET TABLESPACE, ACCESS METHOD, LOGGED and UNLOGGED
 VOLATILE = (
@@ -61,87 +61,87 @@ SERIAL = ("SERIAL", "BIGSERIAL", "SMALLSERIAL")
 
 class _Parser(PostgresParser):
     def _warn_unsupported(self) -> None:
-        """Say nothing: a statement that is taken in unread becomes a finding here, where it is one."""
+        """Log nothing: this module reports a statement that sqlglot does not parse as a finding."""
 
 
 def dangerous_statements(sql: str, tables: Sequence[TableSize], *, large_rows: int = LARGE_ROWS) -> tuple[Finding, ...]:
-    """The findings about each statement, in the order of the text, then what the text leaves out; lines count from 1.
+    """Return the findings about each statement in order, then those about operations that are not SQL; lines from 1.
 
-    `tables` are those of the live database before the migration. Statements about a migration tool's own version table
-    are left out.
+    `tables` are the tables of the live database before the migration. Statements about a migration tool's own version
+    table are skipped.
     """
     large = large_tables(tables, large_rows)
-    read = (finding for statement in split_statements(sql) for finding in _statement(statement, large))
-    return (*read, *_unwritten(sql))
+    findings = (finding for statement in split_statements(sql) for finding in _statement(statement, large))
+    return (*findings, *_unwritten(sql))
 
 
 def _unwritten(sql: str) -> Iterator[Finding]:
     for line, text in enumerate(sql.splitlines(), start=1):
         if UNWRITTEN.match(text):
             summary = f"Line {line} says that an operation cannot be written as SQL."
-            yield Finding(code="sql-unwritten", level="warning", summary=summary, explanation=SEEN_ONLY)
+            yield Finding(code="sql-unwritten", level="warning", summary=summary, explanation=NOT_SQL)
 
 
 def _statement(statement: SqlStatement, large: dict[str, int]) -> list[Finding]:
-    read = _parse(statement)
-    if read is None:
-        return [_finding("sql-unparsable", "warning", statement, "cannot be read", UNREAD)]
-    if isinstance(read, exp.Command):
+    tree = _parse(statement)
+    if tree is None:
+        return [_finding("sql-unparsable", "warning", statement, "cannot be parsed", UNPARSED)]
+    if isinstance(tree, exp.Command):
         return _command(statement, large)
-    found = []
-    for node in read.walk():
-        if isinstance(node, exp.Update | exp.Delete) and node.args.get("where") is None and _counts(node):
+    findings = []
+    for node in tree.walk():
+        if isinstance(node, exp.Update | exp.Delete) and node.args.get("where") is None and _affects_rows(node):
             verb = "updates" if isinstance(node, exp.Update) else "deletes"
-            found.append(
+            findings.append(
                 _finding("sql-no-where", "warning", statement, f"{verb} every row of {_name(node.this)}", ALL_ROWS)
             )
         elif isinstance(node, exp.TruncateTable):
             names = ", ".join(_name(table) for table in node.expressions)
-            found.append(_finding("sql-truncate", "warning", statement, f"empties {names}", LOST))
+            findings.append(_finding("sql-truncate", "warning", statement, f"empties {names}", LOST))
         elif isinstance(node, exp.Drop):
-            found.extend(_drop(statement, node))
+            findings.extend(_drop(statement, node))
         elif isinstance(node, exp.Alter) and _name(node.this) in large:
-            found.extend(
+            findings.extend(
                 _rewrites(statement, _name(node.this), large[_name(node.this)], node.args.get("actions") or ())
             )
-    return found
+    return findings
 
 
 def _parse(statement: SqlStatement) -> exp.Expr | None:
-    """The statement as a tree, or None when it cannot be read as a whole."""
+    """Return the syntax tree of a statement, or None if it cannot be parsed completely."""
     if not statement.tokens:
         return None
-    if statement.tokens[0].text.upper() in UNREAD_ON_PURPOSE:
+    if statement.tokens[0].text.upper() in NOT_PARSED:
         return exp.Command(this=statement.tokens[0].text.upper())
     try:
-        [read] = _Parser(dialect=POSTGRES, error_level=ErrorLevel.RAISE).parse(list(statement.tokens), statement.sql)
+        [tree] = _Parser(dialect=POSTGRES, error_level=ErrorLevel.RAISE).parse(list(statement.tokens), statement.sql)
     except ParseError:
         return None
-    return None if isinstance(read, exp.Update) and not read.expressions else read
+    return None if isinstance(tree, exp.Update) and not tree.expressions else tree
 
 
-def _counts(node: exp.Update | exp.Delete) -> bool:
-    """An UPDATE of a MERGE or an upsert names its rows elsewhere; a version table has one row."""
+def _affects_rows(node: exp.Update | exp.Delete) -> bool:
+    """Return False for an UPDATE in a MERGE or an upsert, which selects its rows elsewhere, and for a version table."""
     return isinstance(node.this, exp.Table) and node.this.name not in VERSION_TABLES
 
 
 def _command(statement: SqlStatement, large: dict[str, int]) -> list[Finding]:
-    """What sqlglot takes in without reading it: judged by its words, among which strings are not."""
+    """Judge a statement that sqlglot accepts without parsing it, by its keywords; strings are ignored."""
     words = [token.text.upper() for token in statement.tokens if token.token_type != TokenType.STRING]
     if words[0] in ("CLUSTER", "VACUUM"):
-        return _maintained(statement, large)
-    if words[0] in HIDING:
-        return [_finding("sql-unparsable", "warning", statement, f"does what {words[0]} hides", HIDDEN)]
+        return _vacuum_or_cluster(statement, large)
+    if words[0] in HIDING_COMMANDS:
+        return [_finding("sql-unparsable", "warning", statement, f"runs SQL inside {words[0]}", HIDDEN)]
     if words[0] in HARMLESS or (words[0] == "ALTER" and (words[1] != "TABLE" or CHANGING.isdisjoint(words))):
         return []
-    return [_finding("sql-unparsable", "warning", statement, "cannot be read", UNREAD)]
+    return [_finding("sql-unparsable", "warning", statement, "cannot be parsed", UNPARSED)]
 
 
-def _maintained(statement: SqlStatement, large: dict[str, int]) -> list[Finding]:
-    tables = written_anew(statement.sql, large)
+def _vacuum_or_cluster(statement: SqlStatement, large: dict[str, int]) -> list[Finding]:
+    tables = rewritten_tables(statement.sql, large)
     if tables == [EVERY_TABLE] and large:
-        does = f"may write every table anew, {max(large, key=large.__getitem__)} among them"
-        return [_finding("sql-rewrite", "warning", statement, does, REWRITES)]
+        action = f"may rewrite every table, including {max(large, key=large.__getitem__)}"
+        return [_finding("sql-rewrite", "warning", statement, action, REWRITES)]
     return [_rewrite(statement, table, large[table]) for table in tables if table in large]
 
 
@@ -150,10 +150,10 @@ def _drop(statement: SqlStatement, node: exp.Drop) -> Iterator[Finding]:
     if kind not in DATA_KINDS:
         return
     within = f" of {_name(node.parent.this)}" if isinstance(node.parent, exp.Alter) else ""
-    names = [_name(each) for each in node.args.get("tables") or ()]
+    names = [_name(table) for table in node.args.get("tables") or ()]
     if names and not set(names) <= set(VERSION_TABLES):
-        does = f"drops the {kind.lower()} {', '.join(names)}{within}"
-        yield _finding(f"sql-drop-{kind.lower()}", "info", statement, does, LOST)
+        action = f"drops the {kind.lower()} {', '.join(names)}{within}"
+        yield _finding(f"sql-drop-{kind.lower()}", "info", statement, action, LOST)
 
 
 def _rewrites(statement: SqlStatement, table: str, rows: int, actions: Sequence[exp.Expr]) -> Iterator[Finding]:
@@ -162,7 +162,7 @@ def _rewrites(statement: SqlStatement, table: str, rows: int, actions: Sequence[
 
 
 def _action_rewrites(action: exp.Expr) -> bool:
-    """Whether ALTER TABLE has to write every row anew (manual, "ALTER TABLE", Notes), or may have to for a type."""
+    """Return whether ALTER TABLE rewrites every row (manual, "ALTER TABLE", Notes); a change of type may do so."""
     if isinstance(action, exp.AlterColumn):
         return action.args.get("dtype") is not None
     if isinstance(action, exp.AlterSet):
@@ -185,18 +185,18 @@ def _column_rewrites(constraint: exp.Expr) -> bool:
 
 
 def _rewrite(statement: SqlStatement, table: str, rows: int) -> Finding:
-    does = f"may write all {rows_in_words(rows)} of {table} anew"
-    return _finding("sql-rewrite", "warning", statement, does, REWRITES)
+    action = f"may rewrite all {format_rows(rows)} of {table}"
+    return _finding("sql-rewrite", "warning", statement, action, REWRITES)
 
 
 def _name(node: exp.Expr) -> str:
-    """The name as the catalogue has it: in lower case unless quoted, its schema unless public."""
+    """Return the name as in the catalogue: lower case unless quoted, with its schema unless that is public."""
     parts = [part for part in (node.args.get("db"), node.this) if isinstance(part, exp.Identifier)]
     names = [part.name if part.args.get("quoted") else part.name.lower() for part in parts]
     return ".".join(names[1:] if len(names) > 1 and names[0] == "public" else names)
 
 
-def _finding(code: str, level: Level, statement: SqlStatement, does: str, explanation: str) -> Finding:
+def _finding(code: str, level: Level, statement: SqlStatement, action: str, explanation: str) -> Finding:
     shown = " ".join(statement.sql.split())
     shown = shown if len(shown) <= SHOWN_SQL else f"{shown[:SHOWN_SQL]}…"
-    return Finding(code=code, level=level, summary=f"Line {statement.line} {does}: {shown}", explanation=explanation)
+    return Finding(code=code, level=level, summary=f"Line {statement.line} {action}: {shown}", explanation=explanation)

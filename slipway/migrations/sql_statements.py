@@ -1,4 +1,4 @@
-"""SQL cut into its statements by a tokenizer: a semicolon in a string, a comment or a function's body cuts nothing. Pure."""
+"""Split SQL into statements with a tokenizer, so that a semicolon in a string, comment or function body is ignored. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POSTGRES = Dialect.get_or_raise("postgres")
 
 @dataclass(frozen=True)
 class SqlStatement:
-    """One statement: its text, the line on which it begins (from 1), and its tokens without comments."""
+    """One statement: its text, its first line (from 1), and its tokens without comments."""
 
     sql: str
     line: int
@@ -21,20 +21,20 @@ class SqlStatement:
 
 
 def split_statements(sql: str) -> tuple[SqlStatement, ...]:
-    """The statements of a text, without their semicolons; a text that cannot be cut is one statement without tokens."""
+    """Return the statements without their semicolons. A text with an invalid token is one statement without tokens."""
     try:
         tokens = POSTGRES.tokenize(sql)
     except TokenError:
         return (SqlStatement(sql=sql.strip(), line=1, tokens=()),)
-    found: list[SqlStatement] = []
-    begun: list[Token] = []
+    statements: list[SqlStatement] = []
+    current: list[Token] = []
     for token in tokens:
         if token.token_type != TokenType.SEMICOLON:
-            begun.append(token)
-        elif begun:
-            found.append(_statement(sql, begun))
-            begun = []
-    return (*found, _statement(sql, begun)) if begun else tuple(found)
+            current.append(token)
+        elif current:
+            statements.append(_statement(sql, current))
+            current = []
+    return (*statements, _statement(sql, current)) if current else tuple(statements)
 
 
 def _statement(sql: str, tokens: list[Token]) -> SqlStatement:

@@ -1,4 +1,4 @@
-"""squawk, the linter of PostgreSQL migrations: its findings with severities of our own."""
+"""Run squawk, a linter for PostgreSQL migrations, and map its findings to Slipway's levels."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from slipway.databases.database import VERSION_TABLES
 from slipway.migrations.sql_statements import split_statements
 
 TIMEOUT_S = 60
-EXIT_CODES = (0, 1)  # 1: it found something
+EXIT_CODES = (0, 1)  # 1: squawk reported findings
 RULES = "https://squawkhq.com/docs/"
 
-# squawk calls nearly everything a warning. An error is what breaks the service or the migration whatever its size; an
-# information is taste, or what the rehearsal on the copy decides. What is not named here is a warning.
+# squawk reports nearly every finding as a warning. Here, an error breaks the service or the migration at any table size.
+# An info is a matter of style, or the rehearsal checks it on the copy. A rule that is not listed is a warning.
 LEVELS: dict[str, Level] = {
     "syntax-error": "error",
     "adding-required-field": "error",
@@ -39,70 +39,74 @@ LEVELS: dict[str, Level] = {
     "prefer-timestamptz": "info",
     "require-table-schema": "info",
 }
-# Slipway sets both for the sessions of the service's commands.
-SETTLED = ("require-timeout-settings", "require-lock-timeout", "require-statement-timeout")
+# Slipway sets both timeouts for the sessions of the service's commands, so these rules are ignored.
+IGNORED = ("require-timeout-settings", "require-lock-timeout", "require-statement-timeout")
 
 
-class _Told(BaseModel):
+class _SquawkFinding(BaseModel):
     line: int  # from 0
     message: str
     help: str | None
     rule_name: str
 
 
-TOLD = TypeAdapter(list[_Told])
+SQUAWK_FINDINGS = TypeAdapter(list[_SquawkFinding])
 
 
 def lint(sql: str) -> tuple[Finding, ...]:
-    """squawk's findings, codes `squawk-<rule>`, in the order of the text; lines count from 1.
+    """Return squawk's findings with codes `squawk-<rule>`, in the order of the text; lines count from 1.
 
-    What concerns a migration tool's own version table is left out. Raises SlipwayError when squawk is not there, does
-    not end, or answers with anything but its findings: a migration that nobody linted is not one without findings.
+    Findings about a migration tool's own version table are skipped. Raises SlipwayError if squawk is missing, times out,
+    or does not return its findings: a migration that was not checked must not look like one without findings.
     """
-    ours = [
+    version_table_lines = [
         range(statement.line, statement.line + statement.sql.count("\n") + 1)
         for statement in split_statements(sql)
         if any(token.text in VERSION_TABLES for token in statement.tokens[:6])
     ]
-    told = [each for each in _ask(sql) if each.rule_name not in SETTLED]
-    return tuple(_finding(each) for each in told if not any(each.line + 1 in lines for lines in ours))
-
-
-def _finding(told: _Told) -> Finding:
-    return Finding(
-        code=f"squawk-{told.rule_name}",
-        level=LEVELS.get(told.rule_name, "warning"),
-        summary=f"Line {told.line + 1}: {told.message}",
-        explanation=f"{told.help.rstrip('.')}. {RULES}{told.rule_name}" if told.help else f"{RULES}{told.rule_name}",
+    findings = [finding for finding in _run_squawk(sql) if finding.rule_name not in IGNORED]
+    return tuple(
+        _finding(finding) for finding in findings if not any(finding.line + 1 in lines for lines in version_table_lines)
     )
 
 
-def _ask(sql: str) -> list[_Told]:
-    program = Path(sys.executable).parent / "squawk"  # of our own environment, whatever the path says
+def _finding(finding: _SquawkFinding) -> Finding:
+    return Finding(
+        code=f"squawk-{finding.rule_name}",
+        level=LEVELS.get(finding.rule_name, "warning"),
+        summary=f"Line {finding.line + 1}: {finding.message}",
+        explanation=f"{finding.help.rstrip('.')}. {RULES}{finding.rule_name}"
+        if finding.help
+        else f"{RULES}{finding.rule_name}",
+    )
+
+
+def _run_squawk(sql: str) -> list[_SquawkFinding]:
+    program = Path(sys.executable).parent / "squawk"  # from Slipway's own environment, not from PATH
     with tempfile.TemporaryDirectory(prefix="slipway-squawk-") as empty:
-        settings = Path(empty) / "squawk.toml"  # an empty one, so that no file of a folder above decides
+        settings = Path(empty) / "squawk.toml"  # an empty file, so that squawk ignores the files in parent folders
         settings.touch()
         argv = [str(program), "--config", str(settings), "--reporter", "json"]
         try:
-            ran = subprocess.run(argv, input=sql.encode(), cwd=empty, capture_output=True, timeout=TIMEOUT_S)
+            process = subprocess.run(argv, input=sql.encode(), cwd=empty, capture_output=True, timeout=TIMEOUT_S)
         except OSError as error:
-            raise _unreadable(f"could not be started: {error.strerror}") from None
+            raise _error(f"could not be started: {error.strerror}") from None
         except subprocess.TimeoutExpired:
-            raise _unreadable(f"did not end within {TIMEOUT_S} s") from None
-    if ran.returncode not in EXIT_CODES:
-        raise _unreadable(f"ended with {ran.returncode}: {ran.stderr.decode('utf-8', 'replace').strip()[-300:]}")
+            raise _error(f"did not finish within {TIMEOUT_S} s") from None
+    if process.returncode not in EXIT_CODES:
+        raise _error(f"exited with {process.returncode}: {process.stderr.decode('utf-8', 'replace').strip()[-300:]}")
     try:
-        told: list[_Told] = TOLD.validate_json(ran.stdout)
+        findings: list[_SquawkFinding] = SQUAWK_FINDINGS.validate_json(process.stdout)
     except ValidationError:
-        raise _unreadable(f"answered what is not its JSON: {_start(ran.stdout or ran.stderr)}") from None
-    if ran.returncode != 0 and not told:
-        raise _unreadable(f"ended with {ran.returncode} and told nothing")
-    return told
+        raise _error(f"returned unexpected output: {_start(process.stdout or process.stderr)}") from None
+    if process.returncode != 0 and not findings:
+        raise _error(f"exited with {process.returncode} and returned no findings")
+    return findings
 
 
 def _start(output: bytes) -> str:
     return output.decode("utf-8", "replace").strip()[:300] or "nothing"
 
 
-def _unreadable(what: str) -> SlipwayError:
-    return SlipwayError(f"squawk {what}.", expected="squawk's findings as JSON.", retry_is_safe=True)
+def _error(problem: str) -> SlipwayError:
+    return SlipwayError(f"squawk {problem}.", expected="squawk returns its findings as JSON.", retry_is_safe=True)

@@ -1,4 +1,4 @@
-"""What a rehearsal reports besides the way back: indexes, plans, locks, rewrites, sizes, and the migration's SQL."""
+"""Survey a copy around its upgrade: indexes, query plans, locks, rewrites, sizes, and the SQL of the migration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slipway.databases.catalog import Index, PlanChange, Query, QueryPlan, State
 from slipway.databases.database import Database
 from slipway.databases.postgresql.catalog_queries import busiest_queries, explain, read_indexes, read_tables
 from slipway.databases.postgresql.database import PostgreSQL
-from slipway.databases.postgresql.statement_monitor import StatementMonitor, watched
+from slipway.databases.postgresql.statement_monitor import StatementMonitor, monitor_statements
 from slipway.migrations.index_lint import index_findings, new_index_findings
 from slipway.migrations.lock_lint import lock_findings, rewrite_findings
 from slipway.migrations.query_plans import plan_changes, plan_findings
@@ -24,7 +24,7 @@ BUSIEST = 10
 
 
 class Survey(FrozenModel):
-    """A database at one moment: its tables and indexes, and how it would run the queries that matter."""
+    """The tables, indexes and query plans of a database at one moment."""
 
     tables: tuple[TableSize, ...]
     indexes: tuple[Index, ...]
@@ -37,7 +37,7 @@ class Survey(FrozenModel):
 
 
 class Report:
-    """What an upgrade did to a copy, complete after the block; `url` is what the upgrade has to be run against."""
+    """What an upgrade did to a copy, complete after the block. Run the upgrade against `url`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -48,13 +48,13 @@ class Report:
 
 
 @contextmanager
-def reported(live: Database, copy: Database, plan: Plan) -> Iterator[Report]:
-    """Look at a copy before and after the upgrade that runs in the block; only reads. Raises Unavailable.
+def report_upgrade(live: Database, copy: Database, plan: Plan) -> Iterator[Report]:
+    """Survey a copy before and after the upgrade that runs in the block. Read-only. Raises Unavailable.
 
-    On PostgreSQL everything is looked at; of another database the findings say what is not, and why.
+    On PostgreSQL everything is checked. For another database, the findings list what was not checked, and why.
     """
     if isinstance(live, PostgreSQL) and isinstance(copy, PostgreSQL):
-        with _watched_and_surveyed(live, copy, plan) as report:
+        with _monitor_and_survey(live, copy, plan) as report:
             yield report
         return
     report, before = Report(copy.connection_url()), copy.size_bytes()
@@ -64,55 +64,59 @@ def reported(live: Database, copy: Database, plan: Plan) -> Iterator[Report]:
 
 
 @contextmanager
-def _watched_and_surveyed(live: PostgreSQL, copy: PostgreSQL, plan: Plan) -> Iterator[Report]:
-    queries, unknown = queries_of(live, plan.change.rehearse)
+def _monitor_and_survey(live: PostgreSQL, copy: PostgreSQL, plan: Plan) -> Iterator[Report]:
+    queries, missing = queries_of(live, plan.change.rehearse)
     before = survey(copy, queries)
-    with watched(copy) as watch:
-        report = Report(watch.database.connection_url())
+    with monitor_statements(copy) as monitor:
+        report = Report(monitor.database.connection_url())
         yield report
     after = survey(copy, queries)
-    found = change_findings(before, after, watch, plan.migration_sql, unknown)
-    report.findings = (*found, *existing_index_findings(live))
+    findings = change_findings(before, after, monitor, plan.migration_sql, missing)
+    report.findings = (*findings, *existing_index_findings(live))
     report.plans = plan_changes(before.plans, after.plans)
-    report.statements, report.grown_bytes = watch.statements, after.bytes - before.bytes
+    report.statements, report.grown_bytes = monitor.statements, after.bytes - before.bytes
 
 
 def survey(database: PostgreSQL, queries: Sequence[Query]) -> Survey:
-    """Look at a database; only reads. Raises Unavailable."""
+    """Read the tables, indexes and query plans of a database. Read-only. Raises Unavailable."""
     return Survey(tables=read_tables(database), indexes=read_indexes(database), plans=explain(database, queries))
 
 
-def queries_of(live: PostgreSQL, wanted: Rehearse) -> tuple[tuple[Query, ...], str]:
-    """The change's own queries, by their beginning, and the busiest of the live database, or why these are not known."""
-    own = tuple(Query(label=" ".join(sql.split())[:100], sql=sql) for sql in wanted.queries)
+def queries_of(live: PostgreSQL, section: Rehearse) -> tuple[tuple[Query, ...], str]:
+    """Return the change's own queries and the busiest queries of the live database, and why the latter are missing."""
+    own = tuple(Query(label=" ".join(sql.split())[:100], sql=sql) for sql in section.queries)
     busiest = busiest_queries(live, BUSIEST)
     return (*own, *busiest.queries), busiest.unknown
 
 
 def existing_index_findings(live: PostgreSQL) -> tuple[Finding, ...]:
-    """What stands against the indexes that are there: for a person to read, whatever it is, as no change has made it."""
-    found = index_findings(read_indexes(live))
+    """Return the findings about existing indexes, at most as warnings, because the change did not create them."""
+    findings = index_findings(read_indexes(live))
     return tuple(
-        finding.model_copy(update={"level": "warning"}) if finding.level == "error" else finding for finding in found
+        finding.model_copy(update={"level": "warning"}) if finding.level == "error" else finding for finding in findings
     )
 
 
 def change_findings(
-    before: Survey, after: Survey, watch: StatementMonitor, sql: str, unknown: str
+    before: Survey, after: Survey, monitor: StatementMonitor, sql: str, missing: str
 ) -> tuple[Finding, ...]:
-    """What the migration did to the copy, and what its SQL says of itself."""
+    """Return the findings about the migration's SQL, and about its effects on the copy."""
     return (
         *lint(sql),
         *dangerous_statements(sql, before.tables),
-        *lock_findings(watch.statements, before.tables),
-        *rewrite_findings(watch.rewritten, before.tables),
+        *lock_findings(monitor.statements, before.tables),
+        *rewrite_findings(monitor.rewritten, before.tables),
         *new_index_findings(before.indexes, after.indexes),
         *plan_findings(before.plans, after.plans, before.tables),
-        *_unseen("statements-not-all-seen", "Not every statement was seen with its time and its locks.", watch.unseen),
-        *_unseen("busiest-queries-not-checked", "Plans of the busiest queries were not compared.", unknown),
+        *_not_checked(
+            "statements-not-all-seen",
+            "Not every statement was recorded with its time and its locks.",
+            monitor.incomplete,
+        ),
+        *_not_checked("busiest-queries-not-checked", "The plans of the busiest queries were not compared.", missing),
     )
 
 
-def _unseen(code: str, summary: str, why: str) -> list[Finding]:
-    """What was not looked at is told, with the reason."""
+def _not_checked(code: str, summary: str, why: str) -> list[Finding]:
+    """Return a finding with the reason why a check did not run; empty without a reason."""
     return [Finding(code=code, level="info", summary=summary, explanation=why)] if why else []

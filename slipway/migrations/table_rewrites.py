@@ -1,4 +1,4 @@
-"""Which tables VACUUM FULL and CLUSTER write anew, by their text: the SQL parser takes both in unread. Pure."""
+"""Find the tables that VACUUM FULL and CLUSTER rewrite, from their text: the SQL parser does not parse them. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WORDS = re.compile(r"\s*(FULL|FREEZE|VERBOSE|ANALYZE|ANALYSE)\b", re.IGNORECASE)
 FULL = re.compile(r"full(\s+(true|on|1))?", re.IGNORECASE)
 
 
-def written_anew(sql: str, known: Container[str]) -> list[str]:
-    """The tables of `known` that the statement writes anew, by name; EVERY_TABLE for one that names no table at all.
+def rewritten_tables(sql: str, tables: Container[str]) -> list[str]:
+    """Return the names of the `tables` that the statement rewrites; EVERY_TABLE if the statement names no table.
 
-    Names are as the catalogue has them: in lower case unless quoted, with their schema unless that is public.
+    Names are as in the catalogue: lower case unless quoted, with their schema unless that is public.
     """
     text = COMMENT.sub(" ", sql).strip().rstrip(";")
     is_vacuum, rest = text[:6].upper() == "VACUUM", text.lstrip(LETTERS)
@@ -28,11 +28,11 @@ def written_anew(sql: str, known: Container[str]) -> list[str]:
         return []
     if not rest.strip():
         return [EVERY_TABLE]
-    return [name for name in dict.fromkeys(_names(rest)) if name in known]
+    return [name for name in dict.fromkeys(_names(rest)) if name in tables]
 
 
 def _options(rest: str) -> tuple[bool, str]:
-    """Whether FULL is among the options, in brackets or plain, and what follows them."""
+    """Return whether FULL is an option, with or without parentheses, and the text after the options."""
     if bracketed := OPTIONS.match(rest):
         full = any(FULL.fullmatch(option.strip()) for option in bracketed[1].split(","))
         return full, rest[bracketed.end() :]
@@ -43,8 +43,8 @@ def _options(rest: str) -> tuple[bool, str]:
 
 
 def _names(rest: str) -> Iterator[str]:
-    """The names in a list of tables; the columns of one stand in brackets."""
-    for found in NAME.finditer(re.sub(r"\([^)]*\)", " ", rest)):
-        parts: list[str] = re.findall(PART, found[0])
+    """Yield the table names of a list; column lists in parentheses are ignored."""
+    for match in NAME.finditer(re.sub(r"\([^)]*\)", " ", rest)):
+        parts: list[str] = re.findall(PART, match[0])
         folded = [part[1:-1].replace('""', '"') if part.startswith('"') else part.lower() for part in parts]
         yield ".".join(folded[1:] if len(folded) > 1 and folded[0] == "public" else folded)

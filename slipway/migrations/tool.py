@@ -1,4 +1,4 @@
-"""A service's migration tool, spoken to only through the service's own commands."""
+"""Run a service's migration tool, only through the service's own commands."""
 
 from __future__ import annotations
 
@@ -10,98 +10,101 @@ from slipway.config.service import Migrations, Service
 from slipway.core.commands import LAST_LINES, CommandRun, run_command
 from slipway.core.errors import InvalidInput, SlipwayError
 from slipway.core.settings import resolve
-from slipway.migrations.checklist import Step, read_checklist, stands_at, way_between
+from slipway.migrations.checklist import Step, applied_head, read_checklist, steps_between
 
-BASE = "base"  # what the tool says of a database without any revision
-LOG_LINES = ("INFO", "WARN", "DEBUG")  # as logging's usual formats begin; migration tools log to stderr
-RAISED = re.compile(r"(\w+\.)+[A-Z]\w+: |\w*(Error|Exception): ")
-WHOLE = 10_000  # lines
+BASE = "base"  # the revision of an empty database
+LOG_LINES = ("INFO", "WARN", "DEBUG")  # line prefixes of logging's usual formats; migration tools log to stderr
+EXCEPTION = re.compile(r"(\w+\.)+[A-Z]\w+: |\w*(Error|Exception): ")
+ALL_LINES = 10_000
 PLACEHOLDER = re.compile(r"\{(?:from|to|app|name)\}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 class MigrationTool:
-    """The commands of one service against one database (the live one, or a copy)."""
+    """The migration commands of one service, run against one database (the live database or a copy)."""
 
     def __init__(self, service: Service, database_url: str, config_folder: Path, *, live: bool = False) -> None:
         if service.migrations is None or service.database is None:
-            raise InvalidInput(f"Service {service.name} has no [service.migrations].", expected="Its entry to say how.")
+            raise InvalidInput(
+                f"Service {service.name} has no [service.migrations].",
+                expected="[service.migrations] contains the commands.",
+            )
         self.migrations: Migrations = service.migrations
         self.directory = (config_folder / service.directory).resolve()
         self.environment = {name: resolve(value) for name, value in self.migrations.environment.items()}
         self.environment[service.database.variable] = database_url
-        # libpq's variables: so that a later attempt finds our sessions, and so that no session waits for ever.
+        # libpq's variables: a later attempt finds the sessions by their name, and no session waits forever.
         self.application = application_name(service)
         self.environment["PGAPPNAME"] = self.application
-        given = self.environment.get("PGOPTIONS", "")
-        self.environment["PGOPTIONS"] = f"{given} {_limits(self.migrations, live=live)}".strip()
+        options = self.environment.get("PGOPTIONS", "")
+        self.environment["PGOPTIONS"] = f"{options} {_limits(self.migrations, live=live)}".strip()
         self.variable = service.database.variable
-        self.ran: list[CommandRun] = []
+        self.commands: list[CommandRun] = []
 
     def current(self, near: str = "") -> str:
-        """The revision at which the database stands, "base" for none. Raises SlipwayError when it cannot be told.
+        """Return the revision of the database, "base" for none. Raises SlipwayError if the tool does not report one.
 
-        Where each app has revisions of its own, it is the one of the app of the revision `near` ("app.zero" for none);
-        without `near`, one that is applied in any app, "base" where nothing is.
+        If each app has its own revisions, return that of the app of the revision `near` ("app.zero" for none). Without
+        `near`, return any applied revision, or "base" if nothing is applied.
         """
-        return self._read(self._look(), near)
+        return self._revision(self._run_current(), near)
 
-    def reached(self, near: str) -> str:
-        """Where a move has left the database: as `current`, or why the tool's answer tells no revision, in words.
+    def describe_current(self, near: str) -> str:
+        """Return the revision as `current` does, or a description of the error if the output contains no revision.
 
-        Raises SlipwayError when the tool does not answer at all.
+        Raises SlipwayError if the command itself fails.
         """
-        ran = self._look()
+        command = self._run_current()
         try:
-            return self._read(ran, near)
+            return self._revision(command, near)
         except SlipwayError as error:
-            return f"no revision that can be told: {error.failed.rstrip('.')}"
+            return f"an unknown revision: {error.failed.rstrip('.')}"
 
     def sql(self, start: str, to: str) -> str:
-        """The SQL of a move, without running it. Raises InvalidInput when a revision does not exist."""
+        """Return the SQL of a migration without running it. Raises InvalidInput if a revision does not exist."""
         lines: list[str] = []
-        for step in self._way(start, to):
-            ran = self._run(self.migrations.argv.sql, start=start, to=step, last_lines=WHOLE)
-            if ran.exit_code != 0:
-                raise _no_way(start, to, _last_words(ran))
-            lines += [line for line in ran.output.splitlines() if not line.startswith(LOG_LINES)]
+        for step in self._steps(start, to):
+            command = self._run(self.migrations.argv.sql, start=start, to=step, last_lines=ALL_LINES)
+            if command.exit_code != 0:
+                raise _no_migration(start, to, _error_line(command))
+            lines += [line for line in command.output.splitlines() if not line.startswith(LOG_LINES)]
         return "\n".join(lines)
 
-    def _way(self, start: str, to: str) -> tuple[str, ...]:
-        """What `sql` is asked for: the whole move, or where each app has revisions of its own each migration by itself."""
+    def _steps(self, start: str, to: str) -> tuple[str, ...]:
+        """Return the targets for the `sql` command: `to` alone, or each migration if each app has its own revisions."""
         if self.migrations.argv.prints == "revision":
             return (to,)
-        steps = _checklist(self._look())
+        steps = _checklist(self._run_current())
         try:
-            return way_between(steps, start, to)
+            return steps_between(steps, start, to)
         except ValueError as error:
-            raise _no_way(start, to, f"{error}.") from None
+            raise _no_migration(start, to, f"{error}.") from None
 
-    def _read(self, ran: CommandRun, near: str) -> str:
+    def _revision(self, command: CommandRun, near: str) -> str:
         if self.migrations.argv.prints == "revision":
-            return _only_revision(ran)
-        steps = _checklist(ran)
+            return _only_revision(command)
+        steps = _checklist(command)
         if not near:
             return next((step.name for step in steps if step.applied), BASE)
         try:
-            return stands_at(steps, near.partition(".")[0])
+            return applied_head(steps, near.partition(".")[0])
         except ValueError as error:
-            raise _unread(ran, error) from None
+            raise _invalid_checklist(command, error) from None
 
-    def _look(self) -> CommandRun:
-        ran = self._run(self.migrations.argv.current, last_lines=WHOLE)
-        shown = "\n".join(ran.output.splitlines()[-LAST_LINES:])
-        self.ran[-1] = ran.model_copy(update={"output": shown})  # what is kept of a long list is its end
-        if ran.exit_code != 0:
-            raise _failure(ran, expected="The tool to tell the current revision.", retry_is_safe=True)
-        return ran
+    def _run_current(self) -> CommandRun:
+        command = self._run(self.migrations.argv.current, last_lines=ALL_LINES)
+        last_lines = "\n".join(command.output.splitlines()[-LAST_LINES:])
+        self.commands[-1] = command.model_copy(update={"output": last_lines})  # only the last lines are saved
+        if command.exit_code != 0:
+            raise _failure(command, expected="The migration tool prints the current revision.", retry_is_safe=True)
+        return command
 
     def upgrade(self, to: str) -> CommandRun:
-        """Run the service's upgrade command; the caller looks at the exit code and at the database."""
+        """Run the service's upgrade command; the caller checks the exit code and the database."""
         return self._run(self.migrations.argv.upgrade, to=to)
 
     def downgrade(self, to: str) -> CommandRun:
-        """Run the service's downgrade command; the caller looks at the exit code and at the database."""
+        """Run the service's downgrade command; the caller checks the exit code and the database."""
         return self._run(self.migrations.argv.downgrade, to=to)
 
     def _run(
@@ -109,8 +112,8 @@ class MigrationTool:
     ) -> CommandRun:
         app, _, name = to.partition(".")
         values = {"{from}": start, "{to}": to, "{app}": app, "{name}": name}
-        argv = tuple(PLACEHOLDER.sub(lambda found: values[found[0]], part) for part in template)
-        ran = run_command(
+        argv = tuple(PLACEHOLDER.sub(lambda match: values[match[0]], part) for part in template)
+        command = run_command(
             argv,
             cwd=self.directory,
             environment=self.environment,
@@ -118,81 +121,83 @@ class MigrationTool:
             timeout_s=self.migrations.timeout_s,
             last_lines=last_lines,
         )
-        self.ran.append(ran)
-        return ran
+        self.commands.append(command)
+        return command
 
 
 def _limits(migrations: Migrations, *, live: bool) -> str:
-    """Session settings of the service's commands: a statement ends with its command, and a live one waits for no lock long."""
+    """Return the session settings of the commands: a statement timeout, and on the live database a lock timeout."""
     limits = f"-c statement_timeout={round(migrations.timeout_s * 1_000)}"
     return f"{limits} -c lock_timeout={round(migrations.lock_timeout_s * 1_000)}" if live else limits
 
 
 def application_name(service: Service) -> str:
-    """How the sessions of a service's commands call themselves in its database."""
+    """Return the application_name of the database sessions of a service's commands."""
     return f"slipway {service.name}"
 
 
-def move_failed(ran: CommandRun, *, was: str, stands: str) -> SlipwayError:
-    """The error for a move of the database that went wrong: where it was, where it stands, whether a retry is safe."""
-    unchanged = stands == was
-    place = (
-        f"The database still stands at {was}." if unchanged else f"The database was at {was} and stands at {stands}."
+def move_failed(command: CommandRun, *, start: str, reached: str) -> SlipwayError:
+    """Return the error of a failed upgrade or downgrade, with both revisions; a retry is safe if they are equal."""
+    unchanged = reached == start
+    position = (
+        f"The database is still at revision {start}."
+        if unchanged
+        else f"The database was at revision {start} and is now at {reached}."
     )
     return SlipwayError(
-        f"`{' '.join(ran.argv)}` ended with {ran.exit_code}: {_last_words(ran)} {place}",
-        expected="It to end with 0 at the wanted revision.",
+        f"`{' '.join(command.argv)}` exited with {command.exit_code}: {_error_line(command)} {position}",
+        expected="The command exits with 0 at the requested revision.",
         retry_is_safe=unchanged,
     )
 
 
-def _failure(ran: CommandRun, *, expected: str, retry_is_safe: bool) -> SlipwayError:
+def _failure(command: CommandRun, *, expected: str, retry_is_safe: bool) -> SlipwayError:
     return SlipwayError(
-        f"`{' '.join(ran.argv)}` ended with {ran.exit_code}: {_last_words(ran)}",
+        f"`{' '.join(command.argv)}` exited with {command.exit_code}: {_error_line(command)}",
         expected=expected,
         retry_is_safe=retry_is_safe,
     )
 
 
-def _no_way(start: str, to: str, why: str) -> InvalidInput:
+def _no_migration(start: str, to: str, reason: str) -> InvalidInput:
     return InvalidInput(
-        f"The service's tool knows no migration from {start} to {to}: {why}",
-        expected="Two revisions of the service's own history.",
+        f"The service's migration tool has no migration from {start} to {to}: {reason}",
+        expected="Both revisions are in the service's own history.",
     )
 
 
-def _checklist(ran: CommandRun) -> tuple[Step, ...]:
+def _checklist(command: CommandRun) -> tuple[Step, ...]:
     try:
-        return read_checklist(ran.output)
+        return read_checklist(command.output)
     except ValueError as error:
-        raise _unread(ran, error) from None
+        raise _invalid_checklist(command, error) from None
 
 
-def _unread(ran: CommandRun, error: ValueError) -> SlipwayError:
+def _invalid_checklist(command: CommandRun, error: ValueError) -> SlipwayError:
     return SlipwayError(
-        f"`{' '.join(ran.argv)}` does not tell where the database stands: {error}.",
-        expected="A line `[X]  app.name ... (what it needs)` for each migration, with a space for the X where it is not "
-        "applied.",
+        f"Could not read the revision of the database from `{' '.join(command.argv)}`: {error}.",
+        expected="The command prints a line `[X]  app.name ... (dependencies)` for each migration, with a space instead of "
+        "the X if the migration is not applied.",
         retry_is_safe=True,
     )
 
 
-def _only_revision(ran: CommandRun) -> str:
-    lines = [line for line in ran.output.splitlines() if line.strip() and not line.startswith(LOG_LINES)]
+def _only_revision(command: CommandRun) -> str:
+    lines = [line for line in command.output.splitlines() if line.strip() and not line.startswith(LOG_LINES)]
     if not lines:
         return BASE
-    found = {line.split()[0] for line in lines}
-    if len(found) != 1 or not REVISION.fullmatch(next(iter(found))):
+    revisions = {line.split()[0] for line in lines}
+    if len(revisions) != 1 or not REVISION.fullmatch(next(iter(revisions))):
         raise SlipwayError(
-            f"`{' '.join(ran.argv)}` did not name one revision: {' / '.join(lines)[:300]}",
-            expected="One revision; a history with several heads has to be merged first.",
+            f"`{' '.join(command.argv)}` did not print exactly one revision: {' / '.join(lines)[:300]}",
+            expected="The command prints one revision. Merge the heads of the history first if there are several.",
             retry_is_safe=True,
         )
-    return found.pop()
+    return revisions.pop()
 
 
-def _last_words(ran: CommandRun) -> str:
-    """The last exception of a traceback (what SQLAlchemy prints behind it is the SQL and a link), else the last line."""
-    lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
-    line = [*(lines or ["it printed nothing."])[-1:], *(line for line in lines if RAISED.match(line))][-1]
+def _error_line(command: CommandRun) -> str:
+    """Return the last exception of a traceback (SQLAlchemy prints the SQL and a link after it), else the last line."""
+    lines = [line.strip() for line in command.output.splitlines() if line.strip()]
+    line = [*(lines or ["the command printed nothing."])[-1:], *(line for line in lines if EXCEPTION.match(line))][-1]
     return (line if line.endswith((".", "!", "?")) else f"{line}.")[:500]

@@ -1,4 +1,4 @@
-"""The tables of accounts, links, sessions, tokens, failed tries, and the access log, which only grows."""
+"""The tables of accounts, links, sessions, tokens, failed sign-ins, and the append-only access log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ accounts = Table(
     Col("name", String, primary_key=True),
     Col("role", String, nullable=False),
     Col("services", ARRAY(String)),  # null: all
-    Col("password", String),  # an Argon2id hash; null until one was chosen
+    Col("password", String),  # an Argon2id hash; null until the user sets a password
     Col("disabled_at", DateTime(timezone=True)),
     Col("made_at", DateTime(timezone=True), nullable=False),
     Col("made_by", String, nullable=False),
@@ -52,7 +52,7 @@ tokens = Table(
     Col("revoked_at", DateTime(timezone=True)),
 )
 
-tries = Table(
+failed_sign_ins = Table(
     "sign_in_try",
     metadata,
     Col("key", String, primary_key=True),
@@ -60,7 +60,7 @@ tries = Table(
     Col("at", DateTime(timezone=True), nullable=False),
 )
 
-ACTS = ("who", "how", "address", "what", "on")  # what is known of an action before its outcome
+ACTS = ("who", "how", "address", "what", "on")  # the columns that are known before the outcome of an action
 
 
 def _acts() -> list[Col[str]]:
@@ -76,7 +76,7 @@ log = Table(
     Col("outcome", String, nullable=False),
 )
 
-begun = Table(  # what acts and has not been answered yet
+started = Table(  # actions that have started and have no outcome yet
     "access_begun",
     metadata,
     Col("id", String, primary_key=True),

@@ -1,8 +1,9 @@
-"""Attempts at a run: each fences the one before it, in our own database, before each effect.
+"""Attempts at a run. A new attempt fences all earlier attempts of the same run, in Slipway's own database.
 
-A run that crashed goes on in another process, and so does one whose process only seemed to be dead. Two processes
-of one run must never act both: an effect (migrate, purge, roll back, record) happens under an advisory lock, once it
-is seen there that no later attempt has begun. A process that dies gives up the lock; a later attempt waits for it.
+A crashed run continues in another process, even if its first process only seemed dead. Two processes of one run must
+never both act. So an attempt holds an advisory lock during an effect (migrate, purge, roll back, record), and first
+checks under this lock that no later attempt has started. A process that dies releases the lock; a later attempt waits
+for the lock.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from sqlalchemy.dialects.postgresql import insert
 
 from slipway.core.frozen import FrozenModel
 from slipway.runs.store import Store
-from slipway.runs.tables import attempts, looks, pauses
+from slipway.runs.tables import attempts, pauses, polls
 
-MAX_RESUMES = 5  # after so many the run only looks where the service stands, and ends
+MAX_RESUMES = 5  # after this many resumes the run only checks the state of the service, and ends
 LOCK_WITHIN_S = 120.0
 CANCELS = "for cancels in Prefect"
-ASK_EVERY_S = 0.6  # so often one of all runs asks Prefect which are to be cancelled, however many there are
-ANSWERED_FOR_S = 3_600  # so long a worker has to answer no for a person who did not, before Prefect fails the run
+ASK_EVERY_S = 0.6  # of all runs together, one asks Prefect for cancelled runs at this interval
+ANSWERED_FOR_S = 3_600  # a worker has this long to reject an unanswered approval, before Prefect fails the run
 
 
 class Fenced(Exception):
-    """A later attempt of the same run has begun; this process must apply nothing any more."""
+    """A later attempt of the same run has started. This process must not change anything any more."""
 
 
 class Attempt(FrozenModel):
-    """One process's try at a run: `number` counts from 1, `resumes` how often the run was resumed after a crash."""
+    """One process's attempt at a run: `number` counts from 1, `resumes` is the number of resumes after a crash."""
 
     run_id: str
     number: int
@@ -40,7 +41,7 @@ class Attempt(FrozenModel):
 
 
 class ControlRequests(FrozenModel):
-    """What is wanted of a run: by whom it is to be cancelled or paused (empty: nobody), and whether it is to ask Prefect."""
+    """The requests for a run: who cancelled or paused it (empty: nobody), and whether the run should ask Prefect."""
 
     cancelled_by: str
     paused_by: str
@@ -54,19 +55,19 @@ class Attempts:
         self._store = store
 
     def begin(self, run_id: str) -> Attempt:
-        """Begin an attempt; every earlier one of the run is fenced from here on."""
+        """Start an attempt. This fences every earlier attempt of the run."""
         row = insert(attempts).values(run_id=run_id, number=1, token=secrets.token_hex(8))
         change = {"number": attempts.c.number + 1, "token": row.excluded.token, "at": func.now()}
         columns = (attempts.c.run_id, attempts.c.number, attempts.c.token, attempts.c.resumes, attempts.c.cancelled_by)
-        put = row.on_conflict_do_update(index_elements=["run_id"], set_=change).returning(*columns)
-        first_look = insert(looks).values(what=CANCELS, at=func.now()).on_conflict_do_nothing()
+        upsert = row.on_conflict_do_update(index_elements=["run_id"], set_=change).returning(*columns)
+        first_poll = insert(polls).values(what=CANCELS, at=func.now()).on_conflict_do_nothing()
         with self._store.transaction() as connection:
-            connection.execute(first_look)
-            return Attempt.model_validate(dict(connection.execute(put).mappings().one()))
+            connection.execute(first_poll)
+            return Attempt.model_validate(dict(connection.execute(upsert).mappings().one()))
 
     @contextmanager
     def effect(self, attempt: Attempt, service: str) -> Iterator[None]:
-        """Within this block the attempt may act on the service. Raises Fenced, or Unavailable when the lock is not got."""
+        """Allow the attempt to act on the service in this block. Raises Fenced, or Unavailable without the lock."""
         with self._store.locked(f"effect on {service}", LOCK_WITHIN_S) as connection:
             query = select(attempts.c.token).where(attempts.c.run_id == attempt.run_id)
             if connection.execute(query).scalar() != attempt.token:
@@ -74,66 +75,66 @@ class Attempts:
             yield
 
     def claim_resume(self, run_id: str, crash: str) -> int | None:
-        """Claim the one resume that a crash (by its state's id) is worth; the count of resumes, or None when it was claimed."""
+        """Claim the resume of a crash (the id of the crashed state). Return the number of resumes; None if already claimed."""
         row = insert(attempts).values(run_id=run_id, resumes=1, crash=crash)
         change = {"resumes": attempts.c.resumes + 1, "crash": row.excluded.crash}
-        put = row.on_conflict_do_update(
+        upsert = row.on_conflict_do_update(
             index_elements=["run_id"], set_=change, where=attempts.c.crash != row.excluded.crash
         ).returning(attempts.c.resumes)
         with self._store.transaction() as connection:
-            claimed: int | None = connection.execute(put).scalar()
-            return claimed
+            resumes: int | None = connection.execute(upsert).scalar()
+            return resumes
 
     def request_cancel(self, run_id: str, by: str) -> None:
-        """Remember, across crashes, that somebody wants the run cancelled; the first one stands."""
+        """Store a cancel request, so that it survives crashes. The first request wins."""
         row = insert(attempts).values(run_id=run_id, cancelled_by=by)
-        put = row.on_conflict_do_update(
+        upsert = row.on_conflict_do_update(
             index_elements=["run_id"], set_={"cancelled_by": by}, where=attempts.c.cancelled_by == ""
         )
         with self._store.transaction() as connection:
-            connection.execute(put)
+            connection.execute(upsert)
 
     def mark_cancelled(self, run_ids: Collection[str], by: str) -> None:
-        """As `request_cancel`, for those of these runs that have begun; the others are not ours, or not yet."""
+        """Store a cancel request for those of the runs that have started; the others are not ours, or not started yet."""
         change = update(attempts).where(attempts.c.run_id.in_(run_ids), attempts.c.cancelled_by == "")
         with self._store.statement() as connection:
             connection.execute(change.values(cancelled_by=by))
 
     def control_requests(self, attempt: Attempt) -> ControlRequests:
-        """What is wanted of the attempt's run. Raises Fenced once a later attempt has begun.
+        """Return the requests for the attempt's run. Raises Fenced once a later attempt has started.
 
-        Of all runs that look, one every ASK_EVERY_S is told to ask Prefect for all: a question of each would cost
-        Prefect's server more than all else that they do.
+        Of all runs that call this, one every ASK_EVERY_S gets `to_ask` and asks Prefect on behalf of all. One request
+        from every run would cost Prefect's server more than everything else that the runs do.
         """
         turn = (
-            update(looks).where(looks.c.what == CANCELS, _due()).values(at=func.now()).returning(looks.c.at).cte("turn")
+            update(polls).where(polls.c.what == CANCELS, _due()).values(at=func.now()).returning(polls.c.at).cte("turn")
         )
         to_ask = select(turn.c.at).exists()
         columns = (attempts.c.token, attempts.c.cancelled_by, func.coalesce(pauses.c.by, ""), to_ask)
         both = attempts.outerjoin(pauses, pauses.c.run_id == attempts.c.run_id)
         query = select(*columns).select_from(both).where(attempts.c.run_id == attempt.run_id)
         with self._store.statement() as connection:
-            token, cancelled_by, paused_by, ask = connection.execute(query).one()
+            token, cancelled_by, paused_by, has_turn = connection.execute(query).one()
         if token != attempt.token:
             raise _fenced(attempt)
-        return ControlRequests(cancelled_by=cancelled_by, paused_by=paused_by, to_ask=ask)
+        return ControlRequests(cancelled_by=cancelled_by, paused_by=paused_by, to_ask=has_turn)
 
     def request_pause(self, run_id: str, by: str) -> None:
-        """Remember, across crashes, that somebody wants the run paused; the first one stands."""
-        put = insert(pauses).values(run_id=run_id, by=by).on_conflict_do_nothing()
+        """Store a pause request, so that it survives crashes. The first request wins."""
+        row = insert(pauses).values(run_id=run_id, by=by).on_conflict_do_nothing()
         with self._store.transaction() as connection:
-            connection.execute(put)
+            connection.execute(row)
 
     def end_pause(self, run_id: str) -> bool:
-        """Let a paused run go on; false when it was not paused."""
+        """Resume a paused run. Return False if the run was not paused."""
         with self._store.transaction() as connection:
             return connection.execute(delete(pauses).where(pauses.c.run_id == run_id)).rowcount == 1
 
 
 def _due() -> ColumnElement[bool]:
-    """The last look is long enough ago; or it is to come, as the database's clock was set back."""
-    return or_(looks.c.at < func.now() - text(f"interval '{ASK_EVERY_S} s'"), looks.c.at > func.now())
+    """Return the condition that the last poll is old enough, or in the future because the database's clock was set back."""
+    return or_(polls.c.at < func.now() - text(f"interval '{ASK_EVERY_S} s'"), polls.c.at > func.now())
 
 
 def _fenced(attempt: Attempt) -> Fenced:
-    return Fenced(f"a later attempt of run {attempt.run_id} has begun")
+    return Fenced(f"a later attempt of run {attempt.run_id} has started")

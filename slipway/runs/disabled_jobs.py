@@ -1,4 +1,4 @@
-"""Jobs that somebody has disabled: nobody starts them, by no door of the admin service, until they are enabled again."""
+"""Disabled jobs. No endpoint of the admin service starts a disabled job until the job is enabled again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DISABLED = (disabled_jobs.c.job, disabled_jobs.c.by, disabled_jobs.c.why, disab
 
 
 class Disabled(FrozenModel):
-    """A job that is disabled: by whom, why, since when."""
+    """A disabled job: who disabled it, why, and since when."""
 
     job: str
     by: str
@@ -30,16 +30,16 @@ class DisabledJobs:
         self._store = store
 
     def disabled(self) -> dict[str, Disabled]:
-        """All disabled jobs by their names."""
+        """Return all disabled jobs by name."""
         with self._store.statement() as connection:
             rows = connection.execute(select(*_DISABLED)).mappings()
             return {str(row["job"]): Disabled.model_validate(dict(row)) for row in rows}
 
     def disable(self, job: str, by: str, why: str) -> None:
-        """Disable a job; who did it first stands. Safe to repeat."""
-        put = insert(disabled_jobs).values(job=job, by=by, why=why).on_conflict_do_nothing()
+        """Disable a job. The first request wins. Safe to repeat."""
+        row = insert(disabled_jobs).values(job=job, by=by, why=why).on_conflict_do_nothing()
         with self._store.transaction() as connection:
-            connection.execute(put)
+            connection.execute(row)
 
     def enable(self, job: str) -> None:
         """Enable a job again. Safe to repeat."""

@@ -1,4 +1,4 @@
-"""What came of each run that shipped a change or rolled one back, in Slipway's store."""
+"""The outcomes of runs that shipped a change or rolled it back, in Slipway's store."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from slipway.runs.tables import shipments
 
 
 class Shipment(FrozenModel):
-    """What came of a run on a service, with what it ran: by these a change is known again on another service."""
+    """The outcome of a run on a service, with digests and commands that identify the same change on another service."""
 
     run_id: str
     service: str
     change: str
     digest: str  # SHA-256 of the change file
-    sql_digest: str  # SHA-256 of the migration's SQL; empty for a roll back, which does not read it
-    commands: dict[str, list[str]]  # by which the service migrates, each by its purpose, with its placeholders
+    sql_digest: str  # SHA-256 of the migration's SQL; empty for a rollback, which does not read the SQL
+    commands: dict[str, list[str]]  # the service's migration commands by purpose, with placeholders
     came_of_it: Literal["kept", "rolled back"]
     at: datetime
 
@@ -32,22 +32,22 @@ class Shipments:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def note(self, shipment: Shipment) -> None:
-        """Remember what came of a run; a repeat leaves the first note."""
-        put = insert(shipments).values(**shipment.model_dump()).on_conflict_do_nothing()
+    def save(self, shipment: Shipment) -> None:
+        """Store the outcome of a run. A repeat keeps the first one."""
+        row = insert(shipments).values(**shipment.model_dump()).on_conflict_do_nothing()
         with self._store.transaction() as connection:
-            connection.execute(put)
+            connection.execute(row)
 
-    def of(self, service: str, change: str) -> list[Shipment]:
-        """Those of one change on one service, the oldest first."""
-        return self._found(shipments.c.service == service, shipments.c.change == change)
+    def for_change(self, service: str, change: str) -> list[Shipment]:
+        """Return the shipments of one change on one service, the oldest first."""
+        return self._select(shipments.c.service == service, shipments.c.change == change)
 
-    def of_service(self, service: str) -> list[Shipment]:
-        """Those of a service, the oldest first."""
-        return self._found(shipments.c.service == service)
+    def for_service(self, service: str) -> list[Shipment]:
+        """Return the shipments of a service, the oldest first."""
+        return self._select(shipments.c.service == service)
 
-    def _found(self, *where: ColumnElement[bool]) -> list[Shipment]:
-        wanted = select(shipments).where(*where)
+    def _select(self, *where: ColumnElement[bool]) -> list[Shipment]:
+        query = select(shipments).where(*where)
         with self._store.transaction() as connection:
-            rows = connection.execute(wanted.order_by(shipments.c.at)).mappings()
+            rows = connection.execute(query.order_by(shipments.c.at)).mappings()
             return [Shipment.model_validate(dict(row)) for row in rows]

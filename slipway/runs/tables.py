@@ -72,7 +72,7 @@ attempts = Table(
     Col("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
-looks = Table(
+polls = Table(
     "look",
     metadata,
     Col("what", String, primary_key=True),

@@ -1,4 +1,4 @@
-"""What the steps of a run that ships a change return, but for those of other capabilities."""
+"""The return values of the steps of a shipment that belong to no other capability."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DecisionWord = Literal["keep", "roll back", "freeze", "reject"]
 
 
 class Staged(FrozenModel):
-    """The run that kept the change on the staging service, and the later one that rolled it back there."""
+    """The run that kept the change on the staging service, and the later run that rolled it back there."""
 
     service: str
     kept_by: str
@@ -28,7 +28,7 @@ class Inspection(FrozenModel):
 
 
 class Approval(FrozenModel):
-    """What a person said of a change after its rehearsal."""
+    """A person's decision after the rehearsal: approved or rejected, by whom, and why."""
 
     approved: bool
     by: str
@@ -36,21 +36,21 @@ class Approval(FrozenModel):
 
 
 class Failure(FrozenModel):
-    """What went wrong after the migration had begun; `for_a_person` when no rule can know where the service stands."""
+    """A failure after the migration started; `for_a_person` is true if the state of the service is unknown."""
 
     words: str
     for_a_person: bool
 
 
 class Decision(FrozenModel):
-    """What becomes of the change, and why in words."""
+    """The decision about a change, and its reason."""
 
     word: DecisionWord
     reason: str
 
 
 class Record(FrozenModel):
-    """The final note of a run, as Markdown, and its picture."""
+    """The record of a run as Markdown, its chart as SVG, and the path of its file."""
 
     markdown: str
     picture_svg: str = ""

@@ -1,4 +1,4 @@
-"""The record: the final note of a run as Markdown, rendered from what the steps left behind. Pure."""
+"""Render the record of a run as Markdown, from the return values of its steps. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from slipway.measurement.samples import Interval, MeasuredWindow, MonitorResult,
 from slipway.measurement.warm_up import remarks
 from slipway.migrations.outcomes import Migration, Rehearsal, Reverted
 from slipway.shipping.outcomes import Approval, Decision, Staged
-from slipway.shipping.rehearsal_report import cell, command_table, findings, rehearsal_tables, rehearsed
+from slipway.shipping.rehearsal_report import cell, command_table, findings, format_rehearsal, rehearsal_tables
 
 PICTURES = ("before-after.svg", "before-after.staging.svg")
-DONE = {"keep": "Kept", "roll back": "Rolled back", "freeze": "Frozen: a person has to decide", "reject": "Rejected"}
+DONE = {
+    "keep": "Kept",
+    "roll back": "Rolled back",
+    "freeze": "Frozen: waiting for a person's decision",
+    "reject": "Rejected",
+}
 
 
 class ShipReport(FrozenModel):
-    """Everything that a record of `ship-change` tells; what a run did not come to is None."""
+    """Everything that the record of a `ship-change` run shows; a step that did not run is None."""
 
     run_id: str
     at: datetime
@@ -36,45 +41,45 @@ class ShipReport(FrozenModel):
     migration: Migration | None = None
     purged: Purged | None = None
     verdict: Verdict | None = None
-    decision: Decision | None = None  # while the run is on its way
+    decision: Decision | None = None  # None before the decision
     reverted: Reverted | None = None
     purged_again: Purged | None = None
     restored: Verdict | None = None
 
     @property
     def watched(self) -> tuple[MonitorResult, ...]:
-        """What visitors met during the steps that changed something, in their order."""
+        """The monitor results of the steps that changed something, in their order."""
         steps = (self.migration, self.purged)
         return tuple(step.watched for step in steps if step is not None and step.watched is not None)
 
     @property
     def decided(self) -> Decision:
-        """The decision of a run that has come to one."""
-        assert self.decision is not None, "a record is written once a decision has been made"
+        """The decision of the run; there must be one."""
+        assert self.decision is not None, "a record is written only after the decision"
         return self.decision
 
 
 def record_name(plan: Plan) -> str:
-    """The file beside the change that its record is written to."""
+    """Return the file name of the record, in the folder of the change."""
     return "record.staging.md" if plan.on_staging else "record.md"
 
 
 def picture_name(plan: Plan) -> str:
-    """The file beside the change that the record's picture is written to."""
+    """Return the file name of the record's chart, in the folder of the change."""
     return PICTURES[plan.on_staging]
 
 
-def render(story: ShipReport) -> str:
-    """The whole record as Markdown."""
-    return "\n".join([*_head(story), *_result(story), *_steps(story), *_foot(story)]) + "\n"
+def render(report: ShipReport) -> str:
+    """Return the whole record as Markdown."""
+    return "\n".join([*_head(report), *_result(report), *_steps(report), *_foot(report)]) + "\n"
 
 
-def _head(story: ShipReport) -> list[str]:
-    plan = story.plan
+def _head(report: ShipReport) -> list[str]:
+    plan = report.plan
     return [
-        f"# {plan.name}: {DONE[story.decided.word].lower()}",
+        f"# {plan.name}: {DONE[report.decided.word].lower()}",
         "",
-        f"{story.decided.reason}",
+        f"{report.decided.reason}",
         "",
         "| | |",
         "|---|---|",
@@ -82,14 +87,14 @@ def _head(story: ShipReport) -> list[str]:
         f"| owner | {cell(plan.change.owner)} |",
         f"| reason | {cell(plan.change.reason)} |",
         f"| expected | {cell(plan.change.expected)} |",
-        f"| measured | {cell(_measured(story.verdict))} |",
-        f"| verdict | {story.verdict.verdict if story.verdict else 'none: not measured again'} |",
-        f"| decision | {story.decided.word} |",
-        *_staging_row(story.staged),
-        *_approval_row(story.approval),
+        f"| measured | {cell(_measured(report.verdict))} |",
+        f"| verdict | {report.verdict.verdict if report.verdict else 'none: there was no second measurement'} |",
+        f"| decision | {report.decided.word} |",
+        *_staging_row(report.staged),
+        *_approval_row(report.approval),
         f"| rollback note | {cell(plan.change.rollback)} |",
-        f"| run | {story.run_id}, {story.at:%Y-%m-%d %H:%M} UTC |",
-        f"| change file | sha256 {plan.digest[:16]}, {cell(plan.commit) or 'not in a commit yet'} |",
+        f"| run | {report.run_id}, {report.at:%Y-%m-%d %H:%M} UTC |",
+        f"| change file | sha256 {plan.digest[:16]}, {cell(plan.commit) or 'not committed'} |",
         "",
     ]
 
@@ -98,36 +103,36 @@ def _staging_row(staged: Staged | None) -> list[str]:
     if staged is None:
         return []
     kept = f"kept on {staged.service} by run {staged.kept_by}, {staged.kept_at:%Y-%m-%d %H:%M} UTC"
-    back = f"rolled back there by run {staged.rolled_back_by}, {staged.rolled_back_at:%Y-%m-%d %H:%M} UTC"
-    return [f"| staging | {kept}; {back}: [record](record.staging.md) |"]
+    rolled_back = f"rolled back there by run {staged.rolled_back_by}, {staged.rolled_back_at:%Y-%m-%d %H:%M} UTC"
+    return [f"| staging | {kept}; {rolled_back}: [record](record.staging.md) |"]
 
 
 def _approval_row(approval: Approval | None) -> list[str]:
     if approval is None:
         return []
-    word = "approved" if approval.approved else "rejected"
-    return [f"| approval | {word} by {cell(approval.by)}: {cell(approval.why)} |"]
+    answer = "approved" if approval.approved else "rejected"
+    return [f"| approval | {answer} by {cell(approval.by)}: {cell(approval.why)} |"]
 
 
 def _measured(verdict: Verdict | None) -> str:
     return "nothing" if verdict is None else " ".join(target.sentence for target in verdict.targets)
 
 
-def _result(story: ShipReport) -> list[str]:
-    if story.verdict is None:
+def _result(report: ShipReport) -> list[str]:
+    if report.verdict is None:
         return []
     return [
         "## Before and after",
         "",
-        f"![Latency before and after]({picture_name(story.plan)})",
+        f"![Latency before and after]({picture_name(report.plan)})",
         "",
-        *verdict_table(story.verdict),
+        *verdict_table(report.verdict),
         "",
     ]
 
 
 def verdict_table(verdict: Verdict) -> list[str]:
-    """The numbers behind a verdict as a Markdown table, one line a target."""
+    """Return the numbers of a verdict as a Markdown table with one row per target."""
     rows = [
         "| target | cache | median before → after | ratio (interval) | p90 before → after | samples lost | verdict |",
         "|---|---|---|---|---|---|---|",
@@ -158,62 +163,68 @@ def _interval(interval: Interval | None) -> str:
     return f"{interval.ratio:.3f} ({interval.low:.3f} to {interval.high:.3f} at {interval.confidence:.0%})"
 
 
-def _steps(story: ShipReport) -> list[str]:
+def _steps(report: ShipReport) -> list[str]:
     lines = ["## What was done", ""]
-    lines += [f"- Inspected: {len(story.findings)} findings, {_worst(story.findings)}."]
-    lines += _window_line("Measured before the change", story.before)
-    lines += [f"- Rehearsed: {rehearsed(story.rehearsal)}"]
-    if story.plan.leaving is not None:
-        lines += [f"- To leave the cache, as planned: {story.plan.leaving.sentence}"]
-    lines += [f"- Migrated: {_moved(story)}"]
-    lines += purge_lines("Purged", story.purged)
-    lines += [f"- {sentence(watched)}" for watched in story.watched]
-    lines += _window_line("Measured after the change", story.after)
-    if story.reverted is not None:
-        lines += [f"- Rolled back: {story.reverted.sentence}"]
-        lines += purge_lines("Purged again", story.purged_again)
-        lines += [f"- Measured after the roll back, against before the change: {_back(story.restored)}"]
-    noticed = (*story.findings, *_besides(story))
-    told = [finding for finding in noticed if finding.level != "info"]  # of each page there is one that is well
-    report = [*findings((*told, *story.rehearsal.findings)), *rehearsal_tables(story.rehearsal)]
-    return [*lines, "", *report, *command_table(_commands(story)), ""]
+    lines += [f"- Inspected: {len(report.findings)} findings, {_worst(report.findings)}."]
+    lines += _window_line("Measured before the change", report.before)
+    lines += [f"- Rehearsed: {format_rehearsal(report.rehearsal)}"]
+    if report.plan.leaving is not None:
+        lines += [f"- Planned purge: {report.plan.leaving.sentence}"]
+    lines += [f"- Migrated: {_migrated(report)}"]
+    lines += purge_lines("Purged", report.purged)
+    lines += [f"- {sentence(watched)}" for watched in report.watched]
+    lines += _window_line("Measured after the change", report.after)
+    if report.reverted is not None:
+        lines += [f"- Rolled back: {report.reverted.sentence}"]
+        lines += purge_lines("Purged again", report.purged_again)
+        lines += [f"- Measured after the rollback, compared with before the change: {_restored(report.restored)}"]
+    all_findings = (*report.findings, *_purge_findings(report))
+    notable = [finding for finding in all_findings if finding.level != "info"]  # each page has a finding of level info
+    sections = [*findings((*notable, *report.rehearsal.findings)), *rehearsal_tables(report.rehearsal)]
+    return [*lines, "", *sections, *command_table(_commands(report)), ""]
 
 
-def _window_line(word: str, window: MeasuredWindow | None) -> list[str]:
+def _window_line(label: str, window: MeasuredWindow | None) -> list[str]:
     if window is None:
         return []
     sentences = [f"{window.bursts} bursts in {window.seconds:.0f} s.", *remarks(window)]
-    return [f"- {word}: {' '.join(sentences)}"]
+    return [f"- {label}: {' '.join(sentences)}"]
 
 
-def _besides(story: ShipReport) -> list[Finding]:
-    return [finding for purged in (story.purged, story.purged_again) if purged for finding in purged.findings]
+def _purge_findings(report: ShipReport) -> list[Finding]:
+    return [finding for purged in (report.purged, report.purged_again) if purged for finding in purged.findings]
 
 
 def _worst(findings: Sequence[Finding]) -> str:
     warnings = sum(finding.level == "warning" for finding in findings)
-    return f"{warnings} of them warnings" if warnings else "none of them a warning"
+    return f"{warnings} of them warnings" if warnings else "no warnings"
 
 
-def _moved(story: ShipReport) -> str:
-    migration = story.migration
-    if story.plan.change.migrate is None:
-        return "nothing, the change has no migration."
+def _migrated(report: ShipReport) -> str:
+    migration = report.migration
+    if report.plan.change.migrate is None:
+        return "nothing; the change has no migration."
     if migration is None:
-        return "not by this run to its end."
+        return "the migration did not finish in this run."
     if not migration.acted:
-        return f"nothing, the database already stood at {migration.after}."
-    blocked = f" It was kept from a lock by {'; '.join(migration.blocked_by)}." if migration.blocked_by else ""
-    mended = f" Left invalid by an earlier try, and dropped: {', '.join(migration.mended)}." if migration.mended else ""
-    return f"from {migration.before} to {migration.after}.{blocked}{mended}"
+        return f"nothing; the database was already at revision {migration.after}."
+    blocked = (
+        f" The migration waited for locks held by {'; '.join(migration.blocked_by)}." if migration.blocked_by else ""
+    )
+    dropped = (
+        f" Invalid indexes of an earlier attempt were dropped: {', '.join(migration.mended)}."
+        if migration.mended
+        else ""
+    )
+    return f"from revision {migration.before} to {migration.after}.{blocked}{dropped}"
 
 
-def purge_lines(word: str, purged: Purged | None) -> list[str]:
-    """What a purge removed and what reading showed, as Markdown list lines."""
+def purge_lines(label: str, purged: Purged | None) -> list[str]:
+    """Return the purged routes and tags, and the reads after the purge, as Markdown list lines."""
     if purged is None:
-        return [f"- {word}: nothing."]
-    named = ", ".join([*purged.routes, *(f"tag {tag}" for tag in purged.tags)]) or "nothing"
-    lines = [f"- {word}: {named}, twice, in {purged.seconds:.1f} s."]
+        return [f"- {label}: nothing."]
+    names = ", ".join([*purged.routes, *(f"tag {tag}" for tag in purged.tags)]) or "nothing"
+    lines = [f"- {label}: {names}, twice, in {purged.seconds:.1f} s."]
     lines += [f"  - affected {_reading(reading)}" for reading in purged.affected]
     return lines + [f"  - control {_reading(reading)}{_evicted(reading)}" for reading in purged.controls]
 
@@ -223,28 +234,28 @@ def _reading(reading: RouteReading) -> str:
 
 
 def _evicted(reading: RouteReading) -> str:
-    return " (had left the cache, too)" if reading.evicted else ""
+    return " (also left the cache)" if reading.evicted else ""
 
 
-def _back(verdict: Verdict | None) -> str:
+def _restored(verdict: Verdict | None) -> str:
     return "not measured." if verdict is None else f"{verdict.verdict}. {_measured(verdict)}"
 
 
-def _commands(story: ShipReport) -> list[CommandRun]:
-    moved = [story.migration, story.reverted.migration if story.reverted else None]
-    ran = [*story.plan.commands, *story.rehearsal.commands]
-    return ran + [command for migration in moved if migration for command in migration.commands]
+def _commands(report: ShipReport) -> list[CommandRun]:
+    migrations = [report.migration, report.reverted.migration if report.reverted else None]
+    commands = [*report.plan.commands, *report.rehearsal.commands]
+    return commands + [command for migration in migrations if migration for command in migration.commands]
 
 
 def rolled_back_later(reverted: Reverted, purged: Purged | None) -> str:
-    """What a roll back by hand did, to stand behind the record."""
+    """Return what a manual rollback did, as Markdown to append to the record."""
     commands = reverted.migration.commands if reverted.migration else ()
     lines = [f"- Rolled back: {reverted.sentence}", *purge_lines("Purged", purged), "", *command_table(commands)]
     return "\n".join(lines)
 
 
-def _foot(story: ShipReport) -> list[str]:
-    plan = story.plan
+def _foot(report: ShipReport) -> list[str]:
+    plan = report.plan
     return [
         "## Files touched",
         "",
@@ -252,28 +263,30 @@ def _foot(story: ShipReport) -> list[str]:
         "",
         "## Assumptions",
         "",
-        *(f"- {line}" for line in _assumptions(story)),
+        *(f"- {line}" for line in _assumptions(report)),
         "",
-        "## Way back",
+        "## Rollback",
         "",
-        *_way_back(story),
+        *_rollback(report),
     ]
 
 
-def _assumptions(story: ShipReport) -> list[str]:
-    window = story.before
-    controls = ", ".join(dict.fromkeys(f"{p.control_route} as {p.control_identity}" for p in story.plan.change.pairs()))
+def _assumptions(report: ShipReport) -> list[str]:
+    window = report.before
+    controls = ", ".join(
+        dict.fromkeys(f"{p.control_route} as {p.control_identity}" for p in report.plan.change.pairs())
+    )
     return [
-        f"The change does not touch the control: {controls}.",
-        f"{window.bursts} bursts of {window.requests} requests a route in {window.seconds:.0f} s stand for real traffic.",
+        f"The change does not affect the control: {controls}.",
+        f"{window.bursts} bursts of {window.requests} requests per route in {window.seconds:.0f} s represent real traffic.",
         "The test users see what real users see.",
-        "What the database holds now is like what was copied for the rehearsal.",
+        "The live data is still similar to the copy that the rehearsal used.",
     ]
 
 
-def _way_back(story: ShipReport) -> list[str]:
-    if story.decided.word == "roll back":
-        return ["It was taken; nothing is left to do."]
-    if story.decided.word == "reject":
-        return ["Nothing was changed; nothing is left to do."]
-    return [f"    {story.plan.way_back}"]
+def _rollback(report: ShipReport) -> list[str]:
+    if report.decided.word == "roll back":
+        return ["The change was rolled back. No action is needed."]
+    if report.decided.word == "reject":
+        return ["Nothing was changed. No action is needed."]
+    return [f"    {report.plan.rollback_command}"]

@@ -1,4 +1,4 @@
-"""Staging as rehearsal: what a change did on the staging service, noted there and asked for before production."""
+"""Staging as a rehearsal: record the outcome of a change on staging, and require it before production."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from slipway.shipping.staging_rules import commands_of, sql_digest, staged
 
 
 def note(shipments: Shipments, run_id: str, plan: Plan, came_of_it: Literal["kept", "rolled back"]) -> None:
-    """Remember what came of a run. Raises Unavailable; a repeat leaves the first note."""
-    shipments.note(
+    """Save the outcome of a run in the store. A repeat keeps the first entry. Raises Unavailable."""
+    shipments.save(
         Shipment(
             run_id=run_id,
             service=plan.service.name,
@@ -27,10 +27,10 @@ def note(shipments: Shipments, run_id: str, plan: Plan, came_of_it: Literal["kep
     )
 
 
-def look_at_staging(plan: Plan, shipments: Shipments) -> Staged:
-    """The two runs on the staging service that the change needs. Raises InvalidInput for what is missing there."""
+def require_staged(plan: Plan, shipments: Shipments) -> Staged:
+    """Return the two runs on the staging service that the change needs. Raises InvalidInput if one is missing."""
     staging = plan.service.staging
-    assert staging is not None  # the flow asks only where there is one
+    assert staging is not None  # the flow calls this only for a service with staging
     now = datetime.now(UTC)
-    known = shipments.of(staging.service, plan.name)
-    return staged(plan, staging, known, lambda shipment: (now - shipment.at).total_seconds() / 3_600)
+    on_staging = shipments.for_change(staging.service, plan.name)
+    return staged(plan, staging, on_staging, lambda shipment: (now - shipment.at).total_seconds() / 3_600)

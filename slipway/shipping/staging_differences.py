@@ -1,4 +1,4 @@
-"""How a staging service differs from the one that it stands for, in what matters to a change. Pure."""
+"""Compare a staging service with its production service, in the parts that matter to a change. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from slipway.shipping.staging_rules import as_written
 
 
 def differences(service: Service, staging: Service) -> list[str]:
-    """What a change would meet differently on staging, a sentence each; empty when nothing differs.
+    """Return a line for each difference that matters to a change; empty if nothing differs.
 
-    Addresses and secrets differ always, and so they say nothing.
+    Addresses and secrets always differ, so they are not compared.
     """
     return [
         *_commands(service, staging),
@@ -22,14 +22,15 @@ def differences(service: Service, staging: Service) -> list[str]:
 
 
 def same_commands(service: Service, staging: Service) -> bool:
-    """Whether both migrate by the same commands: without that, staging proves nothing, and a change is refused."""
+    """Return whether both services migrate with the same commands. If not, staging proves nothing, and Slipway refuses."""
     return not _commands(service, staging)
 
 
 def _commands(service: Service, staging: Service) -> list[str]:
     here, there = _argv(service), _argv(staging)
     return [
-        f"{purpose}: `{' '.join(here.get(purpose, ['nothing']))}`, on staging `{' '.join(there.get(purpose, ['nothing']))}`"
+        f"{purpose}: `{' '.join(here.get(purpose, ['(no command)']))}`, "
+        f"on staging `{' '.join(there.get(purpose, ['(no command)']))}`"
         for purpose in sorted({*here, *there})
         if here.get(purpose) != there.get(purpose)
     ]
@@ -43,28 +44,28 @@ def _identities(service: Service) -> tuple[str, ...]:
     return tuple(identity.name for identity in service.identities)
 
 
-def _lists(what: str, here: tuple[str, ...], there: tuple[str, ...]) -> list[str]:
-    missing, more = sorted(set(here) - set(there)), sorted(set(there) - set(here))
-    found = [f"{what} that staging lacks: {', '.join(missing)}"] if missing else []
-    return found + ([f"{what} that only staging has: {', '.join(more)}"] if more else [])
+def _lists(name: str, production: tuple[str, ...], staging: tuple[str, ...]) -> list[str]:
+    missing, extra = sorted(set(production) - set(staging)), sorted(set(staging) - set(production))
+    lines = [f"{name} missing on staging: {', '.join(missing)}"] if missing else []
+    return lines + ([f"{name} only on staging: {', '.join(extra)}"] if extra else [])
 
 
 def _values(service: Service, staging: Service) -> list[str]:
-    here, there = _facts(service), _facts(staging)
-    return [f"{what}: {here[what]}, on staging {there[what]}" for what in here if here[what] != there[what]]
+    ours, theirs = _settings(service), _settings(staging)
+    return [f"{name}: {ours[name]}, on staging {theirs[name]}" for name in ours if ours[name] != theirs[name]]
 
 
-def _facts(service: Service) -> dict[str, str]:
+def _settings(service: Service) -> dict[str, str]:
     migrations, cache, probe = service.migrations, service.cache, service.probe
     return {
-        "lock time-out": f"{migrations.lock_timeout_s:g} s" if migrations else "none",
-        "tries for a lock": f"{migrations.tries}" if migrations else "none",
+        "lock timeout": f"{migrations.lock_timeout_s:g} s" if migrations else "none",
+        "attempts to get a lock": f"{migrations.tries}" if migrations else "none",
         "cache": "none"
         if cache is None
         else cache.kind
         if isinstance(cache.kind, str)
-        else f"what {cache.kind.words} says",
-        "rate of a measurement": f"{probe.rate:g} requests/s",
-        "size of a measurement": f"{probe.bursts} × {probe.requests} requests",
-        "its code on a copy": "started" if service.serve else "not started",
+        else f"set by {cache.kind.description}",
+        "measurement rate": f"{probe.rate:g} requests/s",
+        "measurement size": f"{probe.bursts} × {probe.requests} requests",
+        "current code on the copy": "started" if service.serve else "not started",
     }

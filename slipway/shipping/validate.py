@@ -1,4 +1,4 @@
-"""Validate: everything that can be known before anything is touched."""
+"""Validate a change: every check that is possible before anything is changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slipway.core.commands import CommandRun
 from slipway.core.errors import InvalidInput, SlipwayError
 from slipway.core.settings import Settings, resolve
 from slipway.databases.opening import clone_database, live_database
-from slipway.measurement.pages import get, visitor
+from slipway.measurement.pages import get, service_client
 from slipway.migrations.tool import MigrationTool
 from slipway.shipping.service_fit import check_fit
 
@@ -24,13 +24,13 @@ WRITTEN = (
     "before-after.svg",
     "record.staging.md",
     "before-after.staging.svg",
-)  # what a run writes beside the change is not part of it
+)  # a run writes these files into the change's folder; they are not part of the change
 
 
 def validate(name: str, settings: Settings, *, on_staging: bool = False) -> Plan:
-    """Read the change, hold it against its service, the database and the cache; the answer is the plan of the run.
+    """Check the change against its service, the database and the cache, and return the plan of the run.
 
-    Raises InvalidInput for what is written wrong, SlipwayError for a part of the service that does not answer.
+    Raises InvalidInput for a mistake in the files, SlipwayError for a part of the service that does not answer.
     """
     plan = read_plan(name, settings, on_staging=on_staging)
     require_finished(plan.change.requires_backfill, plan.service, settings)
@@ -46,7 +46,7 @@ def validate(name: str, settings: Settings, *, on_staging: bool = False) -> Plan
 
 
 def read_plan(name: str, settings: Settings, *, on_staging: bool = False) -> Plan:
-    """The change and its service as they stand in their files, held against each other; nothing is connected to."""
+    """Return the plan from the files of the change and its service, without any connection. Raises InvalidInput."""
     change, digest = load_change(settings.changes, name)
     service = load_service(settings.config, change.service, on_staging=on_staging)
     check_fit(change, service, cache_has_tags=_cache_has_tags(service))
@@ -65,17 +65,17 @@ def read_plan(name: str, settings: Settings, *, on_staging: bool = False) -> Pla
 
 
 def check_answers(service: Service) -> httpx.Response:
-    """One anonymous request to the first plain route. Raises SlipwayError when the service does not answer or is ill."""
+    """Request the first route without a wildcard, anonymously. Raises SlipwayError without an answer or for a 5xx status."""
     route = next((pattern for pattern in service.routes if "*" not in pattern), "/")
-    with visitor(service, None) as client:
-        answer = get(client, route, service.name)
-    if answer.status_code >= 500:
+    with service_client(service, None) as client:
+        response = get(client, route, service.name)
+    if response.status_code >= 500:
         raise SlipwayError(
-            f"Service {service.name} answers {route} with {answer.status_code}.",
-            expected="A healthy service before a change.",
+            f"Service {service.name} answers {route} with {response.status_code}.",
+            expected="The service answers without a server error before a change is shipped.",
             retry_is_safe=True,
         )
-    return answer
+    return response
 
 
 def _cache_has_tags(service: Service) -> bool:
@@ -86,17 +86,17 @@ def _cache_has_tags(service: Service) -> bool:
 
 
 def _check_database(change: Change, service: Service, settings: Settings) -> tuple[str, tuple[CommandRun, ...]]:
-    assert change.migrate is not None  # held by the caller
-    assert service.database is not None  # held by check_fit
+    assert change.migrate is not None  # the caller checks this
+    assert service.database is not None  # check_fit checks this
     start, to = change.migrate.start, change.migrate.to
     live = live_database(service, settings.config.parent)
     live.check()
     clone_database(service, live)
     tool = MigrationTool(service, resolve(service.database.url), settings.config.parent)
-    stands = tool.current(to)
-    if stands != start:
+    revision = tool.current(to)
+    if revision != start:
         raise InvalidInput(
-            f"The database of {service.name} is at {stands}, not at {start}.",
-            expected=f"A database at {start}, from where this change migrates.",
+            f"The database of {service.name} is at revision {revision}, not at {start}.",
+            expected=f"The database is at revision {start}, where this change starts.",
         )
-    return tool.sql(start, to), tuple(tool.ran)
+    return tool.sql(start, to), tuple(tool.commands)

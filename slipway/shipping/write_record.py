@@ -1,4 +1,4 @@
-"""Write the record beside the change: the same text goes to the Prefect artifact and the admin service."""
+"""Write the record into the folder of the change. The Prefect artifact and the admin service show the same text."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from slipway.shipping.record import ShipReport, picture_name, record_name, rende
 LATER = "## Rolled back later: run "
 
 
-def write_record(story: ShipReport, settings: Settings) -> Record:
-    """Render the record and its picture and put both in the change's folder; a repeat writes the same again."""
-    folder = settings.changes / story.plan.name
-    markdown, picture = render(story), ""
-    if story.verdict is not None and story.after is not None:
-        picture = before_after_svg(story.before, story.after, story.verdict, story.watched)
-        _replace(folder / picture_name(story.plan), picture)
-    name = record_name(story.plan)
+def write_record(report: ShipReport, settings: Settings) -> Record:
+    """Render the record and its chart, and write both into the change's folder. A repeat writes the same files again."""
+    folder = settings.changes / report.plan.name
+    markdown, chart = render(report), ""
+    if report.verdict is not None and report.after is not None:
+        chart = before_after_svg(report.before, report.after, report.verdict, report.watched)
+        _replace(folder / picture_name(report.plan), chart)
+    name = record_name(report.plan)
     _replace(folder / name, markdown)
-    return Record(markdown=markdown, picture_svg=picture, path=f"changes/{story.plan.name}/{name}")
+    return Record(markdown=markdown, picture_svg=chart, path=f"changes/{report.plan.name}/{name}")
 
 
 def append_to_record(plan: Plan, run_id: str, text: str, settings: Settings) -> Record:
-    """Add what a later run did behind the record; a repeat by the same run replaces its own section."""
+    """Append a section about a later run to the record. A repeat by the same run replaces its own section."""
     name = record_name(plan)
     path = settings.changes / plan.name / name
     earlier = path.read_text(encoding="utf-8") if path.exists() else f"# {plan.name}\n"
@@ -40,7 +40,7 @@ def append_to_record(plan: Plan, run_id: str, text: str, settings: Settings) -> 
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all, also when the process dies."""
+    """Replace a file atomically: after a crash the file has the old or the new content."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -48,7 +48,7 @@ def _replace(path: Path, text: str) -> None:
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise SlipwayError(
-            f"{path.parent.name}/{path.name} could not be written: {error.strerror}.",
-            expected="Room for it, and a folder that the worker may write to.",
+            f"Could not write {path.parent.name}/{path.name}: {error.strerror}.",
+            expected="The disk has free space, and the worker may write to the folder.",
             retry_is_safe=True,
         ) from None

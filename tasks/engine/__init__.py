@@ -1,1 +1,1 @@
-"""What the durable steps share: retries, persistence, attempts, artifacts."""
+"""The parts that all durable steps share: retries, persistence, attempts, artifacts."""

@@ -1,4 +1,4 @@
-"""What engineers see of a step in the Prefect UI: findings and times as tables, verdict and record as Markdown."""
+"""The artifacts of a step in the Prefect UI: findings and times as tables, verdict and record as Markdown."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from slipway.shipping.rehearsal_report import report, trend_report
 
 
 def publish(step: str, outcome: object) -> None:
-    """Show an outcome as an artifact of the task run; most outcomes have none. A repeat shows the newer one."""
+    """Show an outcome as an artifact of the task run. Most outcomes have none. A repeated step shows the newer outcome."""
     _publish(outcome, step.replace(" ", "-"))
 
 
 def is_shown(outcome: object) -> bool:
-    """Whether there is an artifact for outcomes of this kind."""
+    """Return whether outcomes of this kind have an artifact."""
     return _publish.dispatch(type(outcome)) is not _publish.dispatch(object)
 
 
@@ -39,24 +39,24 @@ def _publish(outcome: object, key: str) -> None:
 @_publish.register
 def _(outcome: Inspection, key: str) -> None:
     rows = [finding.model_dump() for finding in outcome.findings]
-    create_table_artifact(key=f"findings-{key}", table=rows, description="What was noticed on the routes of the change")
+    create_table_artifact(key=f"findings-{key}", table=rows, description="Findings on the routes of the change")
 
 
 @_publish.register
 def _(outcome: Plan, key: str) -> None:
-    leaving = outcome.leaving or PurgePlan(routes=())
-    rows = [{"leaves the cache": route, "because": "the change names it, or an id of it"} for route in leaving.routes]
+    purge_plan = outcome.leaving or PurgePlan(routes=())
+    rows = [{"purged": route, "because": "the change names the route or its id"} for route in purge_plan.routes]
     rows += [
-        {"leaves the cache": f"every page with the tag {tag}", "because": "the change names it"} for tag in leaving.tags
+        {"purged": f"every page with the tag {tag}", "because": "the change names the tag"} for tag in purge_plan.tags
     ]
-    rows += [{"leaves the cache": route, "because": "it carries one of the tags"} for route in leaving.tagged]
-    create_table_artifact(key=key, table=rows, description="What will leave the cache, and nothing else")
+    rows += [{"purged": route, "because": "the page has one of the tags"} for route in purge_plan.tagged]
+    create_table_artifact(key=key, table=rows, description="All pages that the purge will remove from the cache")
 
 
 @_publish.register
 def _(outcome: Purged, key: str) -> None:
     rows = [finding.model_dump() for finding in outcome.findings]
-    create_table_artifact(key=f"findings-{key}", table=rows, description="What left the cache besides")
+    create_table_artifact(key=f"findings-{key}", table=rows, description="Other pages that left the cache")
 
 
 @_publish.register
@@ -92,15 +92,15 @@ def _(outcome: Verdict, key: str) -> None:
 @_publish.register
 def _(outcome: Decision, key: str) -> None:
     create_markdown_artifact(
-        key=key, markdown=f"# {outcome.word}\n\n{outcome.reason}\n", description="What becomes of it"
+        key=key, markdown=f"# {outcome.word}\n\n{outcome.reason}\n", description="The decision about the change"
     )
 
 
 @_publish.register
 def _(outcome: Backfilled, key: str) -> None:
     rows = [row.model_dump() for row in outcome.skipped]
-    told = f"{outcome.rows_passed:,} rows passed, {outcome.rows_changed:,} changed; these were skipped"
-    create_table_artifact(key=f"skipped-{key}", table=rows, description=told)
+    summary = f"Skipped rows ({outcome.rows_passed:,} rows passed, {outcome.rows_changed:,} changed)"
+    create_table_artifact(key=f"skipped-{key}", table=rows, description=summary)
 
 
 @_publish.register
@@ -115,7 +115,7 @@ def _(outcome: Record, key: str) -> None:
 
 
 def with_picture(record: Record) -> str:
-    """The record's Markdown with its picture inside, for readers that cannot open the file beside it."""
+    """Return the record's Markdown with the picture inline, for readers that cannot open the picture's file."""
     markdown = record.markdown
     for name in PICTURES:
         markdown = markdown.replace(f"({name})", f"({_inline(record.picture_svg)})")

@@ -1,4 +1,4 @@
-"""The attempt that this process is at, and whether somebody wants its run cancelled."""
+"""The attempt of this process at its run, and requests to cancel or pause the run."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run
 
 from slipway.core.errors import SlipwayError
-from slipway.core.formatting import ended
+from slipway.core.formatting import with_full_stop
 from slipway.core.settings import Settings
 from slipway.runs.attempts import Attempt, Attempts, Fenced
 from slipway.runs.store import Store
 
-LOOK_EVERY_S = 0.7
-PAGE = 200  # as many runs as Prefect gives at once
+POLL_INTERVAL_S = 0.7
+PAGE_SIZE = 200  # the most runs that Prefect returns at once
 logger = logging.getLogger("slipway.attempts")
 
 
 class Cancelled(SlipwayError):
-    """Somebody wants the run cancelled."""
+    """Cancellation of the run was requested."""
 
     def __init__(self, by: str) -> None:
         self.by = by
-        super().__init__(f"Cancelled by {ended(by)}", expected="The run to go on.", retry_is_safe=True)
+        super().__init__(
+            f"Cancelled by {with_full_stop(by)}", expected="The run continues to its end.", retry_is_safe=True
+        )
 
 
 class StoppedBefore(Cancelled):
-    """The run was cancelled before anything was changed."""
+    """The run was cancelled before it changed anything."""
 
 
 class _RunContext:
-    """What this process knows of its run."""
+    """The state of this process's run."""
 
     attempt: Attempt | None = None
     cancelled_by = ""
@@ -53,54 +55,54 @@ class _RunContext:
 
 @cache
 def own_store() -> Store:
-    """Slipway's store, as the environment names it; one a process."""
+    """Return Slipway's store, from the settings in the environment. Each process has one."""
     return Store(Settings.from_environment().database_url)
 
 
 def own_attempts() -> Attempts:
-    """The attempts in our store."""
+    """Return the attempts in Slipway's store."""
     return Attempts(own_store())
 
 
 def run_id() -> str:
-    """The id of the flow run in which we are."""
+    """Return the id of the current flow run."""
     return str(flow_run.id)
 
 
 def resumed() -> bool:
-    """Whether another process has been at this run before."""
+    """Return whether another process has worked on this run before."""
     return _RunContext.attempt is not None and _RunContext.attempt.number > 1
 
 
 @contextmanager
 def attempt() -> Iterator[Attempt]:
-    """Begin an attempt at this run, which fences every earlier one, and watch for a cancel while it lasts."""
+    """Start an attempt at this run, which fences every earlier one, and poll for cancellation within the block."""
     current = own_attempts().begin(run_id())
     _RunContext.attempt, _RunContext.cancelled_by, _RunContext.shielded = current, current.cancelled_by, False
     _RunContext.paused_by = own_attempts().control_requests(current).paused_by
-    over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(current, over), name="cancel-watch", daemon=True)
-    watch.start()
+    stop = threading.Event()
+    poller = threading.Thread(target=_poll_until, args=(current, stop), name="cancel-watch", daemon=True)
+    poller.start()
     try:
         yield current
     finally:
-        over.set()
-        watch.join()
+        stop.set()
+        poller.join()
         _RunContext.attempt = None
 
 
 def cancelled_by() -> str:
-    """Who wants this run cancelled; empty when nobody does."""
+    """Return the user who requested cancellation of this run, or "" without a request."""
     return _RunContext.cancelled_by
 
 
 def paused_by() -> str:
-    """Who wants this run paused; empty when nobody does."""
+    """Return the user who requested a pause of this run, or "" without a request."""
     return _RunContext.paused_by
 
 
 def check_cancelled() -> None:
-    """Raise Cancelled when somebody wants that, unless we are on the way back already. A fenced process ends here."""
+    """Raise `Cancelled` if cancellation was requested and the run is not shielded. A fenced process ends here."""
     if _RunContext.fenced is not None:
         _end_here(_RunContext.fenced)
     if _RunContext.cancelled_by and not _RunContext.shielded:
@@ -109,7 +111,7 @@ def check_cancelled() -> None:
 
 @contextmanager
 def shield() -> Iterator[None]:
-    """Within this block nothing is cancelled: the way back is gone to its end."""
+    """Ignore cancellation within the block, so that a rollback runs to its end."""
     before, _RunContext.shielded = _RunContext.shielded, True
     try:
         yield
@@ -119,7 +121,7 @@ def shield() -> Iterator[None]:
 
 @contextmanager
 def effect(service: str) -> Iterator[None]:
-    """Within this block this attempt may act on the service. A fenced process ends here, and tells Prefect nothing."""
+    """Allow this attempt to act on the service within the block. A fenced process ends here and reports no state to Prefect."""
     assert _RunContext.attempt is not None, "an effect needs an attempt"
     try:
         with own_attempts().effect(_RunContext.attempt, service):
@@ -132,43 +134,45 @@ def effect(service: str) -> Iterator[None]:
 
 
 def _end_here(fenced: Fenced) -> NoReturn:
-    logger.warning("%s; this process ends without acting", fenced)
-    os._exit(0)  # an exception would report a state for the run that the later attempt is at
+    logger.warning("%s; this process exits without acting", fenced)
+    os._exit(0)  # an exception would report a state for a run that a later attempt is working on
 
 
-def _watch(current: Attempt, over: threading.Event) -> None:
-    """Look in our store for a cancel, which outlives a crash there, and for a pause; for cancels in Prefect in turn.
+def _poll_until(current: Attempt, stop: threading.Event) -> None:
+    """Poll Slipway's store for cancellation and pause requests until `stop` is set.
 
-    A process that was taken for dead and is fenced ends here, too: it must not measure beside the later attempt, nor
-    rehearse on the same copy. One that is just acting has the lock, for which the later one waits: it may finish that,
-    or go on to where its step may be interrupted.
+    Requests in the store survive a crash. The running attempts take turns to read cancellations from Prefect.
+
+    A fenced process, one that was wrongly taken for dead, ends here too: it must not measure at the same time as the later
+    attempt, nor rehearse on the same copy. A process that is acting on the service holds the lock for which the later
+    attempt waits. It may finish, or continue to a point at which its step may be interrupted.
     """
     with get_client(sync_client=True) as client:
-        while not over.wait(LOOK_EVERY_S):
+        while not stop.wait(POLL_INTERVAL_S):
             try:
-                _look(current, client)
+                _poll(current, client)
             except Fenced as fenced:
                 _RunContext.fenced = fenced
                 if not _RunContext.acting:
                     _end_here(fenced)
-            except Exception as error:  # the server or our store is away: the next look may succeed
-                logger.debug("could not look for a cancel: %s", error)
+            except Exception as error:  # Prefect or the store is unavailable: the next poll may succeed
+                logger.debug("Could not poll for cancellation: %s", error)
 
 
-def _look(current: Attempt, client: SyncPrefectClient) -> None:
-    wanted = own_attempts().control_requests(current)
-    _RunContext.cancelled_by, _RunContext.paused_by = wanted.cancelled_by, wanted.paused_by
-    if wanted.to_ask and (cancelled := list(_cancelled_in_prefect(client))):
-        own_attempts().mark_cancelled(cancelled, "somebody in Prefect")
+def _poll(current: Attempt, client: SyncPrefectClient) -> None:
+    requests = own_attempts().control_requests(current)
+    _RunContext.cancelled_by, _RunContext.paused_by = requests.cancelled_by, requests.paused_by
+    if requests.to_ask and (cancelled := list(_cancelled_in_prefect(client))):
+        own_attempts().mark_cancelled(cancelled, "a Prefect user")
         _RunContext.cancelled_by = own_attempts().control_requests(current).cancelled_by
 
 
 def _cancelled_in_prefect(client: SyncPrefectClient) -> Iterator[str]:
-    """The ids of all runs that are to be cancelled, whoever's they are."""
+    """Yield the ids of all runs in the state Cancelling, also those of other processes."""
     cancelling = FlowRunFilterStateType(any_=[StateType.CANCELLING])
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=cancelling))
-    for offset in itertools.count(0, PAGE):
-        runs = client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=offset)
+    run_filter = FlowRunFilter(state=FlowRunFilterState(type=cancelling))
+    for offset in itertools.count(0, PAGE_SIZE):
+        runs = client.read_flow_runs(flow_run_filter=run_filter, limit=PAGE_SIZE, offset=offset)
         yield from (str(run.id) for run in runs)
-        if len(runs) < PAGE:
+        if len(runs) < PAGE_SIZE:
             return

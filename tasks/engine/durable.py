@@ -1,8 +1,8 @@
-"""What makes a step durable on Prefect: an explicit cache key, a JSON result on shared storage, and a retry policy.
+"""Durable steps on Prefect: an explicit cache key, a JSON result on shared storage, and a retry policy.
 
-A step that has finished is not run again when its run goes on after a crash; the step in flight is repeated, so
-every step looks before it acts. `RUN_ID + INPUTS` is no key for this: it has no task identity, and two steps with
-equal arguments would collide.
+When a run continues after a crash, finished steps are not run again. The interrupted step is repeated, so every step
+checks the current state before it acts. Prefect's policy `RUN_ID + INPUTS` does not work as a cache key: it does not
+contain the task's identity, so two steps with equal arguments would collide.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from slipway.core.errors import SlipwayError, Unavailable
 from slipway.core.settings import look_up_secrets_by
 from slipway.tasks.engine.artifacts import is_shown, publish
 from slipway.tasks.engine.attempts import Cancelled, check_cancelled, effect
-from slipway.tasks.engine.saving import keep_failure, kept_by_an_earlier_attempt, start_saving, wait_saved
+from slipway.tasks.engine.saving import save_failure, saved_by_earlier_attempt, start_saving, wait_saved
 from slipway.tasks.engine.secrets import secret_value
 
 look_up_secrets_by(secret_value)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SHOWN_WITHIN_S = 5.0
-RETRIES, RETRY_EVERY_S = 30, 1.0  # short waits: a cancel is looked for before each try
+SHOW_TIMEOUT_S = 5.0
+RETRIES, RETRY_EVERY_S = 30, 1.0  # short waits, because cancellation is checked before each attempt
 
 
 class Step(Task[P, R]):
-    """A task that is over once Slipway's store has what it left behind, too."""
+    """A task that ends only after Slipway's store has its outcome."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
         outcome: R = super().__call__(*args, **kwargs)
@@ -49,64 +49,64 @@ class Step(Task[P, R]):
 def durable(
     name: str, *, acts_on: Callable[[Any], str] | None = None, interruptible: bool = False
 ) -> Callable[[Callable[P, R]], Step[P, R]]:
-    """Make a step of a run: durable, named `name` (and its `label`, for a step that a run takes more than once).
+    """Make a function a durable step named `name`, plus its `label` for a step that a run takes more than once.
 
-    What it returns is kept in Slipway's store under that name and shown as Prefect artifacts; a SlipwayError is
-    kept too, before it goes up. A step is done once the store has its outcome: Prefect goes on when it cannot keep a
-    result, and a step repeated for that would measure a "before" that is none any more. Only `Unavailable` is
-    retried: everything else fails the same way again. A step with `acts_on` (the service, from its first argument)
-    changes something: it is fenced, and not interrupted half-way unless `interruptible` says that the step itself
-    knows where it may be.
+    The step's return value is saved in Slipway's store under that name and shown as Prefect artifacts. A SlipwayError
+    is saved too, then raised. A step is finished only after the store has its outcome: Prefect continues if it
+    cannot save a result, and repeating "measure before" after the migration would measure the wrong state. Only
+    `Unavailable` is retried: every other error would occur again. `acts_on` returns the service from the step's first
+    argument. A step with `acts_on` changes the service: it is fenced, and cancellation does not interrupt it, unless
+    the step is `interruptible` and itself defines the points at which it can be interrupted.
     """
 
     def make(step: Callable[P, R]) -> Step[P, R]:
         @wraps(step)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            with _circumstances(acts_on(args[0]) if acts_on else "", interruptible):
+            with _guarded(acts_on(args[0]) if acts_on else "", interruptible):
                 return step(*args, **kwargs)
 
         return Step(
-            _once(name, run),
+            _run_once(name, run),
             name=name,
-            task_run_name=_shown_name,
-            cache_key_fn=_key,
+            task_run_name=_task_run_name,
+            cache_key_fn=_cache_key,
             persist_result=True,
             result_serializer="json",
             retries=RETRIES,
             retry_delay_seconds=RETRY_EVERY_S,
-            retry_condition_fn=_may_pass_by_itself,
+            retry_condition_fn=_is_transient,
         )
 
     return make
 
 
-def _once(name: str, step: Callable[P, R]) -> Callable[P, R]:
-    """The step, done once: what it leaves behind is kept, and found again by a later attempt."""
+def _run_once(name: str, step: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a step so that its outcome is saved, and a later attempt returns the saved outcome."""
 
     @wraps(step)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        here = step_name(name, kwargs)
-        earlier = kept_by_an_earlier_attempt(here)
-        if earlier is not None:
-            returned: R = TypeAdapter(get_type_hints(step)["return"]).validate_python(earlier.body)
-            return returned
+        full_name = step_name(name, kwargs)
+        saved = saved_by_earlier_attempt(full_name)
+        if saved is not None:
+            value: R = TypeAdapter(get_type_hints(step)["return"]).validate_python(saved.body)
+            return value
         try:
             outcome = step(*args, **kwargs)
-        except Cancelled:  # no failure: the end of the run says who, why, and how far it came
+        except Cancelled:  # not a failure: the run's final state reports the user, the reason and the progress
             raise
         except SlipwayError as error:
-            keep_failure(here, error)
+            save_failure(full_name, error)
             raise
-        start_saving(here, outcome)
-        show(here, outcome)
+        start_saving(full_name, outcome)
+        show(full_name, outcome)
         return outcome
 
     return run
 
 
 @contextmanager
-def _circumstances(service: str, interruptible: bool) -> Iterator[None]:
-    """Fenced when it acts on a service; interrupted by a cancel when it does not, or knows where."""
+def _guarded(service: str, interruptible: bool) -> Iterator[None]:
+    """Fence a step that acts on a service. Let cancellation interrupt a step that does not, or that is `interruptible`."""
     check_cancelled()
     with (
         effect(service) if service else nullcontext(),
@@ -116,36 +116,37 @@ def _circumstances(service: str, interruptible: bool) -> Iterator[None]:
 
 
 def step_name(name: str, parameters: dict[str, Any]) -> str:
-    """`measure before`: a step's name, and its label where it has one."""
+    """Return a step's name, with its label if it has one: `measure before`."""
     return f"{name} {parameters['label']}" if parameters.get("label") else name
 
 
 def show(step: str, outcome: object) -> None:
-    """Show what a step left behind in the Prefect UI; a picture that cannot be hung up is no reason to roll back.
+    """Show a step's outcome in the Prefect UI, and wait at most 5 s for that.
 
-    Nor one to wait: the client tries for about a minute while the server is away, and a bad change may be live.
+    An artifact that cannot be created must neither cause a rollback nor delay the run: Prefect's client retries for about
+    a minute while the server is unavailable, and a bad change may be live.
     """
     if not is_shown(outcome):
         return
-    hanging = Thread(target=copy_context().run, args=(_show, step, outcome), name=f"show {step}", daemon=True)
-    hanging.start()
-    hanging.join(SHOWN_WITHIN_S)
+    thread = Thread(target=copy_context().run, args=(_show, step, outcome), name=f"show {step}", daemon=True)
+    thread.start()
+    thread.join(SHOW_TIMEOUT_S)
 
 
 def _show(step: str, outcome: object) -> None:
     try:
         publish(step, outcome)
     except Exception:
-        get_run_logger().warning("the outcome of %s could not be shown as an artifact", step, exc_info=True)
+        get_run_logger().warning("Could not show the outcome of %s as an artifact", step, exc_info=True)
 
 
-def _shown_name() -> str:
+def _task_run_name() -> str:
     return step_name(task_run.task_name, task_run.parameters)
 
 
-def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+def _cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"{context.task_run.flow_run_id}-{step_name(context.task.name, parameters).replace(' ', '-')}"
 
 
-def _may_pass_by_itself(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+def _is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), Unavailable)

@@ -1,7 +1,7 @@
-"""What hangs at a run in the Prefect UI beside what its steps leave: a link to its page here, and how far it is.
+"""Artifacts of a whole run in the Prefect UI: a link to its page in the admin service, and a progress bar.
 
-Each call is made in a thread of its own: the client tries for about a minute while the server is away, and no run waits
-for a picture.
+Each call runs in its own thread: Prefect's client retries for about a minute while the server is unavailable, and no run
+waits for an artifact.
 """
 
 from __future__ import annotations
@@ -20,76 +20,78 @@ from slipway.backfilling.outcomes import BackfillProgress
 from slipway.core.settings import Settings
 from slipway.runs.attempts import Attempt
 
-SHOWN_WITHIN_S = 5.0  # so long the end of a run waits for what is under way
+SHOW_TIMEOUT_S = 5.0  # the longest time that the end of a run waits for a running call
 
 
 class BackgroundCalls:
-    """Makes calls beside the work, one at a time: what comes while one is under way is left out."""
+    """Runs calls in the background, one at a time. A call that arrives while another is running is skipped."""
 
     def __init__(self) -> None:
         self._thread: Thread | None = None
 
-    def __call__(self, act: Callable[[], object]) -> bool:
-        """Begin a call; false when the one before is still under way."""
+    def __call__(self, call: Callable[[], object]) -> bool:
+        """Start a call and return True, or return False if the previous call is still running."""
         if self._thread is not None and self._thread.is_alive():
             return False
-        self._thread = Thread(target=copy_context().run, args=(_tried, act), name="show beside", daemon=True)
+        self._thread = Thread(target=copy_context().run, args=(_run_safely, call), name="background call", daemon=True)
         self._thread.start()
         return True
 
     def wait(self) -> None:
-        """Let what is under way come to its end, if it does so soon."""
+        """Wait up to 5 s for a running call."""
         if self._thread is not None:
-            self._thread.join(SHOWN_WITHIN_S)
+            self._thread.join(SHOW_TIMEOUT_S)
 
 
 @contextmanager
 def linked(attempt: Attempt) -> Iterator[None]:
-    """Hang a link to the run's page in the admin service up at the run; a resumed run has it already."""
-    admin, beside = Settings.from_environment().admin_url, BackgroundCalls()
-    if admin and attempt.number == 1:
-        address = f"{admin.rstrip('/')}/pages/runs/{attempt.run_id}"
-        beside(
-            lambda: create_link_artifact(address, "This run in Slipway", key="slipway", description="The same story")
+    """Add a link to the run's page in the admin service as a Prefect artifact. A resumed run already has one."""
+    admin_url, background = Settings.from_environment().admin_url, BackgroundCalls()
+    if admin_url and attempt.number == 1:
+        url = f"{admin_url.rstrip('/')}/pages/runs/{attempt.run_id}"
+        background(
+            lambda: create_link_artifact(
+                url, "This run in Slipway", key="slipway", description="The run's page in the admin service"
+            )
         )
     try:
         yield
     finally:
-        beside.wait()
+        background.wait()
 
 
 class ProgressBar:
-    """A backfill's progress as a bar of its run, moved by whole per cents."""
+    """The progress of a backfill as a progress bar of its run, in whole per cents."""
 
     def __init__(self) -> None:
-        self._beside = BackgroundCalls()
-        self._bar: UUID | None = None
-        self._wanted = self._shown = -1
+        self._background = BackgroundCalls()
+        self._artifact_id: UUID | None = None
+        self._current = self._shown = -1
 
     def show(self, progress: BackfillProgress) -> None:
-        """Move the bar, unless it stands there already or the last move is still under way."""
-        self._wanted = 100 * progress.rows_passed // max(progress.total, progress.rows_passed, 1)
-        if self._wanted != self._shown:
-            self._beside(self._move)
+        """Move the bar, unless it already shows the progress or the last update is still running."""
+        self._current = 100 * progress.rows_passed // max(progress.total, progress.rows_passed, 1)
+        if self._current != self._shown:
+            self._background(self._update)
 
     def end(self) -> None:
-        """See that the bar stands where the work does."""
-        self._beside.wait()
-        if self._wanted != self._shown and self._beside(self._move):
-            self._beside.wait()
+        """Update the bar to the final progress."""
+        self._background.wait()
+        if self._current != self._shown and self._background(self._update):
+            self._background.wait()
 
-    def _move(self) -> None:
-        percent = self._wanted
-        if self._bar is None:
-            made = create_progress_artifact(float(percent), key="rows", description="Rows that are done")
-            self._bar = cast(UUID, made)  # a coroutine only inside an event loop
+    def _update(self) -> None:
+        percent = self._current
+        if self._artifact_id is None:
+            artifact_id = create_progress_artifact(float(percent), key="rows", description="Rows done")
+            self._artifact_id = cast(UUID, artifact_id)  # a coroutine only inside an event loop
         else:
-            update_progress_artifact(self._bar, float(percent))
+            update_progress_artifact(self._artifact_id, float(percent))
         self._shown = percent
 
 
-def _tried(act: Callable[[], object]) -> None:
+def _run_safely(call: Callable[[], object]) -> None:
     try:
-        act()
+        call()
     except Exception:
-        get_run_logger().warning("something could not be shown in the Prefect UI", exc_info=True)
+        get_run_logger().warning("Could not update an artifact in the Prefect UI", exc_info=True)

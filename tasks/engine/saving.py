@@ -1,8 +1,8 @@
-"""Keeping what a step leaves behind in Slipway's store, while Prefect writes its own result of it.
+"""Save a step's outcome in Slipway's store while Prefect writes its own result.
 
-Two places, of which either is enough after a crash: Prefect's result, with which a finished step is not run again,
-and our outcome, which people read. Our database takes about as long to have something safely on its disk as Prefect
-takes for the rest, so it does so meanwhile. A step is over once both are: the next one begins behind that.
+After a crash, either of the two is enough: with Prefect's result a finished step is not run again, and users read
+Slipway's outcome. A commit in Slipway's database takes about as long as Prefect takes for its result, so both run at
+the same time. A step ends when both are written, and the next step starts after that.
 """
 
 from __future__ import annotations
@@ -18,49 +18,49 @@ from slipway.core.errors import SlipwayError, Unavailable
 from slipway.runs.store import Outcome
 from slipway.tasks.engine.attempts import own_store, resumed, run_id
 
-TRIES, EVERY_S = 30, 1.0
+ATTEMPTS, RETRY_EVERY_S = 30, 1.0
 
-_under_way: dict[str, ExitStack] = {}
+_pending: dict[str, ExitStack] = {}
 
 
 def start_saving(step: str, outcome: object) -> None:
-    """Begin to keep what a step left behind; `wait_saved` has to follow."""
-    with suppress(Unavailable), ExitStack() as stack:  # while the store is away nothing is under way
-        stack.enter_context(own_store().keeping(*_row(step, outcome)))
-        _under_way[step] = stack.pop_all()
+    """Start to save a step's outcome. A call of `wait_saved` must follow."""
+    with suppress(Unavailable), ExitStack() as stack:  # without the store, `wait_saved` saves the outcome
+        stack.enter_context(own_store().saving(*_row(step, outcome)))
+        _pending[step] = stack.pop_all()
 
 
 def wait_saved(step: str, outcome: object) -> None:
-    """Wait until the store has what the step left behind. Raises Unavailable when the store stays away.
+    """Wait until the store has the step's outcome. Raises Unavailable if the store stays unavailable.
 
-    Nothing is under way for a step that is not run again, as Prefect has its result: it may have crashed before the
-    store had it.
+    A step that is not run again, because Prefect has its result, has no pending save. Its process may have crashed
+    before the store had the outcome.
     """
-    under_way = _under_way.pop(step, None)
-    for left in reversed(range(TRIES)):
+    pending = _pending.pop(step, None)
+    for attempts_left in reversed(range(ATTEMPTS)):
         try:
-            if under_way is not None:
-                under_way.close()
+            if pending is not None:
+                pending.close()
             elif own_store().outcome_of(run_id(), step) is None:
-                own_store().keep(*_row(step, outcome))
+                own_store().save(*_row(step, outcome))
             return
-        except Unavailable as away:
-            if not left:
+        except Unavailable as error:
+            if not attempts_left:
                 raise
-            get_run_logger().warning("the outcome of %s is not kept yet: %s", step, away)
-        under_way = None
-        time.sleep(EVERY_S)
+            get_run_logger().warning("Could not save the outcome of %s yet: %s", step, error)
+        pending = None
+        time.sleep(RETRY_EVERY_S)
 
 
-def kept_by_an_earlier_attempt(step: str) -> Outcome | None:
-    """What this step of this run left behind before a crash, when its Prefect result could not be kept (a full disk)."""
+def saved_by_earlier_attempt(step: str) -> Outcome | None:
+    """Return the outcome that an earlier attempt saved. Needed if Prefect could not save its result (a full disk)."""
     return own_store().outcome_of(run_id(), step) if resumed() else None
 
 
-def keep_failure(step: str, error: SlipwayError) -> None:
-    """Keep a failure in the words that a person reads."""
+def save_failure(step: str, error: SlipwayError) -> None:
+    """Save a failure with the texts that users read."""
     body = {"failed": error.failed, "expected": error.expected, "retry_is_safe": error.retry_is_safe}
-    own_store().keep(run_id(), f"{step} failed", "Failure", body)
+    own_store().save(run_id(), f"{step} failed", "Failure", body)
 
 
 def _row(step: str, outcome: object) -> tuple[str, str, str, object]:

@@ -13,8 +13,8 @@ from slipway.core.errors import InvalidInput, Unavailable
 
 
 def secret_value(name: str) -> str:
-    """The value of a Secret. Raises InvalidInput when there is none of that name, and Unavailable without Prefect."""
-    # In a thread of its own: the one that asks may have an event loop running, in which nothing can be waited for.
+    """Return the value of a Secret. Raises InvalidInput if no Secret has that name, and Unavailable without Prefect."""
+    # In a separate thread: the caller's thread may run an event loop, which must not block.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(_load, name).result()
 
@@ -24,11 +24,12 @@ def _load(name: str) -> str:
         block: object = run_coro_as_sync(Secret.aload(name))
     except ValueError:
         raise InvalidInput(
-            f"There is no Prefect Secret {name!r}.", expected="One of that name, as slipway.toml names it."
+            f"There is no Prefect Secret {name!r}.", expected="A Secret block with the name that slipway.toml uses."
         ) from None
     except (HTTPError, PrefectException) as error:
         raise Unavailable(
-            f"Prefect does not tell the Secret {name!r}: {type(error).__name__}.", expected="A Prefect server."
+            f"Could not read the Secret {name!r} from Prefect: {type(error).__name__}.",
+            expected="The Prefect server answers.",
         ) from None
     assert isinstance(block, Secret)
     return str(block.get())

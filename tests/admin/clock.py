@@ -4,15 +4,15 @@ from __future__ import annotations
 
 
 class Clock:
-    """Stands still until `forward` moves it."""
+    """A clock that stops until `forward` moves it."""
 
     def __init__(self) -> None:
         self._now = 1_000.0
 
     def monotonic(self) -> float:
-        """The time in seconds, as `time.monotonic` returns it."""
+        """Return the time in seconds, like `time.monotonic`."""
         return self._now
 
     def forward(self, seconds: float) -> None:
-        """Move the time on."""
+        """Advance the time."""
         self._now += seconds

@@ -1,4 +1,4 @@
-"""The app over made-up doors, asked in the test's own process."""
+"""The app with sample admin services; requests are sent in the test's own process."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ Ask = Callable[..., httpx.Response]
 
 @pytest.fixture
 def made_up(tmp_path: Path) -> MadeUp:
-    """The doors, with one run."""
+    """The sample admin services with one run."""
     return MadeUp(tmp_path)
 
 
 @pytest.fixture
 def ask(made_up: MadeUp) -> Ask:
-    """Ask the app for something as an admin: method, path, and what httpx takes besides."""
+    """Send a request to the app as an admin: method, path, and further arguments of httpx."""
     return asking(made_up, ADMIN)
 
 
 def asking(made_up: MadeUp, caller: Caller) -> Ask:
-    """A way to ask the app, in somebody's name."""
+    """Return a function that sends requests to the app as this caller."""
     app = create_app()
     let_in(app, made_up, caller)
 
-    async def asked(method: str, path: str, **more: Any) -> httpx.Response:
+    async def send(method: str, path: str, **more: Any) -> httpx.Response:
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://127.0.0.1"
         ) as client:
             return await client.request(method, path, **more)
 
-    return lambda method, path, **more: asyncio.run(asked(method, path, **more))
+    return lambda method, path, **more: asyncio.run(send(method, path, **more))
 
 
 @pytest.fixture
 def get(ask: Ask) -> Callable[[str], httpx.Response]:
-    """Ask the app for a page."""
+    """Request a page of the app."""
     return lambda path: ask("GET", path)

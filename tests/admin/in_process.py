@@ -1,4 +1,4 @@
-"""A client of an ASGI app in this process, without a server: cookies, addresses and bytes are as a server would pass them."""
+"""An httpx transport that calls an ASGI app in this process, with cookies, addresses and bytes as from a server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ async def _at_once() -> None:
 
 
 class InProcess(httpx.BaseTransport):
-    """Asks an app; `address` is from where the app sees it come.
+    """Calls an app; `address` is the client address that the app sees.
 
-    A server goes on behind an answer, and this loop stands still until the next request: `settled` waits for what goes on.
+    Background tasks continue after a response, but this event loop stops until the next request: `settled` waits for them.
     """
 
     def __init__(
@@ -27,16 +27,16 @@ class InProcess(httpx.BaseTransport):
         self._runner = asyncio.Runner()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """One answer, whole."""
+        """Return the complete response to a request."""
         request.read()
-        return self._runner.run(self._whole(request))
+        return self._runner.run(self._read_response(request))
 
-    async def _whole(self, request: httpx.Request) -> httpx.Response:
-        answer = await self._transport.handle_async_request(request)
-        whole = httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+    async def _read_response(self, request: httpx.Request) -> httpx.Response:
+        streamed = await self._transport.handle_async_request(request)
+        response = httpx.Response(streamed.status_code, headers=streamed.headers, content=await streamed.aread())
         await self._settled()
-        return whole
+        return response
 
     def close(self) -> None:
-        """End its event loop."""
+        """Close the event loop."""
         self._runner.close()

@@ -1,4 +1,4 @@
-"""The doors of an admin service over runs that are made up, with HTML in every field that a person can fill."""
+"""A stand-in for `AdminServices` with sample runs that have HTML in every field that a user or a service can fill."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ PARAMETERS = {
 
 
 def deployment(name: str, parameters: dict[str, Any], *tags: str) -> dict[str, Any]:
-    """A job as Prefect tells of it."""
+    """Return a deployment of a job as Prefect has it."""
     return {
         "id": str(UUID(int=len(name))),
         "name": name,
@@ -144,10 +144,10 @@ OF_A_CHANGE = {
 
 
 class Jobs:
-    """The jobs of the made-up Prefect, and what was started of them."""
+    """A stand-in for `admin.jobs.Jobs` that records starts and switches."""
 
     def __init__(self) -> None:
-        self.known = {
+        self.deployments = {
             "backfill": deployment("backfill", OF_A_CHANGE, "confirm"),
             "ship-change": deployment("ship-change", OF_A_CHANGE, "confirm"),
             "roll-back-change": deployment("roll-back-change", OF_A_CHANGE, "confirm"),
@@ -159,7 +159,7 @@ class Jobs:
         self.refuses: Exception | None = None
 
     async def all(self) -> list[dict[str, Any]]:
-        return [describe(job) | {"disabled": self.disabled.get(name)} for name, job in self.known.items()]
+        return [describe(job) | {"disabled": self.disabled.get(name)} for name, job in self.deployments.items()]
 
     async def one(self, name: str) -> dict[str, Any]:
         return next(job for job in await self.all() if job["name"] == name)
@@ -169,9 +169,9 @@ class Jobs:
         self.switched.append((name, what))
 
     async def find(self, name: str) -> dict[str, Any]:
-        if name not in self.known:
-            raise NotFound(f"There is no job {name!r}.", expected=f"One of: {', '.join(self.known)}.")
-        return self.known[name]
+        if name not in self.deployments:
+            raise NotFound(f"There is no job {name!r}.", expected=f"One of: {', '.join(self.deployments)}.")
+        return self.deployments[name]
 
     async def start(self, name: str, parameters: dict[str, Any], key: str) -> dict[str, Any]:
         if self.refuses:
@@ -181,31 +181,31 @@ class Jobs:
 
 
 class Answers:
-    """What the actions were told, in the places of Prefect and of the store's attempts."""
+    """A stand-in for `Prefect` and `Attempts` that records the calls of actions."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     async def resume(self, run_id: str, run_input: dict[str, Any]) -> str:
-        self.told.append(("resume", run_id, run_input))
+        self.calls.append(("resume", run_id, run_input))
         return "ACCEPT"
 
     async def set_state(self, run_id: str, state: str, message: str) -> None:
-        self.told.append(("set_state", run_id, state))
+        self.calls.append(("set_state", run_id, state))
 
     def request_cancel(self, run_id: str, by: str) -> None:
-        self.told.append(("cancel", run_id, by))
+        self.calls.append(("cancel", run_id, by))
 
     def request_pause(self, run_id: str, by: str) -> None:
-        self.told.append(("pause", run_id, by))
+        self.calls.append(("pause", run_id, by))
 
     def end_pause(self, run_id: str) -> bool:
-        self.told.append(("end pause", run_id))
+        self.calls.append(("end pause", run_id))
         return True
 
 
 class MadeUp:
-    """What the pages ask of the doors."""
+    """The part of `AdminServices` that the pages use."""
 
     prefect_ui = "http://127.0.0.1:4200"
     age_s = 0.5
@@ -219,20 +219,20 @@ class MadeUp:
         (self.settings.changes / CHANGE / "before-after.svg").write_text("<svg/>")
         self.jobs, self.prefect = Jobs(), Answers()
         self.attempts = self.prefect
-        self.found: dict[str, Any] = copy.deepcopy(RUN)
+        self.sample: dict[str, Any] = copy.deepcopy(RUN)
         self.others: list[dict[str, Any]] = []
         self.lines = [
             {"at": AT, "level": level, "message": f"{EVIL} {level}"} for level in ("info", "warning", "error")
         ]
-        self.asked: list[tuple[str | None, str | None, tuple[str, ...]]] = []
+        self.queries: list[tuple[str | None, str | None, tuple[str, ...]]] = []
         self.overview: SingleFlight[dict[str, Any]] = SingleFlight(0.0)
-        self.seen: list[str] = []
-        self.wanted: tuple[RunFilter, datetime, str] | None = None
+        self.recorded: list[str] = []
+        self.page_request: tuple[RunFilter, datetime, str] | None = None
         self.away = False
         self.audit: LastAudit | None = LastAudit(run_id=str(ID), at=NOW, audit=AUDIT)
 
     async def run(self, run_id: UUID) -> dict[str, Any]:
-        for run in (self.found, *self.others):
+        for run in (self.sample, *self.others):
             if run["id"] == str(run_id):
                 return run
         raise NotFound(f"There is no run {run_id}.", expected="The id of a run.")
@@ -256,11 +256,11 @@ class MadeUp:
         await asyncio.sleep(0)
         if self.away:
             raise Unavailable("Prefect does not answer: ConnectError.", expected="A Prefect server.")
-        self.asked.append((job, service, tuple(states)))
-        every = [{**self.found, "planned": AT, "state": {**self.found["state"], "type": "SCHEDULED"}}]
-        every += [self.found, *self.others]
-        found = [run for run in every if run["state"]["type"] in states and job in (None, run["job"])]
-        newest = sorted(found, key=lambda run: str(run["created"]), reverse=True)
+        self.queries.append((job, service, tuple(states)))
+        every = [{**self.sample, "planned": AT, "state": {**self.sample["state"], "type": "SCHEDULED"}}]
+        every += [self.sample, *self.others]
+        matching = [run for run in every if run["state"]["type"] in states and job in (None, run["job"])]
+        newest = sorted(matching, key=lambda run: str(run["created"]), reverse=True)
         return [run for run in newest if readable(run["service"])][: limit or None]
 
     async def trend(self, service: str, points: list[Point]) -> Trend:
@@ -283,18 +283,18 @@ class MadeUp:
         )
         return [point]
 
-    async def page(self, wanted: RunFilter, *, limit: int, since: datetime, cursor: str) -> Page:
-        self.wanted = wanted, since, cursor
-        states = wanted.states or (*NOW_STATES, *ENDED)
-        runs = await self.runs(job=wanted.job, states=states, readable=wanted.readable)
+    async def page(self, run_filter: RunFilter, *, limit: int, since: datetime, cursor: str) -> Page:
+        self.page_request = run_filter, since, cursor
+        states = run_filter.states or (*NOW_STATES, *ENDED)
+        runs = await self.runs(job=run_filter.job, states=states, readable=run_filter.readable)
         return Page(runs, [], None if cursor else f"older {EVIL}")
 
-    def saw(self, run: dict[str, Any]) -> None:
-        self.seen.append(run["id"])
+    def record_run(self, run: dict[str, Any]) -> None:
+        self.recorded.append(run["id"])
 
     async def audited(self, service: str) -> LastAudit | None:
         return self.audit
 
-    async def left_by(self, run_id: UUID) -> list[Outcome]:
+    async def outcomes_of(self, run_id: UUID) -> list[Outcome]:
         record = (await self.run(run_id))["record"]
         return [Outcome(step="record", kind="Record", body=record, at=NOW)] if record else []

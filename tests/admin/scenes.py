@@ -1,4 +1,4 @@
-"""Runs as they are in life, for the pages in a browser: shipping, waiting, kept, frozen, a backfill, an audit."""
+"""Realistic sample runs for the browser tests: shipping, waiting, kept, frozen, a backfill, an audit."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ BY_IDS = {
     name: str(UUID(int=number))
     for number, name in enumerate(("shipping", "waits", "kept", "frozen", "rows", "audit"), 1)
 }
-RECORD = (ROOT / "docs" / "example-record.md").read_text(encoding="utf-8")
-PICTURE = (ROOT / "docs" / "before-after.svg").read_text(encoding="utf-8")
+RECORD = (ROOT / "docs" / "reference" / "example-record.md").read_text(encoding="utf-8")
+PICTURE = (ROOT / "docs" / "reference" / "before-after.svg").read_text(encoding="utf-8")
 WINDOW = {
     "step": "measure before",
     "remarks": ["Warmed up for 7.6 s."],
@@ -62,7 +62,7 @@ AUDIT = {
 
 
 def run(name: str, job: str, kind: str, state: str, message: str, done: int, **more: Any) -> dict[str, Any]:
-    """A run that has done some of the steps, begun a minute or a day ago."""
+    """Return a run that has finished the first `done` steps and started 40 s ago, or 20 h ago if it has ended."""
     over = kind in ("COMPLETED", "FAILED", "CANCELLED")
     began = NOW - (timedelta(hours=20) if over else timedelta(seconds=40))
     steps = [
@@ -74,7 +74,7 @@ def run(name: str, job: str, kind: str, state: str, message: str, done: int, **m
         }
         for step, seconds in list(STEPS.items())[:done]
     ]
-    found: dict[str, Any] = {
+    document: dict[str, Any] = {
         "id": BY_IDS[name],
         "name": f"{job} {CHANGE}",
         "job": job,
@@ -101,15 +101,15 @@ def run(name: str, job: str, kind: str, state: str, message: str, done: int, **m
         "missing": [],
         "progress": None,
     }
-    return {**found, **more}
+    return {**document, **more}
 
 
 def lively(folder: Path) -> MadeUp:
-    """The doors with one run of each kind."""
+    """Return the sample admin services with one run of each kind."""
     container = MadeUp(folder)
-    at_work = {"name": "rehearse", "state": {"type": "RUNNING", "name": "Running", "message": ""}, "seconds": None}
+    running = {"name": "rehearse", "state": {"type": "RUNNING", "name": "Running", "message": ""}, "seconds": None}
     shipping = run("shipping", "ship-change", "RUNNING", "Running", "", 4)
-    shipping["steps"].append({**at_work, "started": (NOW - timedelta(seconds=9)).isoformat()})
+    shipping["steps"].append({**running, "started": (NOW - timedelta(seconds=9)).isoformat()})
     shipping["findings"] = [
         {"level": "warning", "summary": "/orders sends no Vary: Cookie.", "explanation": "A cache may mix people up."},
         {"level": "info", "summary": "/account is not cached.", "explanation": "It says no-store."},
@@ -120,7 +120,7 @@ def lively(folder: Path) -> MadeUp:
         "verdict": "improved",
         "sentence": "/orders as customer: median 4.5 → 1.2 ms, 0.27× (0.25–0.29 at 95 %).",
     }
-    said = {"record": {"markdown": RECORD, "picture_svg": PICTURE, "path": "record.md"}, "verdict": verdict}
+    outcomes = {"record": {"markdown": RECORD, "picture_svg": PICTURE, "path": "record.md"}, "verdict": verdict}
     keep = {"word": "keep", "reason": "The verdict is improved, and improved was required."}
     rows = {
         "total": 200_000,
@@ -130,11 +130,19 @@ def lively(folder: Path) -> MadeUp:
         "eta_s": 130.0,
         "held_because": "",
     }
-    container.found = shipping
+    container.sample = shipping
     container.others = [
         run("waits", "ship-change", "PAUSED", "Suspended", "Paused by a request for input", 5, change="drop-old-index"),
         run(
-            "kept", "ship-change", "COMPLETED", "Kept", keep["reason"], 12, decision=keep, measurements=[WINDOW], **said
+            "kept",
+            "ship-change",
+            "COMPLETED",
+            "Kept",
+            keep["reason"],
+            12,
+            decision=keep,
+            measurements=[WINDOW],
+            **outcomes,
         ),
         run(
             "frozen",
@@ -149,7 +157,7 @@ def lively(folder: Path) -> MadeUp:
         run("rows", "backfill", "RUNNING", "Running", "", 1, change="normalise-emails", backfill=rows),
         run("audit", "audit-service", "FAILED", "ItemsFailed", "1 fail (1 new), 18 pass", 1, change=None, audit=AUDIT),
     ]
-    container.others[3]["steps"] = [{**at_work, "name": "backfill", "started": NOW.isoformat()}]
+    container.others[3]["steps"] = [{**running, "name": "backfill", "started": NOW.isoformat()}]
     container.lines = [
         {"at": NOW.isoformat(), "level": 20, "message": f"measured {n} of 20 bursts"} for n in range(1, 9)
     ]

@@ -1,4 +1,4 @@
-"""An app, served on a port of this machine, for a browser."""
+"""Serve an app on a local port, for a browser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WITHIN_S = 120.0
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """The address of an app while the block runs."""
+    """Serve an app within this block, and yield its URL."""
     [port] = free_ports([0])
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, name="admin service", daemon=True)

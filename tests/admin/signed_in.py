@@ -1,4 +1,4 @@
-"""For tests that are not about sign-in: an app in which everybody is one given caller."""
+"""For tests that are not about sign-in: an app in which every request comes from one given caller."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ ADMIN = Caller("ada", "token", (Grant(role="admin"),), token="test")
 
 
 class OnlyOne:
-    """What the guard asks of `Access`, answered with one caller; what is noted can be read in `noted`."""
+    """A stand-in for `Access` that returns one caller for every request; `noted` has the audit entries."""
 
     def __init__(self, caller: Caller) -> None:
-        self.one = caller
+        self.only_caller = caller
         self.proxy = Proxy(Settings())
         self.noted: list[tuple[str, str, str]] = []
 
     async def caller(self, request: Any, *, fresh: bool) -> Caller:
-        return self.one
+        return self.only_caller
 
-    async def begin(self, *_: Any, **__: Any) -> str:
+    async def record_start(self, *_: Any, **__: Any) -> str:
         return ""
 
-    async def written(self) -> None:
+    async def wait_written(self) -> None:
         return None
 
-    async def note(self, request: Any, what: str, on: str, outcome: str, **who: str) -> None:
+    async def record(self, request: Any, what: str, on: str, outcome: str, **who: str) -> None:
         self.noted.append((what, on, outcome))
 
 
 def let_in(app: FastAPI, container: Any, caller: Caller = ADMIN) -> OnlyOne:
-    """Make every request to the app one of this caller's, answered from these doors."""
+    """Make every request to the app come from this caller and use this application container."""
     app.state.container = container
     app.state.access = OnlyOne(caller)
     return app.state.access

@@ -1,4 +1,4 @@
-"""A JSON Schema as a form, and what was filled in read back: pure."""
+"""Convert a JSON Schema into form fields, and read a submitted form back: pure."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 
 from slipway.admin.formatting import label, roughly, spoken
-from slipway.admin.pages.form_fields import UNKNOWN, fields
-from slipway.admin.pages.forms import read, unknown
+from slipway.admin.pages.form_fields import NO_VALUE, fields
+from slipway.admin.pages.forms import read, unknown_names
 
 Mode = Literal["quick", "thorough"]
 
 
 def schema_of(annotation: Any, default: Any = ...) -> dict[str, Any]:
-    """The schema of a job with one parameter `x`, as pydantic, and so Prefect, writes it."""
+    """Return the schema of a job with one parameter `x`, as pydantic (and so Prefect) generates it."""
     return create_model("Parameters", x=(annotation, default)).model_json_schema()
 
 
 def filled(annotation: Any, written: str, default: Any = ...) -> tuple[Any, str]:
-    """What a text in the field becomes, UNKNOWN for nothing, and what is wrong with it."""
+    """Return the value of a text in the field (NO_VALUE if there is none) and its error message."""
     schema = schema_of(annotation, default)
-    found = read(fields(schema), schema, {"p.x": [written]})
-    return found.parameters.get("x", UNKNOWN), found.errors.get("x", "")
+    form = read(fields(schema), schema, {"p.x": [written]})
+    return form.parameters.get("x", NO_VALUE), form.errors.get("x", "")
 
 
 class Inner(BaseModel):
-    """A parameter of several parts."""
+    """A parameter with fields of its own."""
 
     n: int
 
@@ -57,7 +57,7 @@ class Inner(BaseModel):
     ],
 )
 def test_each_kind_of_parameter_has_its_field(annotation: Any, kind: str) -> None:
-    """What cannot be drawn as a field of its own is written as JSON."""
+    """A parameter that fits no other kind of field is written as JSON."""
     [field] = fields(schema_of(annotation))
     assert field.kind == kind
 
@@ -80,60 +80,60 @@ def test_each_kind_of_parameter_has_its_field(annotation: Any, kind: str) -> Non
         (int | str, '"7"', "7"),
     ],
 )
-def test_values_come_back_typed(annotation: Any, written: str, value: Any) -> None:
-    """A number is a number, lines are a list, and JSON is what it says."""
-    found, error = filled(annotation, written)
-    assert (found, type(found), error) == (value, type(value), "")
+def test_values_have_the_type_of_the_parameter(annotation: Any, written: str, value: Any) -> None:
+    """A number is read as a number, lines as a list, and JSON as its value."""
+    parsed, error = filled(annotation, written)
+    assert (parsed, type(parsed), error) == (value, type(value), "")
 
 
 @pytest.mark.parametrize(
-    ("annotation", "written", "words"),
+    ("annotation", "written", "message"),
     [
-        (int, "4.5", "A whole number, not “4.5”."),
-        (int, "x" * 99, f"A whole number, not “{'x' * 60}…”."),
-        (float, "NaN", "A number, not “NaN”."),
-        (float, "inf", "A number, not “inf”."),
-        (bool, "maybe", "Yes or no, not “maybe”."),
-        (Mode, "slow", "One of quick, thorough, not “slow”."),
-        (Inner, "{", "This is no JSON: Expecting property name enclosed in double quotes in line 1, column 2."),
-        (Inner, "NaN", "JSON knows no NaN."),
-        (Inner, "[" * 100_000, "This is nested too deeply."),
+        (int, "4.5", "Enter a whole number, not “4.5”."),
+        (int, "x" * 99, f"Enter a whole number, not “{'x' * 60}…”."),
+        (float, "NaN", "Enter a number, not “NaN”."),
+        (float, "inf", "Enter a number, not “inf”."),
+        (bool, "maybe", "Enter true or false, not “maybe”."),
+        (Mode, "slow", "Choose one of quick, thorough, not “slow”."),
+        (Inner, "{", "Not valid JSON: Expecting property name enclosed in double quotes in line 1, column 2."),
+        (Inner, "NaN", "JSON does not allow NaN."),
+        (Inner, "[" * 100_000, "The JSON is nested too deeply."),
         (Inner, '{"n": "a"}', "n: 'a' is not of type 'integer'."),
         (Annotated[str, Field(min_length=3)], "ab", "At least 3 characters."),
-        (Annotated[str, Field(pattern="^/")], "ab", "“ab” does not have the form ^/."),
-        (Annotated[str, Field(pattern="^/")] | None, "ab", "“ab” does not have the form ^/."),
+        (Annotated[str, Field(pattern="^/")], "ab", "“ab” does not match the pattern ^/."),
+        (Annotated[str, Field(pattern="^/")] | None, "ab", "“ab” does not match the pattern ^/."),
         (Annotated[int, Field(ge=1, le=9)], "10", "At most 9."),
         (Annotated[float, Field(gt=0)], "0", "Above 0."),
-        (list[Annotated[str, Field(pattern="^/")]], "/a\nb", "Line 2: “b” does not have the form ^/."),
+        (list[Annotated[str, Field(pattern="^/")]], "/a\nb", "Line 2: “b” does not match the pattern ^/."),
         (Annotated[list[str], Field(max_length=1)], "a\nb", "At most 1 lines."),
         (list[Mode], "quick\nslow", "Line 2: 'slow' is not one of ['quick', 'thorough']."),
-        (str, "", "This is needed."),
+        (str, "", "This field is required."),
     ],
 )
-def test_faults_are_told_in_words(annotation: Any, written: str, words: str) -> None:
-    """Each says what would be right, and where."""
-    assert filled(annotation, written)[1] == words
+def test_error_says_what_is_valid(annotation: Any, written: str, message: str) -> None:
+    """Each error message says what would be valid, and in which line."""
+    assert filled(annotation, written)[1] == message
 
 
 @pytest.mark.parametrize(
     ("annotation", "default", "written"),
     [(int, 5, ""), (int | None, None, ""), (bool, True, "true"), (Mode, "quick", "quick"), (list[str], [], " \n ")],
 )
-def test_only_what_was_filled_in_is_sent(annotation: Any, default: Any, written: str) -> None:
-    """A field that was left as it was leaves the job's own default to the job."""
-    assert filled(annotation, written, default) == (UNKNOWN, "")
+def test_unchanged_fields_are_not_sent(annotation: Any, default: Any, written: str) -> None:
+    """A field with its default value is not sent, so that the job's own default applies."""
+    assert filled(annotation, written, default) == (NO_VALUE, "")
 
 
-def test_a_box_that_is_cleared_is_a_no() -> None:
-    """The hidden field before a checkbox says no; the checkbox behind it, when it is ticked, yes."""
+def test_cleared_checkbox_is_false() -> None:
+    """The hidden field before a checkbox sends false; a ticked checkbox sends true after it."""
     schema = schema_of(bool, True)
-    known = fields(schema)
-    assert read(known, schema, {"p.x": ["false"]}).parameters == {"x": False}
-    assert read(known, schema, {"p.x": ["false", "true"]}).parameters == {}
+    job_fields = fields(schema)
+    assert read(job_fields, schema, {"p.x": ["false"]}).parameters == {"x": False}
+    assert read(job_fields, schema, {"p.x": ["false", "true"]}).parameters == {}
 
 
-def test_what_slipway_knows_is_picked() -> None:
-    """A service is chosen from those that there are, a change is suggested; both only where the parameter is a text."""
+def test_known_services_are_choices_and_changes_are_suggestions() -> None:
+    """`service` is a choice of the known services, and `change` suggests the known changes; both only for text parameters."""
     schema = create_model("Parameters", service=(str, ...), change=(str, ...)).model_json_schema()
     service, change = fields(schema, services=["shop"], changes=["faster"])
     assert (service.kind, service.choices) == ("choice", ("shop",))
@@ -142,8 +142,8 @@ def test_what_slipway_knows_is_picked() -> None:
     assert number.kind == "whole number"
 
 
-def test_references_are_followed_and_end() -> None:
-    """Definitions are read in the old place and the new one; one that names itself, or leads elsewhere, is JSON."""
+def test_references_are_resolved() -> None:
+    """References to `definitions` and `$defs` are resolved. A reference to itself or to another document gives JSON."""
     schema = {
         "properties": {
             "a": {"allOf": [{"$ref": "#/definitions/Mode"}], "default": "quick", "description": "mine"},
@@ -158,8 +158,8 @@ def test_references_are_followed_and_end() -> None:
     assert (b.kind, c.kind) == ("json", "json")
 
 
-def test_limits_in_words() -> None:
-    """They stand beside the field before anybody breaks them."""
+def test_limits_are_shown_as_text() -> None:
+    """The limits of a parameter are formatted for the hint of its field."""
     cases = {
         "1 to 9": Annotated[int, Field(ge=1, le=9)],
         "above 0, at most 1": Annotated[float, Field(gt=0, le=1)],
@@ -167,18 +167,21 @@ def test_limits_in_words() -> None:
         "1 to 5 lines": Annotated[list[str], Field(min_length=1, max_length=5)],
         "": str,
     }
-    for words, annotation in cases.items():
-        assert fields(schema_of(annotation))[0].limits == words
+    for limits, annotation in cases.items():
+        assert fields(schema_of(annotation))[0].limits == limits
 
 
-def test_strangers_are_named() -> None:
-    """Neither a parameter of the job nor a field of the form: it is named, so that it can be refused."""
-    known = fields(schema_of(str))
-    assert unknown(known, {"p.x": [], "key": [], "p.y": [], "job_variables": []}, ["key"]) == ["job_variables", "p.y"]
+def test_unknown_names_are_reported() -> None:
+    """A name that is neither a parameter of the job nor a field of the form is reported, so that it can be refused."""
+    job_fields = fields(schema_of(str))
+    assert unknown_names(job_fields, {"p.x": [], "key": [], "p.y": [], "job_variables": []}, ["key"]) == [
+        "job_variables",
+        "p.y",
+    ]
 
 
-def test_words_of_the_pages() -> None:
-    """States are spoken as words, parameters are labels, and a guess is not more precise than it is."""
+def test_names_and_durations_are_formatted_for_the_pages() -> None:
+    """States and parameters become words, and an estimated duration is rounded."""
     assert [spoken(name) for name in ("RollBackFailed", "Kept", "RUNNING", "a B")] == [
         "Roll back failed",
         "Kept",

@@ -1,4 +1,4 @@
-"""Records and reports as HTML: what people wrote is shown, and never obeyed."""
+"""Convert records and reports to HTML: text that users wrote is escaped."""
 
 import pytest
 
@@ -18,13 +18,13 @@ from slipway.admin.markdown import to_html
         ('![Before "and" after](before-after.svg)', '<p><img src="/p.svg" alt="Before &quot;and&quot; after" /></p>\n'),
     ],
 )
-def test_what_a_text_becomes(markdown: str, html: str) -> None:
-    """Headings stand below the page's own, HTML is text, only links into the web are links, pictures are the run's."""
+def test_markdown_is_converted_and_html_is_escaped(markdown: str, html: str) -> None:
+    """Headings start at level 2, HTML becomes text, only absolute links stay links, and pictures are those of the run."""
     assert to_html(markdown, images="/p.svg") == html
 
 
-def test_tables() -> None:
-    """A wide table scrolls, is reached by keyboard, and is called by its heading; a head without words is left out."""
+def test_tables_scroll_and_have_a_label() -> None:
+    """A table scrolls, can have the keyboard focus, and has its heading as label. An empty table head is left out."""
     table = to_html("| | |\n|---|---|\n| service | shop |\n")
     assert table.startswith('<div class="wide" role="region" aria-label="Table" tabindex="0"><table><tbody>')
     assert "<thead>" not in table and "<td>service</td>" in table

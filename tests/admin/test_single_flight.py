@@ -1,4 +1,4 @@
-"""One request for many askers."""
+"""The single-flight cache."""
 
 from __future__ import annotations
 
@@ -8,43 +8,44 @@ from slipway.admin.single_flight import SingleFlight
 
 
 class Source:
-    """Answers with the number of the question, once the test lets it."""
+    """Returns the number of the request, once the test allows it."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requests = 0
         self.may_answer = [asyncio.Event(), asyncio.Event()]
 
-    async def ask(self) -> int:
-        number = self.asked
-        self.asked += 1
+    async def request(self) -> int:
+        number = self.requests
+        self.requests += 1
         await self.may_answer[number].wait()
         return number
 
 
-def test_an_answer_is_shared() -> None:
-    """Who asks while a question is on its way gets its answer."""
+def test_concurrent_callers_share_a_request() -> None:
+    """A caller gets the result of a running request instead of sending another one."""
 
     async def two() -> tuple[list[int], int]:
-        source, once = Source(), SingleFlight[int](60.0)
+        source, cache = Source(), SingleFlight[int](60.0)
         source.may_answer[0].set()
-        return list(await asyncio.gather(once.get("a", source.ask), once.get("a", source.ask))), source.asked
+        results = await asyncio.gather(cache.get("a", source.request), cache.get("a", source.request))
+        return list(results), source.requests
 
     assert asyncio.run(two()) == ([0, 0], 1)
 
 
-def test_an_answer_on_its_way_is_forgotten() -> None:
-    """After `forget` the question is asked again, and the late answer to the first one is not kept."""
+def test_forget_discards_a_running_request() -> None:
+    """After `forget` the next caller sends a new request, and the late result of the first one is not cached."""
 
     async def forgotten() -> list[int]:
-        source, once = Source(), SingleFlight[int](60.0)
-        first = asyncio.ensure_future(once.get("a", source.ask))
+        source, cache = Source(), SingleFlight[int](60.0)
+        first = asyncio.ensure_future(cache.get("a", source.request))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert source.asked == 1
-        once.forget("a")
+        assert source.requests == 1
+        cache.forget("a")
         source.may_answer[1].set()
-        second = await once.get("a", source.ask)
+        second = await cache.get("a", source.request)
         source.may_answer[0].set()
-        return [await first, second, await once.get("a", source.ask)]
+        return [await first, second, await cache.get("a", source.request)]
 
     assert asyncio.run(forgotten()) == [0, 1, 1]

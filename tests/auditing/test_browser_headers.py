@@ -1,4 +1,4 @@
-"""Security headers and the flags of cookies, as tables of cases."""
+"""Tests of the security headers and cookie flags."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ GOOD = {
 
 
 def page(*headers: tuple[str, str], **replaced: str | None) -> Observation:
-    """A page with good headers, some replaced or left out (None)."""
+    """Return a page with good headers, some of them replaced or removed (None)."""
     changed = {name.replace("_", "-"): value for name, value in replaced.items()}
-    kept = [(name, value) for name, value in (GOOD | changed).items() if value is not None]
-    return Observation(target="/", identity="anonymous", status=200, headers=(*kept, *headers))
+    good = [(name, value) for name, value in (GOOD | changed).items() if value is not None]
+    return Observation(target="/", identity="anonymous", status=200, headers=(*good, *headers))
 
 
 def results(items: list[AuditItem]) -> dict[str, str]:
-    """The result of each item."""
+    """Return the result of each item."""
     return {item.code: item.result for item in items}
 
 
 @pytest.mark.parametrize("https", [True, False])
-def test_good_headers(https: bool) -> None:
-    """All pass; HSTS is looked at only where the service is reached by https."""
-    found = results(security_headers([page()], https=https))
-    assert found.pop("transport-security") == ("pass" if https else "not checked")
-    assert set(found.values()) == {"pass"} and len(found) == 4
+def test_good_headers_pass(https: bool) -> None:
+    """All items pass. HSTS is checked only if visitors reach the service by https."""
+    result_of = results(security_headers([page()], https=https))
+    assert result_of.pop("transport-security") == ("pass" if https else "not checked")
+    assert set(result_of.values()) == {"pass"} and len(result_of) == 4
 
 
 @pytest.mark.parametrize(
-    ("replaced", "code", "told"),
+    ("replaced", "code", "problem"),
     [
         ({"content_security_policy": None, "x_frame_options": "DENY"}, "content-security-policy", "no Content-Se"),
         (
             {"content_security_policy": "frame-ancestors 'none'"},
             "content-security-policy",
-            "says nothing about scripts",
+            "does not restrict scripts",
         ),
         ({"x_content_type_options": None}, "content-type-options", "no X-Content-Type-Options: nosniff"),
         ({"x_content_type_options": "sniff"}, "content-type-options", "no X-Content-Type-Options: nosniff"),
@@ -64,18 +64,19 @@ def test_good_headers(https: bool) -> None:
         ({"strict_transport_security": "max-age=0"}, "transport-security", "max-age=0"),
     ],
 )
-def test_a_header_that_is_missing_or_wrong(replaced: dict[str, str | None], code: str, told: str) -> None:
-    """Only its own item fails, with the place and how to mend it."""
+def test_a_missing_or_wrong_header_fails_its_item(replaced: dict[str, str | None], code: str, problem: str) -> None:
+    """Only the item of the header fails, with the place and the fix."""
     items = security_headers([page(), page(**replaced)], https=True)
     [item] = [item for item in items if item.result == "fail"]
     assert item.code == code and item.mend
-    assert item.evidence[0].startswith("/ as anonymous: ") and told in item.evidence[0]
+    assert item.evidence[0].startswith("/ as anonymous: ") and problem in item.evidence[0]
 
 
 def test_only_pages_need_a_policy() -> None:
-    """JSON needs nosniff and no policy; without any page nothing is claimed."""
-    found = results(security_headers([page(content_type="application/json", content_security_policy=None)], https=True))
-    assert found["content-security-policy"] == "not checked" and found["content-type-options"] == "pass"
+    """JSON needs nosniff but no policy. Without a page, the policy is not checked."""
+    json_page = page(content_type="application/json", content_security_policy=None)
+    result_of = results(security_headers([json_page], https=True))
+    assert result_of["content-security-policy"] == "not checked" and result_of["content-type-options"] == "pass"
 
 
 @pytest.mark.parametrize(
@@ -93,14 +94,14 @@ def test_only_pages_need_a_policy() -> None:
     ],
 )
 def test_cookie_flags(cookie: str, flags: str, secure: str) -> None:
-    """HttpOnly and SameSite everywhere, Secure over https; a cookie that is removed has nothing to protect."""
-    found = cookie_flags([page(("set-cookie", cookie))], https=True)
-    assert results(found) == {"cookie-flags": flags, "cookie-secure": secure}
-    assert all("=1" not in line for item in found for line in item.evidence)
+    """Cookies need HttpOnly and SameSite, and Secure over https. The removal of a cookie is not checked."""
+    items = cookie_flags([page(("set-cookie", cookie))], https=True)
+    assert results(items) == {"cookie-flags": flags, "cookie-secure": secure}
+    assert all("=1" not in line for item in items for line in item.evidence)
 
 
-def test_cookies_over_http() -> None:
-    """Secure cannot be asked for where there is no https."""
-    found = cookie_flags([page(("set-cookie", "session=1; HttpOnly; SameSite=Lax"))], https=False)
-    assert results(found) == {"cookie-secure": "not checked", "cookie-flags": "pass"}
+def test_secure_is_not_checked_over_http() -> None:
+    """A service without https cannot set Secure."""
+    items = cookie_flags([page(("set-cookie", "session=1; HttpOnly; SameSite=Lax"))], https=False)
+    assert results(items) == {"cookie-secure": "not checked", "cookie-flags": "pass"}
     assert results(cookie_flags([page()], https=True))["cookie-flags"] == "not checked"

@@ -1,29 +1,29 @@
-"""The checklist's rules: what fails, what passes, what was not checked, and what is new."""
+"""Tests of the rules of the checklist: pass, fail, not checked, and new failures."""
 
 from __future__ import annotations
 
 import pytest
 
 from slipway.auditing.items.database_role import role_item
-from slipway.auditing.items.disclosures import error_page_item, told
+from slipway.auditing.items.disclosures import disclosures, error_page_item
 from slipway.auditing.items.literal_secrets import literal_secrets
 from slipway.auditing.report import Audit, AuditItem, Observation, PagesRead
-from slipway.auditing.results import checked, compared, findings_of, not_checked, unfit, unless_unread
+from slipway.auditing.results import checked, findings_of, mark_new_failures, not_checked, unfit, unless_unread
 from slipway.config.audit_codes import AuditCode
 from slipway.databases.postgresql.privileges import RoleRights
 
 
 def audit(*items: AuditItem) -> Audit:
-    """An audit of the shop."""
+    """Return an audit of the shop."""
     return Audit(service="shop", items=items)
 
 
 def failed(code: AuditCode, *evidence: str) -> AuditItem:
-    """An item that failed."""
-    return checked(code, "fine", "wrong", evidence, "mend it")
+    """Return an item that failed."""
+    return checked(code, "fine", "wrong", evidence, "fix it")
 
 
-FINE = checked("vary", "fine", "wrong", [], "mend it")
+FINE = checked("vary", "fine", "wrong", [], "fix it")
 UNKNOWN = not_checked("vary", "nobody can know")
 
 
@@ -42,12 +42,12 @@ UNKNOWN = not_checked("vary", "nobody can know")
     ],
 )
 def test_new_failures(last: Audit | None, now: AuditItem, new: bool) -> None:
-    """New is what did not fail in the last audit, or now fails at more places; without a last one nothing is."""
-    assert compared(audit(now), last).items[0].new is new
+    """A failure is new if the item did not fail in the last audit, or fails in more places. A first audit has none."""
+    assert mark_new_failures(audit(now), last).items[0].new is new
 
 
 @pytest.mark.parametrize(
-    ("items", "told"),
+    ("items", "results"),
     [
         ([FINE], ""),
         ([FINE, failed("leak-probe", "/a")], ""),
@@ -55,39 +55,40 @@ def test_new_failures(last: Audit | None, now: AuditItem, new: bool) -> None:
         ([UNKNOWN], "vary (not checked): nobody can know"),
     ],
 )
-def test_a_change_that_asks_for_an_item(items: list[AuditItem], told: str) -> None:
-    """It must pass, and not checked is no pass; other items do not count."""
-    why = unfit(audit(*items), ["vary"])
-    assert why == (f"The change asks that shop passes items of its audit. {told} Nothing was changed." if told else "")
+def test_a_required_item_must_pass(items: list[AuditItem], results: str) -> None:
+    """Not checked is not a pass. Other items do not matter."""
+    reason = f"shop does not pass the audit items that the change requires. {results} Nothing was changed."
+    assert unfit(audit(*items), ["vary"]) == (reason if results else "")
     assert unfit(audit(*items), []) == ""
 
 
 def test_failures_are_findings_of_the_change() -> None:
-    """What fails stands in the record, with how to mend it."""
+    """Failed items are findings in the record, with the fix."""
     [finding] = findings_of(audit(FINE, failed("vary", "/a"), UNKNOWN))
-    assert (finding.code, finding.level, finding.explanation) == ("vary", "warning", "mend it")
+    assert (finding.code, finding.level, finding.explanation) == ("vary", "warning", "fix it")
     assert finding.summary == "The audit before the change: wrong"
 
 
 def test_the_sentence_of_an_audit() -> None:
-    """It counts the results, and the new failures among them."""
-    found = compared(audit(failed("vary", "/a"), failed("referrer-policy", "/b"), UNKNOWN), audit(failed("vary", "/a")))
-    assert found.sentence == "2 fail (1 new), 0 pass, 1 not checked"
+    """The sentence counts the results and the new failures."""
+    current = audit(failed("vary", "/a"), failed("referrer-policy", "/b"), UNKNOWN)
+    marked = mark_new_failures(current, audit(failed("vary", "/a")))
+    assert marked.sentence == "2 fail (1 new), 0 pass, 1 not checked"
     assert audit(FINE).sentence == "0 fail, 1 pass, 0 not checked"
 
 
-def test_evidence_is_bounded_and_told_once() -> None:
-    """A service with a thousand bad pages has twenty lines of evidence, and the number of the others."""
+def test_evidence_is_bounded_and_unique() -> None:
+    """Evidence has at most twenty different lines, and the number of further lines."""
     evidence = failed("vary", *[f"/{n % 30}" for n in range(1_000)]).evidence
     assert len(evidence) == 21 and evidence[-1] == "and 10 more"
 
 
-def test_what_was_not_read_is_no_pass() -> None:
-    """A page that could not be read keeps an item from passing, and hides no failure."""
-    gap = PagesRead(observations=(), unread=("/orders as alice: 500",))
-    assert unless_unread(FINE, gap).result == "not checked"
-    assert unless_unread(FINE, gap).evidence == ("/orders as alice: 500",)
-    assert unless_unread(failed("vary", "/a"), gap).result == "fail"
+def test_an_unread_page_prevents_a_pass() -> None:
+    """If a page could not be read, an item does not pass, but it can still fail."""
+    unread = PagesRead(observations=(), unread=("/orders as alice: 500",))
+    assert unless_unread(FINE, unread).result == "not checked"
+    assert unless_unread(FINE, unread).evidence == ("/orders as alice: 500",)
+    assert unless_unread(failed("vary", "/a"), unread).result == "fail"
     assert unless_unread(FINE, PagesRead(observations=())) == FINE
 
 
@@ -109,24 +110,24 @@ def test_what_was_not_read_is_no_pass() -> None:
         ("You see this as Django 5.2 runs with DEBUG = True", ["the version of a program"]),
     ],
 )
-def test_what_an_error_page_tells(body: str, kinds: list[str]) -> None:
-    """Stack traces, paths of files, SQL and versions; an ordinary page with links tells nothing."""
-    assert told(Observation(target="/nothing", identity="anonymous", status=404, headers=(), body=body)) == kinds
+def test_error_pages_disclose_details(body: str, kinds: list[str]) -> None:
+    """Stack traces, file paths, SQL and versions are found. An ordinary page with links discloses nothing."""
+    assert disclosures(Observation(target="/nothing", identity="anonymous", status=404, headers=(), body=body)) == kinds
 
 
 @pytest.mark.parametrize(("server", "kinds"), [("nginx", []), ("nginx/1.27.1", ["a version in the header server"])])
 def test_a_version_in_a_header(server: str, kinds: list[str]) -> None:
-    """The name of a server is no secret, its version helps an attacker."""
-    one = Observation(target="/nothing", identity="anonymous", status=404, headers=(("server", server),))
-    assert told(one) == kinds
-    assert error_page_item([one]).result == ("fail" if kinds else "pass")
+    """The name of a server is allowed. Its version helps an attacker."""
+    error = Observation(target="/nothing", identity="anonymous", status=404, headers=(("server", server),))
+    assert disclosures(error) == kinds
+    assert error_page_item([error]).result == ("fail" if kinds else "pass")
 
 
 SECRET = "hunter2-of-the-shop"
 
 
 @pytest.mark.parametrize(
-    ("line", "what"),
+    ("line", "kind"),
     [
         (f'password = "{SECRET}"', "a literal password"),
         (f"password: {SECRET}", "a literal password"),
@@ -153,11 +154,11 @@ SECRET = "hunter2-of-the-shop"
         ("token = @PURGE_TOKEN@", ""),
     ],
 )
-def test_secrets_in_configuration(line: str, what: str) -> None:
-    """Literals count, references do not; what is told names the kind and the line, never the secret."""
-    found = literal_secrets(f"[shop]\n{line}\n")
-    assert found == ([(2, what)] if what else [])
-    assert SECRET not in str(found)
+def test_secrets_in_configuration(line: str, kind: str) -> None:
+    """Literals are found, references are not. The result has the line and the kind, never the secret."""
+    secrets = literal_secrets(f"[shop]\n{line}\n")
+    assert secrets == ([(2, kind)] if kind else [])
+    assert SECRET not in str(secrets)
 
 
 @pytest.mark.parametrize(
@@ -171,8 +172,8 @@ def test_secrets_in_configuration(line: str, what: str) -> None:
         ({"tables": ("public.orders",)}, "fail", ("shop owns the table public.orders",)),
     ],
 )
-def test_the_role(rights: dict[str, object], result: str, evidence: tuple[str, ...]) -> None:
-    """Superusers and owners fail; what else a role may do is told."""
+def test_superusers_and_owners_fail(rights: dict[str, object], result: str, evidence: tuple[str, ...]) -> None:
+    """Other privileges of the role are evidence of a pass."""
     item = role_item(RoleRights.model_validate({"name": "shop", "superuser": False, "owns_database": False} | rights))
     assert (item.result, item.evidence) == (result, evidence)
     assert bool(item.mend) is (result == "fail")

@@ -1,4 +1,4 @@
-"""What shared caches may do, and the leak probe, as tables of cases; httplint is the real one."""
+"""Tests of the rules for shared caches and of the leak probe, with the real httplint."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PRIVATE = {"cache-control": "private, no-store"}
 SETS = {"set-cookie": "session=1"}
 
 
-def seen(headers: dict[str, str], identity: str = "anonymous", shows: tuple[str, ...] = ()) -> Observation:
-    """One answer of /orders."""
+def page(headers: dict[str, str], identity: str = "anonymous", shows: tuple[str, ...] = ()) -> Observation:
+    """Return one response of /orders."""
     return Observation(target="/orders", identity=identity, status=200, headers=tuple(headers.items()), shows=shows)
 
 
 def failing(*observations: Observation) -> dict[str, tuple[str, ...]]:
-    """The items that fail, with their evidence."""
+    """Return the items that fail, with their evidence."""
     items = caching_items(PagesRead(observations=observations), [])
     assert [item.code for item in items] == [
         "header-lint",
@@ -62,17 +62,17 @@ def failing(*observations: Observation) -> dict[str, tuple[str, ...]]:
         ),
     ],
 )
-def test_one_answer(headers: dict[str, str], shows: tuple[str, ...], codes: list[str]) -> None:
-    """Each wrong header fails its own item, and the right ones none."""
-    assert list(failing(seen(headers, "alice", shows))) == codes
+def test_a_wrong_header_fails_its_item(headers: dict[str, str], shows: tuple[str, ...], codes: list[str]) -> None:
+    """Each wrong header fails its own item. Correct headers fail no item."""
+    assert list(failing(page(headers, "alice", shows))) == codes
 
 
-def test_a_page_that_the_cookie_decides() -> None:
-    """Stored for nobody in particular and another one signed in: the cache has to look at the cookie."""
-    signed_in = seen(PRIVATE, "alice", ("alice",))
-    assert failing(seen(SHARED | {"vary": "Accept-Encoding, Cookie"}), signed_in) == {}
-    assert failing(seen(SHARED), signed_in) == {
-        "vary": ("/orders as anonymous may be stored without Vary: Cookie, and signed in the page is another",)
+def test_a_page_that_depends_on_the_cookie_needs_vary() -> None:
+    """If signed-in users see another page, the stored page needs Vary: Cookie."""
+    signed_in = page(PRIVATE, "alice", ("alice",))
+    assert failing(page(SHARED | {"vary": "Accept-Encoding, Cookie"}), signed_in) == {}
+    assert failing(page(SHARED), signed_in) == {
+        "vary": ("/orders as anonymous may be stored without Vary: Cookie, but signed-in users see another page",)
     }
 
 
@@ -88,17 +88,17 @@ DATE = {"date": "Tue, 24 Nov 2026 17:00:00 GMT", "content-type": "text/html; cha
         ({"cache-control": "max-age=60", "age": "-1"}, "fail"),
     ],
 )
-def test_httplint(headers: dict[str, str], result: str) -> None:
-    """Its errors fail the item; `public` where it is not needed, and a body that nobody fed, do not."""
-    notes = [("/orders", note) for note in lint(seen(DATE | headers), "https://shop.example/orders")]
+def test_errors_of_httplint_fail(headers: dict[str, str], result: str) -> None:
+    """An unnecessary `public` and a Content-Length without a body do not fail the item."""
+    notes = [("/orders", note) for note in lint(page(DATE | headers), "https://shop.example/orders")]
     item = caching_items(PagesRead(observations=()), notes)[0]
     assert (item.code, item.result) == ("header-lint", result)
     assert "STORE_PUBLIC_UNNECESSARY" not in str(item) and "CL_INCORRECT" not in str(item)
 
 
-def test_a_warning_of_httplint_is_told() -> None:
-    """It stands in the evidence and fails nothing."""
-    notes = [("/orders", note) for note in lint(seen(DATE | PRIVATE), "https://shop.example/orders")]
+def test_a_warning_of_httplint_does_not_fail() -> None:
+    """The warning is in the evidence of the passed item."""
+    notes = [("/orders", note) for note in lint(page(DATE | PRIVATE), "https://shop.example/orders")]
     item = caching_items(PagesRead(observations=()), notes)[0]
     assert item.result == "pass" and any("CC_CONFLICTING" in line for line in item.evidence)
 
@@ -109,32 +109,32 @@ HIT, MISS = {"x-cache": "HIT"}, {"x-cache": "MISS"}
 @pytest.mark.parametrize(
     ("turn", "evidence"),
     [
-        ([seen(PRIVATE, "alice", ("alice",)), seen({}), seen(PRIVATE, "bob", ("bob",)), seen({})], ()),
-        ([seen(SHARED | MISS, "alice"), seen(SHARED | HIT), seen(SHARED | HIT, "bob")], ()),
+        ([page(PRIVATE, "alice", ("alice",)), page({}), page(PRIVATE, "bob", ("bob",)), page({})], ()),
+        ([page(SHARED | MISS, "alice"), page(SHARED | HIT), page(SHARED | HIT, "bob")], ()),
         (
-            [seen(PRIVATE, "alice", ("alice",)), seen(PRIVATE, "anonymous", ("alice",))],
+            [page(PRIVATE, "alice", ("alice",)), page(PRIVATE, "anonymous", ("alice",))],
             ("/orders as anonymous shows the page of alice",),
         ),
         (
-            [seen(PRIVATE, "alice", ("alice",)), seen(PRIVATE, "bob", ("alice", "bob"))],
+            [page(PRIVATE, "alice", ("alice",)), page(PRIVATE, "bob", ("alice", "bob"))],
             ("/orders as bob shows the page of alice",),
         ),
         (
-            [seen(PRIVATE, "alice", ("alice",)), seen(PRIVATE | HIT, "bob")],
+            [page(PRIVATE, "alice", ("alice",)), page(PRIVATE | HIT, "bob")],
             ("/orders as bob is a hit, and the page is personal",),
         ),
         (
-            [seen(SHARED | MISS | SETS), seen(SHARED | HIT | SETS)],
+            [page(SHARED | MISS | SETS), page(SHARED | HIT | SETS)],
             ("/orders as anonymous is a hit that sets a cookie",),
         ),
         (
-            [seen({}, "alice", ("alice",))],
-            ("/orders as alice is personal and says neither private nor no-store nor Vary: Cookie",),
+            [page({}, "alice", ("alice",))],
+            ("/orders as alice is personal and sends neither private nor no-store nor Vary: Cookie",),
         ),
     ],
 )
 def test_the_leak_probe(turn: list[Observation], evidence: tuple[str, ...]) -> None:
-    """Somebody else's marker, a hit on a personal page, a replayed cookie, and a personal page that nothing protects."""
+    """Another user's marker, a hit on a personal page, a replayed cookie and an unprotected personal page fail."""
     item = leak_item([turn], pairs=True)
     assert item.evidence == evidence
     assert item.result == ("fail" if evidence else "pass")

@@ -1,4 +1,4 @@
-"""A backfill of a real table, as its tests need it; run as a command, it is one process that can be killed."""
+"""A backfill of a real table for the tests. As a command, it runs in a process that a test can kill."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ INSERT INTO accounts (id, balance) SELECT 3 * i, 0 FROM generate_series(1, {rows
 
 
 class World:
-    """A folder of changes and a database with a table of accounts, whose balances sum to zero."""
+    """A folder of changes, and a database with a table of accounts whose balances are 0."""
 
     def __init__(self, folder: Path, url: str, rows: int = 1_000) -> None:
         self.folder, self.url = folder, url
@@ -55,7 +55,7 @@ class World:
         del os.environ[VARIABLE]
 
     def write(self, content: str, csv: str | None = None, name: str = "more") -> None:
-        """Put a backfill, and perhaps its CSV file, into the folder of changes."""
+        """Write a backfill, and optionally its CSV file, into the folder of changes."""
         folder = self.settings.changes / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "backfill.toml").write_text(content)
@@ -65,41 +65,41 @@ class World:
     def backfill(
         self,
         content: str | None = None,
-        tell: Callable[[BackfillProgress], None] = lambda _: None,
+        report: Callable[[BackfillProgress], None] = lambda _: None,
         paused_by: Callable[[], str] = lambda: "",
     ) -> Backfilled:
-        """Write and run it."""
+        """Write and run the backfill."""
         if content is not None:
             self.write(content)
-        return backfill(validate("more", self.settings), self.settings.changes, tell, paused_by)
+        return backfill(validate("more", self.settings), self.settings.changes, report, paused_by)
 
     def run(self, statement: str) -> list[Any]:
-        """The rows of one statement, committed."""
+        """Run one statement, commit it, and return its rows."""
         with self._engine.connect() as connection:
-            answer = connection.execute(text(statement))
-            return [tuple(row) for row in answer] if answer.returns_rows else []
+            result = connection.execute(text(statement))
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     def value(self, query: str) -> Any:
-        """One value."""
+        """Return one value."""
         return self.run(query)[0][0]
 
     def balances(self) -> tuple[int, int, int]:
-        """Sum, least and greatest of all balances: after one backfill of n rows n, 1, 1."""
-        found: tuple[int, int, int] = self.run("SELECT sum(balance), min(balance), max(balance) FROM accounts")[0]
-        return found
+        """Return sum, minimum and maximum of all balances. After one backfill of n rows, they are n, 1 and 1."""
+        balances: tuple[int, int, int] = self.run("SELECT sum(balance), min(balance), max(balance) FROM accounts")[0]
+        return balances
 
 
 def main() -> None:
-    """Run the backfill `more` of a folder, and say on a line of its own how far it is."""
+    """Run the backfill `more` of a folder, and print the number of rows that are done, one line per report."""
     folder = Path(sys.argv[1])
     settings = Settings(config=folder / "slipway.toml", changes=folder / "changes")
-    done = backfill(
+    result = backfill(
         validate("more", settings),
         settings.changes,
         lambda progress: print(progress.rows_passed, flush=True),
         lambda: "",
     )
-    print(json.dumps(done.model_dump()), flush=True)
+    print(json.dumps(result.model_dump()), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A backfill that two processes are at, that loses its connection, or whose role has few rights."""
+"""A backfill in several processes, with lost connections, and with a role that has few rights."""
 
 from __future__ import annotations
 
@@ -18,76 +18,76 @@ from slipway.core.errors import InvalidInput, Unavailable
 from slipway.databases.postgresql.database import PostgreSQL
 from tests.backfilling.backfills import ADD_ONE, World
 
-# Long time-outs: the processes of these tests wait for each other's locks. They take no rests.
-PATIENT = "[batch]\nload = 1\nlock_timeout_s = 60\nstatement_timeout_s = 300\n"
-TEN = PATIENT + "start = 10\nsmallest = 10\nlargest = 10\n"
+# Long time-outs, because the processes of these tests wait for each other's locks. No rests between batches.
+LONG_TIMEOUTS = "[batch]\nload = 1\nlock_timeout_s = 60\nstatement_timeout_s = 300\n"
+TEN_ROWS = LONG_TIMEOUTS + "start = 10\nsmallest = 10\nlargest = 10\n"
 
 
 @pytest.fixture
 def world(tmp_path: Path, database: str) -> Iterator[World]:
-    """A thousand accounts with a balance of 0, keys three apart."""
-    made = World(tmp_path, database)
-    yield made
-    made.close()
+    """Create a thousand accounts with a balance of 0 and the keys 3, 6, 9, …"""
+    created = World(tmp_path, database)
+    yield created
+    created.close()
 
 
 def ledger(world: World) -> Ledger:
-    """What one process has of the backfill, without the fence that keeps a second process away."""
+    """Return the ledger of one process, without the fence that prevents a second process."""
     plan = validate("more", world.settings)
     return Ledger(PostgreSQL(world.url), "more", plan.backfill, ExpressionSource(plan.backfill))
 
 
-def together(*works: Any) -> None:
-    """Do these at the same moment, each in a thread of its own; what one raises goes up."""
-    start, failed = threading.Barrier(len(works)), list[BaseException]()
+def run_together(*functions: Any) -> None:
+    """Call these functions at the same time, each in its own thread. Raise the first error."""
+    start, errors = threading.Barrier(len(functions)), list[BaseException]()
 
-    def run(work: Any) -> None:
+    def run(function: Any) -> None:
         start.wait(120)
         try:
-            work()
+            function()
         except BaseException as error:
-            failed.append(error)
+            errors.append(error)
 
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(300)
         assert not thread.is_alive()
-    if failed:
-        raise failed[0]
+    if errors:
+        raise errors[0]
 
 
-def test_two_processes_never_do_the_same_batch(world: World) -> None:
-    """Processes that are at it side by side, which the fence prevents, share the batches; each row is changed once."""
-    world.write(ADD_ONE + TEN)
-    shares: dict[int, int] = {}
+def test_concurrent_processes_never_run_the_same_batch(world: World) -> None:
+    """Without the fence, concurrent processes share the batches, and each row is changed once."""
+    world.write(ADD_ONE + TEN_ROWS)
+    batches: dict[int, int] = {}
 
-    def work(number: int) -> None:
-        with ledger(world) as mine:
+    def run_process(number: int) -> None:
+        with ledger(world) as own_ledger:
             digest = validate("more", world.settings).digest
-            standing = mine.begin(digest)
-            shares[number] = 0
-            while standing.finished_at is None:
+            state = own_ledger.begin(digest)
+            batches[number] = 0
+            while state.finished_at is None:
                 try:
-                    standing, _ = mine.advance(standing, 10)
-                    shares[number] += 1
-                except Unavailable:  # another process has moved the cursor, and nothing of this batch was done
-                    standing = mine.begin(digest)
+                    state, _ = own_ledger.advance(state, 10)
+                    batches[number] += 1
+                except Unavailable:  # another process has moved the cursor, and this batch was rolled back
+                    state = own_ledger.begin(digest)
 
-    together(*(lambda number=number: work(number) for number in range(3)))
+    run_together(*(lambda number=number: run_process(number) for number in range(3)))
     assert world.balances() == (1_000, 1, 1)
-    assert sum(shares.values()) == 101  # a hundred batches, and the one that found no row left
+    assert sum(batches.values()) == 101  # a hundred batches, and the last one, which finds no row
     assert world.run("SELECT rows_passed, rows_changed, rows_skipped FROM slipway_backfill") == [(1_000, 1_000, 0)]
 
 
-def test_a_skipped_row_is_mended_once(world: World) -> None:
-    """Two processes that both try a skipped row again change it once."""
+def test_a_skipped_row_is_changed_once(world: World) -> None:
+    """If two processes retry a skipped row, it is changed once."""
     world.run("UPDATE accounts SET balance = 499 WHERE id = 1500")
-    world.backfill(ADD_ONE + "max_bad_rows = 1\n" + PATIENT)
+    world.backfill(ADD_ONE + "max_bad_rows = 1\n" + LONG_TIMEOUTS)
     world.run("UPDATE accounts SET balance = 0 WHERE id = 1500")
     with ledger(world) as first, ledger(world) as second:
-        together(lambda: first.retry_skipped(1_500), lambda: second.retry_skipped(1_500))
+        run_together(lambda: first.retry_skipped(1_500), lambda: second.retry_skipped(1_500))
         first.retry_skipped(1_500)
     assert world.balances() == (1_000, 1, 1)
     assert world.run("SELECT rows_changed, rows_skipped FROM slipway_backfill") == [(1_000, 0)]
@@ -95,7 +95,7 @@ def test_a_skipped_row_is_mended_once(world: World) -> None:
 
 
 def test_a_skipped_row_that_is_still_bad_stays_skipped(world: World) -> None:
-    """A row that the database refuses again keeps its place among the skipped ones, with the reason."""
+    """If the database rejects a skipped row again, the row stays skipped."""
     world.run("UPDATE accounts SET balance = 499 WHERE id = 1500")
     world.backfill(ADD_ONE + "max_bad_rows = 1\n")
     for _ in range(2):
@@ -103,30 +103,30 @@ def test_a_skipped_row_that_is_still_bad_stays_skipped(world: World) -> None:
     assert world.run("SELECT rows_changed, rows_skipped FROM slipway_backfill") == [(999, 1)]
 
 
-def test_a_connection_that_is_lost_again_and_again(world: World) -> None:
-    """A database that ends our session is Unavailable, for which the step is tried again; each row is changed once."""
-    world.write(ADD_ONE + TEN)
-    told: list[str] = []
+def test_backfill_survives_lost_connections(world: World) -> None:
+    """A lost connection raises `Unavailable`, so that the step is retried. Each row is changed once."""
+    world.write(ADD_ONE + TEN_ROWS)
+    failures: list[str] = []
 
-    def lose(progress: BackfillProgress) -> None:
-        if progress.rows_passed < 1_000 and len(told) < 5:
-            ours = "datname = current_database() AND application_name = 'slipway backfill more'"
-            world.run(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {ours}")
+    def end_sessions(progress: BackfillProgress) -> None:
+        if progress.rows_passed < 1_000 and len(failures) < 5:
+            own_sessions = "datname = current_database() AND application_name = 'slipway backfill more'"
+            world.run(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {own_sessions}")
 
     while True:
         try:
-            world.backfill(tell=lose)
+            world.backfill(report=end_sessions)
             break
         except Unavailable as error:
-            told.append(error.failed)
-    assert len(told) == 5
-    assert all(words.startswith("The database of backfill more: ") for words in told)
+            failures.append(error.failed)
+    assert len(failures) == 5
+    assert all(failure.startswith("The database of backfill more: ") for failure in failures)
     assert world.balances() == (1_000, 1, 1)
 
 
 @pytest.fixture
 def clerk(world: World) -> Iterator[str]:
-    """The URL of a role that may change the rows and nothing else."""
+    """Create a role that can only read and update the rows, and return its URL."""
     url = PostgreSQL(world.url).url
     role = f"clerk_{url.database}"
     world.run(f"CREATE ROLE {role} LOGIN PASSWORD 'clerk'")
@@ -136,13 +136,15 @@ def clerk(world: World) -> Iterator[str]:
     world.run(f"DROP ROLE {role}")
 
 
-def test_a_role_that_may_not_create_tables(world: World, clerk: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told so; with the two tables made by another role it does the whole backfill."""
+def test_role_without_create_right_needs_existing_tables(
+    world: World, clerk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the right to create tables, the backfill fails. After another role has created the tables, it succeeds."""
     monkeypatch.setenv("TEST_BACKFILL_DATABASE_URL", clerk)
     world.write(ADD_ONE)
     with pytest.raises(InvalidInput) as refused:
         world.backfill()
-    assert refused.value.failed == "The database refuses backfill more: permission denied for schema public."
+    assert refused.value.failed == "The database rejects backfill more: permission denied for schema public."
     for statement in TABLES:
         world.run(statement)
     role = PostgreSQL(clerk).url.username

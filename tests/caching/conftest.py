@@ -1,4 +1,4 @@
-"""What the tests of several adapters share."""
+"""Fixtures for the tests of the purgers."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,25 +9,28 @@ import pytest
 
 from tests.caches import TOKEN, run_cache, run_nginx_with_the_module, run_squid
 from tests.fronts import FRONTS, ID_VARIABLE, VARIABLE, Front
-from tests.signed_providers import ALL_PLAYED, KEY_ID
+from tests.signed_providers import ALL_FAKES, KEY_ID
 from tests.sites import Answer, Site
 
-GRACE = ("set beresp.grace = 0s;", "set beresp.grace = 600s;")  # without grace a soft purge has nothing to serve
+GRACE = (
+    "set beresp.grace = 0s;",
+    "set beresp.grace = 600s;",
+)  # without grace there is no stale page after a soft purge
 
 
 @pytest.fixture(scope="module")
 def origin() -> Iterator[Site]:
-    """The web server behind the caches; each test has pages of its own there."""
-    with Site() as started:
-        started.pages["/health"] = Answer("ok", headers={"Cache-Control": "no-store"})
-        yield started
+    """Start the web server behind the caches. Each test uses its own pages."""
+    with Site() as site:
+        site.pages["/health"] = Answer("ok", headers={"Cache-Control": "no-store"})
+        yield site
 
 
 @pytest.fixture(scope="module")
 def url_of(
     origin: Site, tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], None]
 ) -> Iterator[Callable[[str], str]]:
-    """The URL of a real cache, started when it is first wanted."""
+    """Return the URL of a real cache, which starts on first use."""
     starts: dict[str, tuple[str, Callable[[Path], AbstractContextManager[str]]]] = {
         "varnish": ("varnishd", lambda folder: run_cache("varnish", folder, origin, GRACE)),
         "nginx": ("", lambda folder: run_cache("nginx", folder, origin)),
@@ -37,7 +40,7 @@ def url_of(
     urls: dict[str, str] = {}
     with ExitStack() as stack:
 
-        def look(name: str) -> str:
+        def start_once(name: str) -> str:
             if name not in urls:
                 command, start = starts[name]
                 if command:
@@ -45,12 +48,12 @@ def url_of(
                 urls[name] = stack.enter_context(start(tmp_path_factory.mktemp("cache")))
             return urls[name]
 
-        yield look
+        yield start_once
 
 
 @pytest.fixture(autouse=True)
 def signing_and_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The identifiers beside the secret of the CDNs that want signatures, and no long wait between two looks."""
+    """Set the key ids of the CDNs that need signatures, and shorten the polling interval of CloudFront."""
     monkeypatch.setenv(ID_VARIABLE, KEY_ID)
     monkeypatch.setattr("slipway.caching.purgers.cloudfront.POLL_S", 0.02)
 
@@ -62,16 +65,16 @@ def make_front(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[str], Front]]:
-    """Make a front by its name."""
+    """Return a function that makes a front by its name."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     path = f"/{request.node.originalname}-{uuid.uuid4().hex[:6]}"
     with ExitStack() as stack:
 
         def start(name: str) -> Front:
-            if name not in ALL_PLAYED:
+            if name not in ALL_FAKES:
                 url = url_of("nginx" if name == "nginx-refresh" else name)
                 return Front(name, url, origin, f"{path}-{name.replace(' ', '-')}")
-            edge = stack.enter_context(ALL_PLAYED[name](origin))
+            edge = stack.enter_context(ALL_FAKES[name](origin))
             front = Front(name, edge.url, origin, f"{path}-{name}")
             front.edge = edge
             return front
@@ -81,5 +84,5 @@ def make_front(
 
 @pytest.fixture(params=FRONTS)
 def front(make_front: Callable[[str], Front], request: pytest.FixtureRequest) -> Front:
-    """Each cache in turn."""
+    """Return each cache in turn."""
     return make_front(request.param)

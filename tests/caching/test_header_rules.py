@@ -1,4 +1,4 @@
-"""What HTTP headers say about caching."""
+"""Tests of the rules for caching headers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from slipway.measurement.cache_class import cache_class
 from slipway.measurement.samples import CacheClass
 
 RFC_9211 = [
+    ('Origin; fwd=miss, "Edge, Paris; fwd=miss"; hit', "hit"),
+    ('"Edge; hit"; fwd=uri-miss', "miss"),
+    ('Edge; hit; detail="a, b; fwd=miss"', "hit"),
+    ("10.0.0.7; hit", "hit"),  # not a valid name of a cache
+    ("Netlify Edge; hit", "hit"),
+    ("10.0.0.7; fwd=stale", "miss"),
     # the examples of RFC 9211, section 3
     ("ExampleCache; hit; ttl=376", "hit"),
     ("ExampleCache; hit; ttl=-412", "hit"),
@@ -34,7 +40,7 @@ BY_CUSTOM = [
     ({"X-Cache": "HIT"}, "hit"),
     ({"x-cache": "hit"}, "hit"),
     ({"X-Cache": " Hit from cloudfront "}, "hit"),
-    ({"X-Cache": "RefreshHit from cloudfront"}, "miss"),  # the origin was asked whether it is still good
+    ({"X-Cache": "RefreshHit from cloudfront"}, "miss"),  # the cache revalidated the page at the origin
     ({"X-Cache": "TCP_REFRESH_HIT from a23-1-2-3.deploy.akamaitechnologies.com"}, "miss"),
     ({"X-Cache": "HIT-FOR-PASS"}, "pass"),
     ({"X-Cache": "TCP_HIT from a23-1-2-3.deploy.akamaitechnologies.com"}, "hit"),
@@ -67,7 +73,7 @@ STORABLE = [
     ("public", True),
     ("MAX-AGE=60", True),
     ('max-age="60"', True),
-    ("max-age=60, no-cache", True),  # stored, but asked about each time
+    ("max-age=60, no-cache", True),  # stored, but revalidated each time
     ("private, max-age=60", False),
     ("no-store", False),
     ("no-store, public, max-age=60", False),
@@ -79,20 +85,20 @@ STORABLE = [
 ]
 
 
-@pytest.mark.parametrize(("value", "found"), RFC_9211)
-def test_cache_status(value: str, found: CacheClass) -> None:
-    """Cache-Status is read as RFC 9211 defines it: the last member is the cache nearest to the user."""
-    assert cache_class({"Cache-Status": value}) == found
+@pytest.mark.parametrize(("value", "expected"), RFC_9211)
+def test_cache_status(value: str, expected: CacheClass) -> None:
+    """Cache-Status is read as RFC 9211 defines: the last member is the cache nearest to the user."""
+    assert cache_class({"Cache-Status": value}) == expected
 
 
-@pytest.mark.parametrize(("headers", "found"), BY_CUSTOM)
-def test_headers_by_custom(headers: dict[str, str], found: CacheClass) -> None:
-    """The headers that caches send by custom are understood, and silence or Age alone counts as passed."""
-    assert cache_class(headers) == found
+@pytest.mark.parametrize(("headers", "expected"), BY_CUSTOM)
+def test_non_standard_cache_headers(headers: dict[str, str], expected: CacheClass) -> None:
+    """The usual non-standard headers are understood. No header, or only Age, is the class "pass"."""
+    assert cache_class(headers) == expected
 
 
 def test_directives() -> None:
-    """Cache-Control is read without regard to case, spaces, quotes or empty parts (RFC 9111, section 5.2)."""
+    """Case, spaces, quotes and empty parts of Cache-Control do not matter (RFC 9111, section 5.2)."""
     assert directives('Public,, max-age = 60 , private="Set-Cookie"') == {
         "public": "",
         "max-age": "60",
@@ -101,13 +107,13 @@ def test_directives() -> None:
 
 
 @pytest.mark.parametrize(("cache_control", "stored"), STORABLE)
-def test_what_may_be_stored(cache_control: str, stored: bool) -> None:
-    """A shared cache may store what is not private, not no-store, and fresh for a while (RFC 9111, section 3)."""
+def test_storable_responses(cache_control: str, stored: bool) -> None:
+    """A shared cache may store a fresh response that is not private and not no-store (RFC 9111, section 3)."""
     assert may_be_stored({"Cache-Control": cache_control}) is stored
 
 
-def test_nothing_said_is_not_storable() -> None:
-    """Without Cache-Control nothing was allowed; that it is missing is a finding of its own."""
+def test_a_response_without_cache_control_is_not_storable() -> None:
+    """The missing Cache-Control is a separate finding."""
     assert not may_be_stored({})
 
 
@@ -125,12 +131,12 @@ FINDINGS = {
     "a cookie in public": (
         PUBLIC | {"set-cookie": "s=1"},
         False,
-        [("cookie-storable", "error", "/a as customer sets a cookie on an answer that may be stored.")],
+        [("cookie-storable", "error", "/a as customer sets a cookie on a response that may be stored.")],
     ),
     "vary by everything": (
         PUBLIC | {"Vary": " * "},
         False,
-        [("vary-star", "warning", "/a as customer says Vary: * and can never be a hit.")],
+        [("vary-star", "warning", "/a as customer sends Vary: * and can never be a hit.")],
     ),
     "vary by everything, not stored": ({"Cache-Control": "no-store", "Vary": "*"}, False, []),
     "all at once": (
@@ -138,31 +144,31 @@ FINDINGS = {
         True,
         [
             ("personal-storable", "error", "/a as customer is personal and may be stored by a shared cache."),
-            ("cookie-storable", "error", "/a as customer sets a cookie on an answer that may be stored."),
-            ("vary-star", "warning", "/a as customer says Vary: * and can never be a hit."),
+            ("cookie-storable", "error", "/a as customer sets a cookie on a response that may be stored."),
+            ("vary-star", "warning", "/a as customer sends Vary: * and can never be a hit."),
         ],
     ),
 }
 
 
-@pytest.mark.parametrize(("headers", "personal", "told"), FINDINGS.values(), ids=FINDINGS.keys())
-def test_findings(headers: dict[str, str], personal: bool, told: list[tuple[str, str, str]]) -> None:
-    """What is wrong with the headers of an answer is found, each with its code, level and sentence."""
-    found = header_findings("/a", "customer", headers, personal=personal)
-    assert [(finding.code, finding.level, finding.summary) for finding in found] == told
+@pytest.mark.parametrize(("headers", "personal", "expected"), FINDINGS.values(), ids=FINDINGS.keys())
+def test_findings(headers: dict[str, str], personal: bool, expected: list[tuple[str, str, str]]) -> None:
+    """Each problem of a response's headers is a finding with code, level and summary."""
+    findings = header_findings("/a", "customer", headers, personal=personal)
+    assert [(finding.code, finding.level, finding.summary) for finding in findings] == expected
 
 
-def test_every_finding_explains_itself_with_its_source() -> None:
-    """Each finding tells why it matters and where that is written."""
+def test_every_finding_names_its_source() -> None:
+    """The explanation of each finding has the reason and the section of the RFC."""
     everything = {"Set-Cookie": "s=1", "Vary": "*"}
-    found = [
+    findings = [
         *header_findings("/a", "customer", everything | PUBLIC, personal=True),
         *header_findings("/a", "customer", {}, personal=False),
     ]
-    assert {finding.code for finding in found} == {
+    assert {finding.code for finding in findings} == {
         "personal-storable",
         "cookie-storable",
         "vary-star",
         "no-cache-control",
     }
-    assert all("RFC 9111, section" in finding.explanation for finding in found)
+    assert all("RFC 9111, section" in finding.explanation for finding in findings)

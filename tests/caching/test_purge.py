@@ -1,4 +1,4 @@
-"""Purging real caches in front of a real web server."""
+"""Tests of purges on real caches in front of a real web server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Require = Callable[[str], None]
 
 @pytest.fixture(scope="module")
 def origin() -> Iterator[Site]:
-    """The web server behind the caches; each test has pages of its own there."""
+    """Start the web server behind the caches. Each test uses its own pages."""
     with Site() as running:
         running.pages["/health"] = Answer("ok", headers={"Cache-Control": "no-store"})
         yield running
@@ -39,36 +39,36 @@ def origin() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def nginx(origin: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The nginx of PyPI."""
+    """Start the nginx from PyPI."""
     with run_cache("nginx", tmp_path_factory.mktemp("nginx"), origin) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def varnish(origin: Site, tmp_path_factory: pytest.TempPathFactory, require: Require) -> Iterator[str]:
-    """Varnish."""
+    """Start Varnish."""
     require("varnishd")
     with run_cache("varnish", tmp_path_factory.mktemp("varnish"), origin) as url:
         yield url
 
 
 class Shop:
-    """A service behind a cache, with pages under a path of the test's own."""
+    """A service behind a cache, with pages below the test's own path."""
 
     def __init__(self, kind: str, url: str, origin: Site, path: str) -> None:
         self.kind, self.url, self.origin, self.path = kind, url, origin, path
         self.controls: list[str] = []
 
     def route(self, name: str, tags: str = "", page: Callable[[Request], Answer] | None = None) -> str:
-        """Make a page that says how often it was fetched; return its route."""
+        """Make a page that shows how often it was fetched, and return its route."""
         route = f"{self.path}/{name}"
         headers = {"Cache-Control": "public, max-age=600", "Surrogate-Key": tags or "none", "Age": "0"}
-        told = lambda _: Answer(f"fetch {self.origin.asked('GET').count(route)}", headers=headers)  # noqa: E731
-        self.origin.pages[route] = page or told
+        counter = lambda _: Answer(f"fetch {self.origin.requested('GET').count(route)}", headers=headers)  # noqa: E731
+        self.origin.pages[route] = page or counter
         return route
 
     def service(self, origin_timeout_s: float = 0) -> Service:
-        """The service's entry."""
+        """Return the service's entry."""
         cache = Cache(
             kind=self.kind,
             url=self.url,
@@ -79,12 +79,12 @@ class Shop:
         return Service(name="shop", url=self.url, routes=(f"{self.path}/*", "/products/*"), cache=cache)
 
     def read(self, route: str) -> tuple[str, str]:
-        """How the cache labels its answer, and the answer."""
+        """Return the cache's label of its response, and the body."""
         answer = httpx.get(self.url + route, trust_env=False, timeout=120)
         return answer.headers["X-Cache"], answer.text
 
     def warm(self, *routes: str) -> None:
-        """See that routes are hits."""
+        """Read routes until they are hits."""
         for route in routes:
             self.read(route)
             assert self.read(route)[0] == "HIT"
@@ -92,7 +92,7 @@ class Shop:
 
 @pytest.fixture
 def make(origin: Site, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Shop]:
-    """Make a shop behind a cache of a kind."""
+    """Return a function that makes a shop behind a kind of cache."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     path = f"/{request.node.originalname}"
     return lambda kind: Shop(kind, request.getfixturevalue(kind), origin, f"{path}-{kind}")
@@ -100,12 +100,12 @@ def make(origin: Site, request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 @pytest.fixture(params=["nginx", "varnish"])
 def shop(make: Callable[[str], Shop], request: pytest.FixtureRequest) -> Shop:
-    """The shop behind each cache in turn."""
+    """Return the shop behind each cache in turn."""
     return make(request.param)
 
 
 def test_only_the_named_routes_leave(shop: Shop) -> None:
-    """The named routes are fetched anew, everything else stays a hit, and the reading says so."""
+    """The named routes are fetched again, all other routes stay hits, and the readings show both."""
     gone, also_gone, control, other = (shop.route(name) for name in ("gone", "gone?page=2", "control", "other"))
     shop.warm(gone, also_gone, control, other)
     shop.controls = [control]
@@ -121,7 +121,7 @@ def test_only_the_named_routes_leave(shop: Shop) -> None:
 
 
 def test_purging_again_is_safe(shop: Shop) -> None:
-    """A repeat purges what was there again, and a route that was never in the cache is no error."""
+    """A repeated purge removes the page again. A route that was never in the cache is no error."""
     route, never = shop.route("page"), shop.route("never")
     for _ in range(2):
         purged = purge_routes(shop.service(), [route, never], [])
@@ -129,15 +129,15 @@ def test_purging_again_is_safe(shop: Shop) -> None:
 
 
 def test_a_control_that_was_not_in_the_cache_is_warmed(shop: Shop) -> None:
-    """A control is read before the purge, so that it is a hit that the purge could have removed."""
+    """A control is read before the purge, so that it is in the cache."""
     route, control = shop.route("page"), shop.route("control")
     shop.warm(route)
     purged = purge_routes(shop.service(), [route], [], extra_controls=[control, route, control])
     assert [(read.route, read.first) for read in purged.controls] == [(control, "hit")]
 
 
-def test_a_control_that_is_never_stored(shop: Shop) -> None:
-    """What the cache never had cannot leave it."""
+def test_a_control_that_is_never_stored_is_not_evicted(shop: Shop) -> None:
+    """A page that the cache never stored is not a finding."""
     volatile = Answer("never stored", headers={"Cache-Control": "no-store"})
     route, control = shop.route("page"), shop.route("control", page=lambda _: volatile)
     purged = purge_routes(shop.service(), [route], [], extra_controls=[control])
@@ -146,10 +146,10 @@ def test_a_control_that_is_never_stored(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("read_again", [False, True])
-def test_a_control_that_left_with_the_purge(
+def test_an_evicted_control_is_a_finding(
     make: Callable[[str], Shop], monkeypatch: pytest.MonkeyPatch, read_again: bool
 ) -> None:
-    """A purge that takes more than it should is a finding, also where somebody has read the page again since."""
+    """A purge that removes a control is a finding, even if a visitor has read the control again since."""
     shop, fetches = make("varnish"), count()
 
     def old_at_first(_: Request) -> Answer:
@@ -175,11 +175,11 @@ def test_a_control_that_left_with_the_purge(
 
 
 def test_every_variant_is_read(make: Callable[[str], Shop]) -> None:
-    """Where an entry declares variants, each page that leaves and each that stays is read in every one of them."""
+    """If an entry declares variants, affected routes and controls are read in each of them."""
     shop = make("varnish")
-    told = {"Cache-Control": "public, max-age=600", "Vary": "Accept-Language"}
+    varying = {"Cache-Control": "public, max-age=600", "Vary": "Accept-Language"}
     pages = {
-        name: shop.route(name, page=lambda r: Answer(r.headers.get("Accept-Language", "-"), headers=told))
+        name: shop.route(name, page=lambda r: Answer(r.headers.get("Accept-Language", "-"), headers=varying))
         for name in "ab"
     }
     german = {"Accept-Language": "de"}
@@ -190,29 +190,29 @@ def test_every_variant_is_read(make: Callable[[str], Shop]) -> None:
     assert service.cache is not None
     cache = service.cache.model_copy(update={"variants": (german,)})
     purged = purge_routes(service.model_copy(update={"cache": cache}), [pages["a"]], [], extra_controls=[pages["b"]])
-    assert [(found.page, found.first) for found in purged.affected] == [
+    assert [(reading.page, reading.first) for reading in purged.affected] == [
         (pages["a"], "miss"),
         (f"{pages['a']} (Accept-Language: de)", "miss"),
     ]
-    assert [(found.page, found.first, found.evicted) for found in purged.controls] == [
+    assert [(reading.page, reading.first, reading.evicted) for reading in purged.controls] == [
         (pages["b"], "hit", False),
         (f"{pages['b']} (Accept-Language: de)", "hit", False),
     ]
 
 
-def test_a_variant_that_stays_is_no_purge(make: Callable[[str], Shop], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache that keeps one variant of a purged page does not pass."""
+def test_a_variant_that_stays_fails(make: Callable[[str], Shop], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A purge fails if the cache keeps one variant of the page."""
     shop = make("varnish")
     route = shop.route("page")
     shop.warm(route)
     service = shop.service()
     assert service.cache is not None
     cache = service.cache.model_copy(update={"variants": ({"Accept-Language": "de"},)})
-    kept = steps._Pages.read_one
+    read_one = steps._Pages.read_one
 
     def stays(pages: Any, route: str, variant: str) -> RouteReading:
-        found = kept(pages, route, variant)
-        return found.model_copy(update={"first": "hit", "age_s": 99}) if variant else found
+        reading = read_one(pages, route, variant)
+        return reading.model_copy(update={"first": "hit", "age_s": 99}) if variant else reading
 
     monkeypatch.setattr(steps._Pages, "read_one", stays)
     with pytest.raises(SlipwayError, match=r"page \(Accept-Language: de\) still comes from the cache"):
@@ -220,13 +220,13 @@ def test_a_variant_that_stays_is_no_purge(make: Callable[[str], Shop], monkeypat
 
 
 def read(shop: Shop, route: str, headers: dict[str, str]) -> tuple[str, str]:
-    """How the cache labels its answer to these headers, and the answer."""
+    """Return the cache's label of its response to these headers, and the body."""
     answer = httpx.get(shop.url + route, headers=headers, trust_env=False, timeout=120)
     return answer.headers["X-Cache"], answer.text
 
 
-def test_a_tag_takes_all_its_pages(make: Callable[[str], Shop]) -> None:
-    """On Varnish every page with the tag leaves, also one that is a control, and pages of other tags stay."""
+def test_a_tag_removes_all_its_pages(make: Callable[[str], Shop]) -> None:
+    """On Varnish every page with the tag is removed, even a control. Pages with other tags stay."""
     shop = make("varnish")
     one, two, other = shop.route("1", "menu front"), shop.route("2", "menu"), shop.route("3", "menus")
     shop.warm(one, two, other)
@@ -238,37 +238,37 @@ def test_a_tag_takes_all_its_pages(make: Callable[[str], Shop]) -> None:
 
 
 def test_a_wrong_token_purges_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache that refuses us is told with its answer, never with the token, and everything is still there."""
+    """The error names the cache's status, never the token, and all pages stay in the cache."""
     route = shop.route("page")
     shop.warm(route)
     monkeypatch.setenv(VARIABLE, "wrong-token")
-    for act, what in (
+    for act, target in (
         (lambda: purge_routes(shop.service(), [route], []), route),
         (lambda: check_purge(shop.service(), [route], []), "/.slipway-purge-check"),
     ):
         with pytest.raises(SlipwayError) as failed:
             act()
         assert str(failed.value) == (
-            f"The cache refused to purge {what}: it answered 403. Expected: Leave to purge; check the token, and the "
-            "addresses that the cache allows. A retry is safe."
+            f"The cache refused to purge {target}: it answered 403. Expected: The cache allows the purge. Check the "
+            "token and the client addresses that the cache allows. A retry is safe."
         )
     assert shop.read(route) == ("HIT", "fetch 1")
 
 
 def test_the_check_purges_nothing(shop: Shop) -> None:
-    """Seeing whether the cache would accept a purge removes no page."""
+    """The check whether the cache accepts purges removes no page."""
     route = shop.route("page")
     shop.warm(route)
     check_purge(shop.service(), [route], [])
     assert shop.read(route) == ("HIT", "fetch 1")
 
 
-def test_a_fetch_that_was_under_way(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An old page whose fetch began before the first purge and ended after it does not outlive the second."""
+def test_the_second_purge_removes_a_late_fetch(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second purge removes an old page whose fetch started before the first purge and ended after it."""
     begun, release = Event(), Event()
 
     def slow(_: Request) -> Answer:
-        fetches = shop.origin.asked("GET").count(route)
+        fetches = shop.origin.requested("GET").count(route)
         if fetches == 1:
             begun.set()
             assert release.wait(120)
@@ -278,7 +278,7 @@ def test_a_fetch_that_was_under_way(shop: Shop, monkeypatch: pytest.MonkeyPatch)
     visitor = Thread(target=shop.read, args=[route])
 
     def end_the_fetch(seconds: float) -> None:
-        """In the time between the two purges the fetch ends, and its old page is stored."""
+        """End the fetch between the two purges, so that the cache stores the old page."""
         release.set()
         visitor.join(120)
         between.append((seconds, *shop.read(route)))
@@ -293,10 +293,10 @@ def test_a_fetch_that_was_under_way(shop: Shop, monkeypatch: pytest.MonkeyPatch)
     assert shop.read(route) == ("HIT", "new")
 
 
-def test_a_cache_that_only_says_that_it_purges(
+def test_a_cache_that_does_not_purge_is_detected(
     origin: Site, tmp_path: Path, require: Require, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cache that answers 200 and removes nothing is found out by the age of what it serves."""
+    """If a cache answers 200 but removes nothing, the age of the page shows it."""
     require("varnishd")
     monkeypatch.setenv(VARIABLE, TOKEN)
     with run_cache("varnish", tmp_path, origin, ("return (purge);", 'return (synth(200, "Purged"));')) as url:
@@ -306,16 +306,16 @@ def test_a_cache_that_only_says_that_it_purges(
         shop.warm(route)
         with pytest.raises(SlipwayError) as failed:
             purge_routes(shop.service(), [route], [])
-        told = rf"{route} still comes from the cache after its purge \(age 1\d\d s\)\."
-        assert re.fullmatch(told, failed.value.failed)
+        message = rf"{route} still comes from the cache after its purge \(age 1\d\d s\)\."
+        assert re.fullmatch(message, failed.value.failed)
         assert failed.value.expected == (
-            "The first read after a purge to be a miss; is the purge sent to the right cache and host?"
+            "The first read after a purge is a miss. Check that the purge goes to the right cache and host."
         )
         assert failed.value.retry_is_safe
 
 
-def test_a_hit_without_an_age_is_no_proof(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache that serves a hit after the purge and does not say how old it is has not proven anything."""
+def test_a_hit_without_an_age_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hit after the purge without Age does not prove that the page is new."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     site.pages |= {"/products/1": Answer(headers={"X-Cache": "HIT"}), "PURGE /products/1": Answer("")}
     shop = Shop("varnish", site.url, site, "/products")
@@ -324,8 +324,8 @@ def test_a_hit_without_an_age_is_no_proof(site: Site, monkeypatch: pytest.Monkey
     assert failed.value.failed == "/products/1 still comes from the cache after its purge (age unknown s)."
 
 
-def test_another_visitor_may_be_first(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hit so young that it was fetched after the purge is fine."""
+def test_another_visitor_may_read_first(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hit passes if its Age shows that the page was fetched after the purge."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     site.pages |= {"/products/1": Answer(headers={"X-Cache": "HIT", "Age": "0"}), "PURGE /products/1": Answer("")}
     shop = Shop("varnish", site.url, site, "/products")
@@ -334,7 +334,7 @@ def test_another_visitor_may_be_first(site: Site, monkeypatch: pytest.MonkeyPatc
 
 
 def test_purges_go_to_the_cache_under_the_services_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A purge carries the Host of the service and the token, twice for each route, each time before reading."""
+    """Each purge has the service's Host and the token. It is sent twice per route, before the reads."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     site.pages |= {"/products/1": Answer(headers={"X-Cache": "MISS"}), "PURGE /products/1": Answer("")}
     service = Shop("varnish", site.url, site, "/products").service()
@@ -347,26 +347,31 @@ def test_purges_go_to_the_cache_under_the_services_host(site: Site, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("routes", "tags", "told", "expected"),
+    ("routes", "tags", "message", "expected"),
     [
-        (["/admin", "/products/1"], [], "Outside the service shop: /admin.", "Routes that its entry names."),
-        ([], [], "Neither a route nor a tag is named.", "At least one route or tag."),
+        (
+            ["/admin", "/products/1"],
+            [],
+            "The service shop does not have these routes: /admin.",
+            "Routes that the service's entry names.",
+        ),
+        ([], [], "The purge names no route and no tag.", "At least one route or tag."),
         ([], ["menu"], "The cache of shop cannot purge by tag.", "Routes only."),
     ],
 )
-def test_a_purge_that_does_not_fit(
-    site: Site, monkeypatch: pytest.MonkeyPatch, routes: list[str], tags: list[str], told: str, expected: str
+def test_a_purge_that_does_not_fit_is_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch, routes: list[str], tags: list[str], message: str, expected: str
 ) -> None:
-    """What the service or its cache does not have is refused before the cache is asked anything."""
+    """A purge that does not fit the service or its cache is refused without a request to the cache."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     with pytest.raises(InvalidInput) as refused:
         check_purge(Shop("nginx", site.url, site, "/products").service(), routes, tags)
-    assert (refused.value.failed, refused.value.expected) == (told, expected)
+    assert (refused.value.failed, refused.value.expected) == (message, expected)
     assert site.requests == []
 
 
-def test_a_cache_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache that does not answer is Unavailable: asking again may help."""
+def test_an_unreachable_cache_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that does not answer raises Unavailable, which is retried."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     with Site() as gone:
         service = Shop("varnish", gone.url, gone, "/products").service()
@@ -374,12 +379,12 @@ def test_a_cache_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
         check_purge(service, ["/products/1"], [])
     assert str(failed.value) == (
         "The cache does not answer a purge of /.slipway-purge-check: ConnectError. "
-        "Expected: An answer within 10 s. A retry is safe."
+        "Expected: The cache answers within 10 s. A retry is safe."
     )
 
 
-def test_an_unknown_kind_of_cache(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kind that we cannot purge, and that only the environment names, is told with those that we can."""
+def test_an_unknown_kind_of_cache_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the environment names an unknown kind, the error lists the known kinds."""
     monkeypatch.setenv("TEST_CACHE_KIND", "apache")
     service = Shop("varnish", site.url, site, "/products").service()
     assert service.cache is not None
@@ -387,12 +392,12 @@ def test_an_unknown_kind_of_cache(site: Site, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(InvalidInput) as refused:
         purger_of(service.model_copy(update={"cache": cache}))
     assert refused.value.failed == (
-        "[service.cache] of shop: 'apache' is no kind of cache; one of: "
+        "[service.cache] of shop: 'apache' is not a kind of cache; use one of: "
         "akamai, bunny, cloudflare, cloudfront, fastly, nginx, nginx-refresh, squid, varnish."
     )
 
 
 def test_a_change_that_purges_nothing(site: Site) -> None:
-    """A change without a purge asks neither cache nor service."""
+    """A change without a purge sends no request to the cache or the service."""
     assert purge_change(plan_of(Shop("varnish", site.url, site, "/products").service()), Path()) is None
     assert site.requests == []

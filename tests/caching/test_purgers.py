@@ -1,6 +1,6 @@
-"""One suite over all purgers: on real caches, and on CDNs played after their documentation (tests/providers.py).
+"""One suite for all purgers, on real caches and on fake CDNs that follow the documentation (tests/providers.py).
 
-Each test looks at what readers get afterwards, never at what a cache says about itself.
+Each test checks the pages that readers get after the purge, not the cache's own answers.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from tests.stack.runs import wait_for
 
 
 def test_the_suite_has_every_kind() -> None:
-    """The entry's kinds, the adapters and the suite are the same."""
+    """The configuration, the adapters and the suite have the same kinds."""
     assert set(KINDS) == set(KEYS) == {*OWN_CACHES, *CDNS} == {name.partition(" ")[0] for name in FRONTS}
     assert all(kind.abilities <= set(get_args(Ability)) for kind in KINDS.values())
 
 
 def test_an_entry_survives_a_step(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run hands the entry from step to step as JSON; it is the same for every kind, and has no secret in it."""
+    """A run passes the entry between steps as JSON. JSON preserves the entry of every kind, without a secret."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     for kind in KINDS:
         entry = Front(kind, site.url, site, "").service()
-        handed_on = entry.model_dump_json()
-        assert Service.model_validate_json(handed_on) == entry
-        assert TOKEN not in handed_on
+        serialized = entry.model_dump_json()
+        assert Service.model_validate_json(serialized) == entry
+        assert TOKEN not in serialized
 
 
-def test_the_named_routes_leave_and_nothing_else(front: Front) -> None:
-    """Routes with their queries leave; what is below them, beside them or has another query stays."""
+def test_only_the_named_routes_are_purged(front: Front) -> None:
+    """Routes are purged with their exact queries. Routes below them, next to them or with other queries stay."""
     gone, paged, other_page, below, beside = (
         front.route(name) for name in ("gone/", "gone/?page=2&sort=a%20b", "gone/?page=3", "gone/below", "gone")
     )
@@ -47,11 +47,11 @@ def test_the_named_routes_leave_and_nothing_else(front: Front) -> None:
     with front.purger() as purger:
         purger.purge(routes=[gone, paged, gone])
     front.assert_renewed(gone, paged)
-    front.assert_kept(other_page, below, beside)
+    front.assert_unchanged(other_page, below, beside)
 
 
 def test_a_purge_is_safe_to_repeat(front: Front) -> None:
-    """Purging again, and purging what was never stored, is no error."""
+    """A repeated purge, and a purge of a page that was never stored, are no errors."""
     route, never = front.route("page"), front.route("never")
     front.warm(route)
     with front.purger() as purger:
@@ -61,8 +61,8 @@ def test_a_purge_is_safe_to_repeat(front: Front) -> None:
 
 
 @pytest.mark.parametrize("name", fronts_that_can("tag"))
-def test_all_that_carries_a_tag_leaves(make_front: Callable[[str], Front], name: str) -> None:
-    """Every page with one of the tags leaves, and a page whose tag only begins like it stays."""
+def test_all_pages_with_a_tag_are_purged(make_front: Callable[[str], Front], name: str) -> None:
+    """Every page with one of the tags is purged. A page with a longer tag stays."""
     front = make_front(name)
     one, two, three = front.route("1", "menu front"), front.route("2", "menu"), front.route("3", "sale")
     other = front.route("4", "menus front")
@@ -70,12 +70,12 @@ def test_all_that_carries_a_tag_leaves(make_front: Callable[[str], Front], name:
     with front.purger() as purger:
         purger.purge(tags=["menu", "sale"])
     front.assert_renewed(one, two, three)
-    front.assert_kept(other)
+    front.assert_unchanged(other)
 
 
 @pytest.mark.parametrize("name", fronts_that_can("prefix"))
-def test_all_below_a_prefix_leaves(make_front: Callable[[str], Front], name: str) -> None:
-    """A prefix is text and no pattern: the dot in it is a dot, it begins at the root, and may end within a word."""
+def test_all_pages_with_a_prefix_are_purged(make_front: Callable[[str], Front], name: str) -> None:
+    """A prefix is text, not a pattern: a dot matches a dot. It begins at the root and may end within a word."""
     front = make_front(name)
     below, deep = front.route("v1.0/a"), front.route("v1.0/b/c?page=2")
     like_it, inside = front.route("v1x0/a"), front.route(f"in{front.path}/v1.0/a")
@@ -84,30 +84,30 @@ def test_all_below_a_prefix_leaves(make_front: Callable[[str], Front], name: str
     with front.purger() as purger:
         purger.purge(prefixes=[f"{front.path}/v1.0/", f"{front.path}/v2/pa"])
     front.assert_renewed(below, deep, word)
-    front.assert_kept(like_it, inside, other_word)
+    front.assert_unchanged(like_it, inside, other_word)
 
 
 @pytest.mark.parametrize(
-    ("name", "what"),
-    [(name, what) for what in ("soft-route", "soft-tag") for name in fronts_that_can(what)],  # type: ignore[arg-type]
+    ("name", "ability"),
+    [(name, ability) for ability in ("soft-route", "soft-tag") for name in fronts_that_can(ability)],  # type: ignore[arg-type]
 )
-def test_a_soft_purge_serves_one_stale_answer(make_front: Callable[[str], Front], name: str, what: str) -> None:
-    """After a soft purge a reader gets the old page at once, and it is fetched anew for the next."""
+def test_a_soft_purge_serves_one_stale_page(make_front: Callable[[str], Front], name: str, ability: str) -> None:
+    """After a soft purge the first reader gets the old page at once, and the cache fetches the page for the next."""
     front = make_front(name)
-    route, other = front.route(f"{what}/page", what), front.route(f"{what}/other")
+    route, other = front.route(f"{ability}/page", ability), front.route(f"{ability}/other")
     front.warm(route, other)
     with front.purger() as purger:
-        purger.purge(soft=True, **({"routes": [route]} if what == "soft-route" else {"tags": [what]}))
+        purger.purge(soft=True, **({"routes": [route]} if ability == "soft-route" else {"tags": [ability]}))
     assert front.read(route)[1] == "fetch 1"
     wait_for(lambda: front.read(route)[1] == "fetch 2", "the page to be fetched again")
-    front.assert_kept(other)
+    front.assert_unchanged(other)
 
 
 @pytest.mark.parametrize(
     ("name", "removes"), [("varnish", True), ("squid", False)], ids=["varnish removes all", "squid removes ours"]
 )
 def test_variants(make_front: Callable[[str], Front], name: str, removes: bool) -> None:
-    """A purge takes the variant that a plain client gets; Varnish takes all the others too, Squid does not."""
+    """A purge removes the variant for clients without special headers. Varnish removes all other variants too."""
     front = make_front(name)
     route = front.route("page", Vary="Accept-Language")
     for language in ("", "de"):
@@ -120,7 +120,7 @@ def test_variants(make_front: Callable[[str], Front], name: str, removes: bool) 
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "targets",
     [
         {"tags": ["menu"]},
         {"prefixes": ["/a/"]},
@@ -130,48 +130,55 @@ def test_variants(make_front: Callable[[str], Front], name: str, removes: bool) 
     ],
     ids=str,
 )
-def test_what_a_cache_cannot_do(site: Site, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object]) -> None:
-    """It is refused with what the cache can, before anything at all is sent; the other caches send something."""
+def test_an_unsupported_purge_is_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch, targets: dict[str, object]
+) -> None:
+    """The error lists the supported purges, and no request is sent. Caches that support the purge send a request."""
     monkeypatch.setenv(VARIABLE, TOKEN)
-    [target] = ["route" if "routes" in asked else "tag" if "tags" in asked else "prefix"]
-    needed = {target} | ({f"soft-{target}"} if "soft" in asked else set())
-    for kind, made in KINDS.items():
+    [target] = ["route" if "routes" in targets else "tag" if "tags" in targets else "prefix"]
+    needed = {target} | ({f"soft-{target}"} if "soft" in targets else set())
+    for kind, purger_class in KINDS.items():
         site.requests.clear()
         with Front(kind, site.url, site, "").purger() as purger:
-            if needed <= made.abilities:
+            if needed <= purger_class.abilities:
                 with pytest.raises(SlipwayError):
-                    purger.purge(**asked)  # type: ignore[arg-type]
+                    purger.purge(**targets)  # type: ignore[arg-type]
                 assert site.requests
                 continue
             with pytest.raises(InvalidInput) as refused:
-                purger.purge(**{"routes": ["/fine"], **asked})  # type: ignore[arg-type]
-        assert refused.value.expected == f"What it can: {', '.join(sorted(made.abilities))}."
+                purger.purge(**{"routes": ["/fine"], **targets})  # type: ignore[arg-type]
+        assert (
+            refused.value.expected
+            == f"One of the purges that the cache supports: {', '.join(sorted(purger_class.abilities))}."
+        )
         assert site.requests == []
 
 
 @pytest.mark.parametrize(
-    "asked", [{"tags": [""]}, {"tags": ["two words"]}, {"routes": ["//other.example/"]}, {"prefixes": ["*"]}], ids=str
+    "targets", [{"tags": [""]}, {"tags": ["two words"]}, {"routes": ["//other.example/"]}, {"prefixes": ["*"]}], ids=str
 )
-def test_what_is_no_target(site: Site, monkeypatch: pytest.MonkeyPatch, asked: dict[str, list[str]]) -> None:
-    """What a cache could take for more than was meant is never sent."""
+def test_an_invalid_target_is_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch, targets: dict[str, list[str]]
+) -> None:
+    """A target that a cache could take for more pages than intended is never sent."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     for kind in KINDS:
         with Front(kind, site.url, site, "").purger() as purger, pytest.raises(InvalidInput):
-            purger.purge(**asked)  # type: ignore[arg-type]
+            purger.purge(**targets)  # type: ignore[arg-type]
     assert site.requests == []
 
 
 def test_the_check_removes_nothing(front: Front) -> None:
-    """A cache that takes our purges is found to do so, and every page is still there."""
+    """The check passes on a cache that accepts purges, and every page stays in the cache."""
     route, root = front.route("page"), front.route("", "menu")
     front.warm(route, root)
     with front.purger() as purger:
         purger.check()
-    front.assert_kept(route, root)
+    front.assert_unchanged(route, root)
 
 
-def test_a_wrong_token(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check finds it out; nothing is removed, and neither error nor purger shows the token."""
+def test_the_check_detects_a_wrong_token(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check fails, no page is removed, and neither the error nor the purger shows the token."""
     route = front.route("page")
     front.warm(route)
     monkeypatch.setenv(VARIABLE, "wrong-token")
@@ -181,11 +188,11 @@ def test_a_wrong_token(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "wrong-token" not in f"{refused.value!r} {refused.value} {purger!r} {purger.access!r} {vars(purger)!r}"
     assert refused.value.failed.startswith("The cache refused to ")
     assert refused.value.retry_is_safe
-    front.assert_kept(route)
+    front.assert_unchanged(route)
 
 
-def test_a_cache_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is Unavailable, for every kind: asking again may help."""
+def test_an_unreachable_cache_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind raises Unavailable, which is retried."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     with Site() as gone:
         pass
@@ -196,19 +203,19 @@ def test_a_cache_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_cache_that_is_ill(site: Site, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    """An error of the cache's own is Unavailable, for every kind."""
+def test_a_server_error_is_unavailable(site: Site, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """Every kind raises Unavailable if the cache answers with a server error."""
     monkeypatch.setenv(VARIABLE, TOKEN)
     monkeypatch.setattr(site, "answer", lambda _: Answer("<html>" + TOKEN, status))
     for kind in KINDS:
         with Front(kind, site.url, site, "").purger() as purger, pytest.raises(Unavailable) as failed:
             purger.check()
-        named = "tag slipway-purge-check" if kind == "fastly" else CHECK_ROUTE
-        assert failed.value.failed == f"The cache could not purge {named}: it answered {status}."
+        target = "tag slipway-purge-check" if kind == "fastly" else CHECK_ROUTE
+        assert failed.value.failed == f"The cache could not purge {target}: it answered {status}."
 
 
 def test_the_environment_names_the_kind_and_the_zone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A zone that would lead elsewhere in the provider's API is refused without being shown."""
+    """A zone that would change the path in the provider's API is refused, and the error does not show it."""
     for name, value in ((VARIABLE, TOKEN), ("TEST_KIND", "bunny"), ("TEST_ZONE", "7/../../account")):
         monkeypatch.setenv(name, value)
     kind, zone = EnvironmentReference(env="TEST_KIND"), EnvironmentReference(env="TEST_ZONE")
@@ -216,7 +223,7 @@ def test_the_environment_names_the_kind_and_the_zone(site: Site, monkeypatch: py
     service = Service(name="shop", url=site.url, routes=("/*",), cache=cache)
     with pytest.raises(InvalidInput) as refused:
         purger_of(service)
-    assert refused.value.failed == "The zone of the cache of shop is no zone."
+    assert refused.value.failed == "The zone of the cache of shop is not valid."
     monkeypatch.setenv("TEST_ZONE", "7")
     with purger_of(service) as purger:
         assert purger.access.url == "https://api.bunny.net"

@@ -1,4 +1,4 @@
-"""Batches, limits and garbage: what purgers send to a provider, and what they make of its refusals."""
+"""Tests of batches, rate limits and invalid answers of the providers."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ from tests.sites import Answer
 
 @pytest.fixture(params=CDNS)
 def cdn(make_front: Callable[[str], Front], request: pytest.FixtureRequest) -> Front:
-    """Each played CDN in turn."""
+    """Return each fake CDN in turn."""
     return make_front(request.param)
 
 
 def edge_of(front: Front) -> Edge:
-    """The played CDN itself."""
+    """Return the fake CDN of a front."""
     assert front.edge is not None
     return front.edge
 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each wait that the code asks for; no wait takes any time."""
-    asked: list[float] = []
-    monkeypatch.setattr(cancellation, "wait", asked.append)
-    return asked
+    """Record the seconds of each wait, without waiting."""
+    seconds: list[float] = []
+    monkeypatch.setattr(cancellation, "wait", seconds.append)
+    return seconds
 
 
 def targets(body: str) -> list[str]:
-    """What a request names."""
-    found: list[str] = re.findall("<Path>(.*?)</Path>", body) or next(iter(json.loads(body).values()))
-    return found
+    """Return the targets in the body of a request."""
+    values: list[str] = re.findall("<Path>(.*?)</Path>", body) or next(iter(json.loads(body).values()))
+    return values
 
 
 def too_many(**headers: str) -> Answer:
-    """A 429."""
+    """Return a 429."""
     return Answer("slow down", 429, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @pytest.mark.parametrize(
-    ("name", "asked", "sizes"),
+    ("name", "kind", "sizes"),
     [
         ("fastly", "tags", [256, 44]),
         ("cloudflare", "routes", [100, 100, 100]),
@@ -70,14 +70,16 @@ def too_many(**headers: str) -> Answer:
         ("akamai", "tags", [300]),
     ],
 )
-def test_batches(make_front: Callable[[str], Front], name: str, asked: str, sizes: list[int]) -> None:
-    """Three hundred targets go in as few requests as the provider documents, each target once."""
+def test_targets_are_sent_in_batches(
+    make_front: Callable[[str], Front], name: str, kind: str, sizes: list[int]
+) -> None:
+    """Three hundred targets are sent in as few requests as the provider allows, each target once."""
     cdn = make_front(name)
     first, last = (cdn.route(name, name) for name in ("t0", "t299"))
     cdn.warm(first, last)
-    named = [f"t{number}" if asked == "tags" else f"{cdn.path}/t{number}" for number in range(300)]
+    values = [f"t{number}" if kind == "tags" else f"{cdn.path}/t{number}" for number in range(300)]
     with cdn.purger() as purger:
-        purger.purge(**{asked: named})
+        purger.purge(**{kind: values})
     sent = [targets(request.body) for request in edge_of(cdn).requests if request.method == "POST"]
     assert [len(batch) for batch in sent] == sizes
     assert len({value for batch in sent for value in batch}) == 300
@@ -85,8 +87,8 @@ def test_batches(make_front: Callable[[str], Front], name: str, asked: str, size
 
 
 @pytest.mark.parametrize("name", ["bunny", "fastly"])
-def test_one_route_a_request(make_front: Callable[[str], Front], name: str) -> None:
-    """Where a provider takes one URL a request, each is one."""
+def test_one_route_per_request(make_front: Callable[[str], Front], name: str) -> None:
+    """If a provider accepts one URL per request, each route is a request."""
     cdn = make_front(name)
     routes = [cdn.route(str(number)) for number in range(3)]
     cdn.warm(*routes)
@@ -96,24 +98,24 @@ def test_one_route_a_request(make_front: Callable[[str], Front], name: str) -> N
     cdn.assert_renewed(*routes)
 
 
-def test_a_limit_is_waited_for(cdn: Front, waits: list[float]) -> None:
-    """A 429 delays the same request for as long as the provider says, in seconds or as a date; then it counts."""
+def test_a_purge_waits_for_a_rate_limit(cdn: Front, waits: list[float]) -> None:
+    """After a 429 the same request is sent again at the time that the provider names, in seconds or as a date."""
     route = cdn.route("page")
     cdn.warm(route)
     past = format_datetime(datetime.now(UTC) - timedelta(seconds=5), usegmt=True)
     edge_of(cdn).refusals = [too_many(Retry_After="7"), too_many(Retry_After=past)]
     with cdn.purger() as purger:
         purger.purge(routes=[route])
-    assert waits[:2] == [7, 0]  # after these CloudFront also waits until the invalidation is completed
+    assert waits[:2] == [7, 0]  # CloudFront then also waits until the invalidation is completed
     sent = [(request.target, request.body) for request in edge_of(cdn).requests if request.method == "POST"]
     assert sent == [sent[0]] * 3
     cdn.assert_renewed(route)
 
 
-def test_fastlys_own_header(
+def test_the_rate_limit_header_of_fastly(
     make_front: Callable[[str], Front], monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> None:
-    """Fastly says at which second since 1970 its limit is reset."""
+    """Fastly names the reset of its limit in seconds since 1970."""
     monkeypatch.setattr(fastly, "time", SimpleNamespace(time=lambda: 1_000_000.25))
     cdn = make_front("fastly")
     edge_of(cdn).refusals = [too_many(Fastly_RateLimit_Reset="1000002")]
@@ -122,21 +124,21 @@ def test_fastlys_own_header(
     assert waits == [1.75]
 
 
-def test_a_limit_without_an_end(cdn: Front, waits: list[float]) -> None:
-    """After three waits nothing more is sent or waited for, and the error says that it is the limit."""
+def test_a_purge_fails_after_three_waits(cdn: Front, waits: list[float]) -> None:
+    """After three waits no further request is sent, and the error names the rate limit."""
     edge_of(cdn).refusals = [*[too_many(Retry_After="20")] * 3, *[too_many(Retry_After="30")] * 7]
     with cdn.purger() as purger, pytest.raises(Unavailable) as limited:
         purger.purge(routes=["/a"])
     assert waits == [20] * 3
     assert str(limited.value) == (
-        "The cache limits purges and did not take that of /a: it answered 429 and asks to wait 30 s. Expected: At most 3 "
-        "waits of at most 60 s; purge less at once, or later. A retry is safe."
+        "The cache's rate limit refused the purge of /a: it answered 429 and asks to wait 30 s. Expected: At most 3 waits "
+        "of at most 60 s. Purge fewer pages at once, or retry later. A retry is safe."
     )
     assert len(edge_of(cdn).requests) == 4
 
 
-def test_a_limit_for_an_hour(cdn: Front, waits: list[float]) -> None:
-    """A wait that is too long is an error at once."""
+def test_a_long_wait_fails_at_once(cdn: Front, waits: list[float]) -> None:
+    """A wait of an hour is an error without waiting."""
     edge_of(cdn).refusals = [too_many(Retry_After="3600")]
     with cdn.purger() as purger, pytest.raises(Unavailable, match="asks to wait 3600 s"):
         purger.purge(routes=["/a"])
@@ -144,8 +146,8 @@ def test_a_limit_for_an_hour(cdn: Front, waits: list[float]) -> None:
     assert len(edge_of(cdn).requests) == 1
 
 
-def test_a_limit_that_says_nothing(cdn: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Retry-After that is missing or no time at all means a short wait of our own."""
+def test_a_limit_without_a_time_waits_the_default(cdn: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If Retry-After is missing or invalid, the purger waits its default time."""
     monkeypatch.setattr(KINDS[cdn.kind], "wait_s", 0.01)
     edge_of(cdn).refusals = [too_many(), too_many(Retry_After="soon")]
     with cdn.purger() as purger:
@@ -153,8 +155,8 @@ def test_a_limit_that_says_nothing(cdn: Front, monkeypatch: pytest.MonkeyPatch) 
     assert len(edge_of(cdn).requests) == 3
 
 
-def test_a_cancel_is_heard_while_waiting(cdn: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cancel ends the wait for the limit within half a second."""
+def test_cancellation_ends_the_wait(cdn: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancellation ends the wait for the limit within half a second."""
     now = 0.0
 
     def sleep(seconds: float) -> None:
@@ -175,20 +177,22 @@ def test_a_cancel_is_heard_while_waiting(cdn: Front, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", ["fastly", "cloudflare", "cloudfront", "akamai"])
 @pytest.mark.parametrize("garbage", ["", "<html>hello</html>", "[]", "{}", '{"success": "true"}', '{"status": "?"}'])
-def test_an_answer_that_the_provider_does_not_give(make_front: Callable[[str], Front], name: str, garbage: str) -> None:
-    """A 200 from something else is no purge, and what it says is not repeated."""
+def test_an_undocumented_answer_is_an_error(make_front: Callable[[str], Front], name: str, garbage: str) -> None:
+    """A 200 with another body does not confirm the purge, and the error does not quote the body."""
     cdn = make_front(name)
-    for asked in ({"routes": ["/a"]}, {"tags": ["a"]}):
+    for targets in ({"routes": ["/a"]}, {"tags": ["a"]}):
         edge_of(cdn).refusals = [Answer(garbage, 201 if name in ("cloudfront", "akamai") else 200)]
         with cdn.purger() as purger, pytest.raises(SlipwayError) as failed:
-            purger.purge(**asked)  # type: ignore[arg-type]
-        what = "/a" if "routes" in asked else "tag a"
-        assert failed.value.failed == f"The cache's answer to a purge of {what} does not say that it was taken."
+            purger.purge(**targets)  # type: ignore[arg-type]
+        target = "/a" if "routes" in targets else "tag a"
+        assert failed.value.failed == f"The cache's answer to a purge of {target} does not confirm the purge."
 
 
 @pytest.mark.parametrize("name", [name for name in CDNS if name != "akamai"])
-def test_another_zone(make_front: Callable[[str], Front], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A zone that the token does not know is refused, and told with the status."""
+def test_an_unknown_zone_is_refused(
+    make_front: Callable[[str], Front], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider refuses a zone to which the token has no access, and the error has the status."""
     cdn = make_front(name)
     service = cdn.service()
     assert service.cache is not None
@@ -199,20 +203,20 @@ def test_another_zone(make_front: Callable[[str], Front], name: str, monkeypatch
     assert refused.value.failed == "The cache refused to purge tag a: it answered 404."
 
 
-def test_the_step_on_a_cdn_that_takes_its_time(cdn: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A purge that was only accepted is read until it has happened."""
+def test_the_step_waits_for_a_slow_cdn(cdn: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the provider has accepted a purge, the step reads the page until it is purged."""
     monkeypatch.setattr("slipway.caching.purge.POLL_S", 0.1)
     monkeypatch.setattr(KINDS[cdn.kind], "apart_s", 0.0)
     monkeypatch.setattr(KINDS[cdn.kind], "settles_s", 600.0)
     route, control = cdn.route("page", Age="100"), cdn.route("control")
     cdn.warm(route, control)
-    edge_of(cdn).settles_s = inf
+    edge_of(cdn).purge_delay_s = inf
     waited: list[int] = []
 
     def settle_after_two_waits() -> None:
         waited.append(1)
         if len(waited) == 2:
-            edge_of(cdn).settle()
+            edge_of(cdn).apply_purges()
 
     with interruptible(by=settle_after_two_waits):
         purged = purge_routes(entry(cdn), [route], [], extra_controls=[control])
@@ -221,30 +225,32 @@ def test_the_step_on_a_cdn_that_takes_its_time(cdn: Front, monkeypatch: pytest.M
     assert len(waited) >= 2
 
 
-def test_the_step_on_a_cdn_that_only_says_so(cdn: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CDN that accepts purges and does nothing is found out after the time that it may take."""
+def test_the_step_detects_a_cdn_that_does_not_purge(cdn: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a CDN accepts a purge and does nothing, the step fails after the purge's maximum time."""
     monkeypatch.setattr("slipway.caching.purge.POLL_S", 0.1)
     monkeypatch.setattr(KINDS[cdn.kind], "apart_s", 0.0)
     monkeypatch.setattr(KINDS[cdn.kind], "settles_s", 0.2)
     route = cdn.route("page", Age="100")
     cdn.warm(route)
-    edge_of(cdn).deaf = True
+    edge_of(cdn).ignores_purges = True
     with pytest.raises(SlipwayError) as failed:
         purge_routes(entry(cdn), [route], [])
-    told = rf"{re.escape(route)} still comes from the cache after its purge \(age 1\d\d s\)\."
-    assert re.fullmatch(told, failed.value.failed)
+    message = rf"{re.escape(route)} still comes from the cache after its purge \(age 1\d\d s\)\."
+    assert re.fullmatch(message, failed.value.failed)
 
 
-def test_the_step_leaves_fastly_its_two_seconds(make_front: Callable[[str], Front], waits: list[float]) -> None:
-    """Two purges of one key are two seconds apart even if the origin needs no wait."""
+def test_the_step_waits_two_seconds_between_purges_on_fastly(
+    make_front: Callable[[str], Front], waits: list[float]
+) -> None:
+    """Two purges of one key are two seconds apart, even if the origin's time-out is 0."""
     cdn = make_front("fastly")
     purge_routes(entry(cdn), [], ["menu"], extra_controls=[cdn.route("control")])
     assert waits == [2]
     assert [request.method for request in edge_of(cdn).requests] == ["POST"] * 2
 
 
-def test_the_step_where_pages_are_refreshed(make_front: Callable[[str], Front]) -> None:
-    """A refreshed page is a hit at once, and what is served is what the origin gave to the second purge."""
+def test_the_step_with_refreshed_pages(make_front: Callable[[str], Front]) -> None:
+    """A refreshed page is a hit at once, with the origin's answer to the second purge."""
     front = make_front("nginx-refresh")
     route, control = front.route("page"), front.route("control")
     front.warm(route, control)
@@ -253,8 +259,8 @@ def test_the_step_where_pages_are_refreshed(make_front: Callable[[str], Front]) 
     assert front.read(route) == ("hit", "fetch 3")
 
 
-def test_a_refresh_that_may_not_be_stored(make_front: Callable[[str], Front]) -> None:
-    """Where the origin's new answer may not be stored nginx keeps the old page; that is found out."""
+def test_a_refresh_that_may_not_be_stored_fails(make_front: Callable[[str], Front]) -> None:
+    """If the origin's new answer may not be stored, nginx keeps the old page, and the purge fails."""
     front = make_front("nginx-refresh")
     route = front.route("page")
     front.warm(route)
@@ -262,12 +268,12 @@ def test_a_refresh_that_may_not_be_stored(make_front: Callable[[str], Front]) ->
     with front.purger() as purger, pytest.raises(SlipwayError) as failed:
         purger.purge(routes=[route])
     assert failed.value.failed == (
-        f"The cache fetched {route} anew and still serves another answer than the origin's 404."
+        f"The cache fetched {route} again, but still serves a page that differs from the origin's answer (404)."
     )
 
 
 def test_the_token_of_a_refresh_stays_in_the_cache(make_front: Callable[[str], Front]) -> None:
-    """The origin is never shown the token, and a plain read carries none."""
+    """The cache does not send the token to the origin, and plain reads have no token."""
     front = make_front("nginx-refresh")
     route = front.route("page")
     with front.purger() as purger:
@@ -279,7 +285,7 @@ def test_the_token_of_a_refresh_stays_in_the_cache(make_front: Callable[[str], F
 
 
 def entry(front: Front) -> Service:
-    """The service's entry, without a wait for the origin."""
+    """Return the service's entry with an origin time-out of 0."""
     service = front.service()
     assert service.cache is not None
     return service.model_copy(update={"cache": service.cache.model_copy(update={"origin_timeout_s": 0})})

@@ -1,4 +1,4 @@
-"""CloudFront and Akamai: what is their own, beside the suite over all purgers."""
+"""Tests of CloudFront and Akamai that are not in the suite for all purgers."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ SIGNING = pytest.mark.parametrize(("name", "package"), [("cloudfront", "botocore
 
 @pytest.fixture
 def cloudfront(make_front: Callable[[str], Front]) -> Front:
-    """A service behind CloudFront."""
+    """Return a service behind CloudFront."""
     return make_front("cloudfront")
 
 
 def edge_of(front: Front) -> Edge:
-    """The played CDN itself."""
+    """Return the fake CDN of a front."""
     assert front.edge is not None
     return front.edge
 
 
 @SIGNING
-def test_without_the_extra(
+def test_a_missing_extra_is_named(
     make_front: Callable[[str], Front], monkeypatch: pytest.MonkeyPatch, name: str, package: str
 ) -> None:
-    """Who did not install the package reads which extra brings it; the module itself needs no package."""
+    """The error names the extra that installs the missing package. The module can be imported without the package."""
     monkeypatch.setitem(sys.modules, "botocore" if name == "cloudfront" else "akamai.edgegrid", None)
     with pytest.raises(InvalidInput) as refused:
         make_front(name).purger()
     assert (refused.value.failed, refused.value.expected) == (
         f"A cache of kind {name} needs the package {package}, which is not installed.",
-        f"Slipway installed with its extra: slipway[{name}].",
+        f"Slipway is installed with the extra: slipway[{name}].",
     )
 
 
 @SIGNING
-def test_no_secret_in_any_log(
+def test_no_secret_is_logged(
     make_front: Callable[[str], Front], caplog: pytest.LogCaptureFixture, name: str, package: str
 ) -> None:
-    """Where everything is logged, what the packages sign with is not."""
+    """Even at the level DEBUG, the packages' keys and signatures are not logged."""
     with caplog.at_level(logging.DEBUG), make_front(name).purger() as purger:
         purger.purge(routes=["/a"])
-    assert "HTTP Request: POST" in caplog.text  # so that something was logged at all
+    assert "HTTP Request: POST" in caplog.text  # proves that the log was captured
     assert TOKEN not in caplog.text
     assert KEY_ID not in caplog.text
     assert "ignature" not in caplog.text
@@ -63,10 +63,10 @@ def test_no_secret_in_any_log(
 
 
 @SIGNING
-def test_another_identity(
+def test_another_key_is_refused(
     make_front: Callable[[str], Front], monkeypatch: pytest.MonkeyPatch, name: str, package: str
 ) -> None:
-    """The right secret of another key is refused, and the key is not shown."""
+    """The provider refuses the right secret with another key id, and the error does not show the key id."""
     front = make_front(name)
     monkeypatch.setenv(ID_VARIABLE, "AKIDOTHER")
     with front.purger() as purger, pytest.raises(SlipwayError) as refused:
@@ -76,7 +76,7 @@ def test_another_identity(
 
 
 def test_a_session_token_is_signed(cloudfront: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key for a while comes with a session token, which goes along and into the signature."""
+    """A temporary key has a session token, which is sent and signed."""
     monkeypatch.setenv("TEST_SESSION", "session-token")
     service = cloudfront.service()
     assert service.cache is not None
@@ -89,8 +89,8 @@ def test_a_session_token_is_signed(cloudfront: Front, monkeypatch: pytest.Monkey
     assert "x-amz-security-token" in request.headers["Authorization"]
 
 
-def test_too_many_invalidations_are_waited_for(cloudfront: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit of CloudFront is a 400, which is put off like any other limit, with the same reference."""
+def test_a_purge_waits_for_the_invalidation_limit(cloudfront: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFront reports its limit with a 400. The purge waits and sends the same reference again."""
     monkeypatch.setattr(KINDS["cloudfront"], "wait_s", 0.01)
     route = cloudfront.route("page")
     cloudfront.warm(route)
@@ -105,17 +105,17 @@ def test_too_many_invalidations_are_waited_for(cloudfront: Front, monkeypatch: p
     cloudfront.assert_renewed(route)
 
 
-def test_another_400_is_no_limit(cloudfront: Front) -> None:
-    """What CloudFront finds wrong is refused at once."""
+def test_another_400_fails_at_once(cloudfront: Front) -> None:
+    """Any other 400 is an error without waiting."""
     edge_of(cloudfront).refusals = [Answer(LIMIT.replace("TooManyInvalidationsInProgress", "InvalidArgument"), 400)]
     with cloudfront.purger() as purger, pytest.raises(SlipwayError, match="it answered 400"):
         purger.purge(routes=["/a"])
     assert len(edge_of(cloudfront).requests) == 1
 
 
-def test_an_invalidation_is_waited_for(cloudfront: Front) -> None:
-    """The purge returns when the invalidation is completed, and each purge is an invalidation of its own."""
-    edge_of(cloudfront).settles_s = 0.2
+def test_a_purge_waits_for_its_invalidation(cloudfront: Front) -> None:
+    """The purge returns when its invalidation is completed, and each purge is a separate invalidation."""
+    edge_of(cloudfront).purge_delay_s = 0.2
     route = cloudfront.route("page")
     cloudfront.warm(route)
     began = time.monotonic()
@@ -127,18 +127,18 @@ def test_an_invalidation_is_waited_for(cloudfront: Front) -> None:
     assert cloudfront.read(route) == ("miss", "fetch 3")
 
 
-def test_an_invalidation_without_an_end(cloudfront: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is not completed in time is told; doing it again is safe."""
-    monkeypatch.setattr("slipway.caching.purgers.cloudfront.COMPLETES_WITHIN_S", 0.1)
-    edge_of(cloudfront).settles_s = 3_600
+def test_an_invalidation_that_does_not_complete(cloudfront: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalidation that does not complete in time raises Unavailable, so a retry is safe."""
+    monkeypatch.setattr("slipway.caching.purgers.cloudfront.COMPLETE_TIMEOUT_S", 0.1)
+    edge_of(cloudfront).purge_delay_s = 3_600
     with cloudfront.purger() as purger, pytest.raises(Unavailable) as failed:
         purger.purge(routes=["/a"])
     assert failed.value.failed == "The invalidation of /a is still in progress."
 
 
 def test_the_check_does_not_wait(cloudfront: Front) -> None:
-    """The check only sees that an invalidation is taken."""
-    edge_of(cloudfront).settles_s = 3_600
+    """The check only requires that the provider accepts an invalidation."""
+    edge_of(cloudfront).purge_delay_s = 3_600
     with cloudfront.purger() as purger:
         purger.check()
     assert [request.method for request in edge_of(cloudfront).requests] == ["POST"]
@@ -146,16 +146,16 @@ def test_the_check_does_not_wait(cloudfront: Front) -> None:
 
 @pytest.mark.parametrize("name", ["bunny", "cloudfront"])
 def test_a_star_is_refused(make_front: Callable[[str], Front], name: str) -> None:
-    """Where * is a wildcard, a route with one would take more than it names."""
+    """If * is a wildcard, a route with * would purge other pages."""
     cdn = make_front(name)
-    for asked in ({"routes": ["/a*"]}, {"prefixes": ["/*/b"]}):
+    for targets in ({"routes": ["/a*"]}, {"prefixes": ["/*/b"]}):
         with cdn.purger() as purger, pytest.raises(InvalidInput, match="is a wildcard"):
-            purger.purge(**asked)  # type: ignore[arg-type]
+            purger.purge(**targets)  # type: ignore[arg-type]
     assert edge_of(cdn).requests == []
 
 
-def test_the_longest_that_akamai_takes(make_front: Callable[[str], Front]) -> None:
-    """A whole batch of the longest routes or tags stays below the 50,000 bytes of a request."""
+def test_the_longest_request_to_akamai(make_front: Callable[[str], Front]) -> None:
+    """A full batch of the longest routes or tags stays below the limit of 50,000 bytes."""
     cdn = make_front("akamai")
     routes = [f"/{number:0499}" for number in range(100)]
     tags = [f"{number:0128}" for number in range(600)]

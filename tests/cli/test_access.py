@@ -1,4 +1,4 @@
-"""`slipway access` on a real store: the first admin, links, tokens, and what an error looks like."""
+"""`slipway access` with a real store: the first admin, links, tokens, and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def environment(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings of the command, over an empty database, where it makes its tables itself."""
+    """Set the environment of the command for an empty database. The command creates the tables."""
     monkeypatch.delenv("SLIPWAY_ADMIN_URL", raising=False)
     for name, value in {"SLIPWAY_DATABASE_URL": database, "SLIPWAY_HOME": str(tmp_path), "COLUMNS": "200"}.items():
         monkeypatch.setenv(name, value)
@@ -34,20 +34,20 @@ def environment(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def access(environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command in this process: the start of a Python process takes longer than what the command does."""
+    """Return a function that runs the command in this process, because starting a process takes longer."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["slipway", "access", *arguments])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main()
-        written = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), written.out, written.err)
+        output = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(exit_info.value.code or 0), output.out, output.err)
 
     return run
 
 
-def test_the_command_as_a_process(environment: None) -> None:
-    """The installed command runs, and an error is its exit code and three lines without a traceback."""
+def test_the_installed_command_prints_errors_without_a_traceback(environment: None) -> None:
+    """An error is exit code 1 and three lines."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "slipway"), "access", *arguments]
@@ -60,8 +60,8 @@ def test_the_command_as_a_process(environment: None) -> None:
     assert [line.partition(":")[0] for line in refused.stderr.splitlines()] == ["failed", "expected", "retry is safe"]
 
 
-def test_the_owner_of_the_database(access: Command, database: str) -> None:
-    """They make the first admin and tokens, see both, take them away, and find it all in the log, without a secret."""
+def test_the_owner_manages_accounts_and_tokens(access: Command, database: str) -> None:
+    """The owner creates the first admin and a token, lists both and revokes the token. The log has no secret."""
     link = access("link", "ada", "--role", "admin")
     assert link.returncode == 0 and link.stdout.startswith("/pages/link/"), link.stderr
     token = access("token", "robot", "--role", "operator", "--service", "shop", "--days", "30")
@@ -69,13 +69,13 @@ def test_the_owner_of_the_database(access: Command, database: str) -> None:
     assert "admin of all services" in access("people").stdout
     assert "operator of shop" in (listed := access("tokens").stdout) and "never used" in listed
     with closing(Store(database)) as store:
-        found = Tokens(store).find(token.stdout.strip())
-        assert found is not None and found.account is None and found.grant == Grant(role="operator", services=("shop",))
+        saved = Tokens(store).find(token.stdout.strip())
+        assert saved is not None and saved.account is None and saved.grant == Grant(role="operator", services=("shop",))
         assert access("revoke", "robot").returncode == 0
         assert Tokens(store).find(token.stdout.strip()) is None
-        told = [(entry.who, entry.what, entry.on) for entry in AccessLog(store).newest(10)]
+        entries = [(entry.who, entry.what, entry.on) for entry in AccessLog(store).newest(10)]
     owner = "the owner of the database"
-    assert told == [
+    assert entries == [
         (owner, "revoke token", "robot"),
         (owner, "make token", "robot"),
         (owner, "make one-time link", "ada"),
@@ -88,56 +88,56 @@ def test_the_owner_of_the_database(access: Command, database: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "failed"),
     [
-        (("link", "nobody"), "There is no account 'nobody'."),
-        (("link", "<b>", "--role", "admin"), "'<b>' cannot be a name."),
+        (("link", "nobody"), "The account 'nobody' does not exist."),
+        (("link", "<b>", "--role", "admin"), "'<b>' is not a valid name."),
         (("link", "ada", "--role", "king"), "the grant: role:"),
         (("token", "robot", "--role", "viewer", "--service", "../x"), "the grant: services.0:"),
         (("revoke", "nothing"), "There is no token 'nothing' to revoke."),
-        (("disable", "nobody"), "There is no account 'nobody'."),
+        (("disable", "nobody"), "The account 'nobody' does not exist."),
     ],
 )
-def test_what_cannot_be_done(access: Command, arguments: tuple[str, ...], failed: str) -> None:
-    """It is three plain lines and exit code 1."""
-    ran = access(*arguments)
-    assert ran.returncode == 1 and ran.stderr.startswith(f"failed:   {failed}"), ran.stderr
+def test_invalid_arguments_are_refused(access: Command, arguments: tuple[str, ...], failed: str) -> None:
+    """The command exits with 1 and prints what failed."""
+    completed = access(*arguments)
+    assert completed.returncode == 1 and completed.stderr.startswith(f"failed:   {failed}"), completed.stderr
 
 
-def test_the_first_start(database: str) -> None:
-    """As long as nobody has a password the account admin has a link; never afterwards, and never a default password."""
+def test_the_first_link_exists_only_until_a_password_is_set(database: str) -> None:
+    """While no account has a password, each call returns a new link for the account admin, which has no default password."""
     with closing(Store(database)) as store:
         store.create_tables()
         accounts = Accounts(store)
         first, second = first_link(store, "http://x"), first_link(store, "http://x")
         assert first is not None and second is not None and first != second
-        assert [(found.name, found.grant.role, found.has_password) for found in accounts.all()] == [
+        assert [(account.name, account.grant.role, account.has_password) for account in accounts.all()] == [
             ("admin", "admin", False)
         ]
         accounts.set_password("admin", "a hash")
         assert first_link(store, "http://x") is None
 
 
-def test_the_database_of_the_stack_that_runs_here(tmp_path: Path) -> None:
-    """Beside `make up` the owner needs no URL; one that is given goes before."""
+def test_the_database_url_of_a_running_stack_is_used(tmp_path: Path) -> None:
+    """While `make up` runs, the owner needs no URL. SLIPWAY_DATABASE_URL takes precedence."""
     home = tmp_path / "up"
     home.mkdir()
     assert database_url(Settings(home=tmp_path)) == ""
     write_private(home / "store", "postgresql://here")
-    assert database_url(Settings(home=tmp_path)) == ""  # it does not run
+    assert database_url(Settings(home=tmp_path)) == ""  # the stack does not run
     (home / "stack.json").write_text('{"admin": "http://127.0.0.1:8400"}')
     assert database_url(Settings(home=tmp_path)) == "postgresql://here"
     assert database_url(Settings(home=tmp_path, database_url="postgresql://given")) == "postgresql://given"
 
 
-def test_the_stacks_own_token(database: str, tmp_path: Path) -> None:
-    """Only its user can read it; it stays as long as it is good, and the command shows it to that very stack alone."""
+def test_a_stack_keeps_one_private_token(database: str, tmp_path: Path) -> None:
+    """Only the user can read the file. The token is reused while it is valid, and is sent only to its own stack."""
     file = tmp_path / "token"
     with closing(Store(database)) as store:
         store.create_tables()
         token = own_token(store, file)
         assert file.stat().st_mode & 0o777 == 0o600 and file.read_text() == token
         assert own_token(store, file) == token
-        [found] = Tokens(store).all()
-        Tokens(store).revoke(found.name)
+        [saved] = Tokens(store).all()
+        Tokens(store).revoke(saved.name)
         assert own_token(store, file) != token
     (tmp_path / "stack.json").write_text('{"admin": "http://127.0.0.1:8400"}')
     settings = Settings(home=tmp_path)

@@ -1,4 +1,4 @@
-"""A run's progress as lines of text."""
+"""The progress of a run as lines of text."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from slipway.cli.progress import Progress, ending, rows_line, run_line, sparklin
 
 
 def run(state: str, name: str, **more: Any) -> dict[str, Any]:
-    """A run as the admin service shows it."""
-    found: dict[str, Any] = {
+    """Return a run document of the admin service."""
+    document: dict[str, Any] = {
         "name": "ship-change faster",
         "state": {"type": state, "name": name, "message": None},
         "steps": [],
         "decision": None,
         "failures": [],
     }
-    return found | more
+    return document | more
 
 
 def step(name: str, state: str, seconds: float | None = None) -> dict[str, Any]:
-    """A step as the admin service shows it."""
+    """Return a step of a run document."""
     return {"name": name, "state": {"type": state}, "seconds": seconds}
 
 
@@ -36,28 +36,28 @@ FAILED = run(
 )
 
 
-def test_a_run_in_a_list() -> None:
-    """By its own name; one that is only scheduled by what it will do."""
-    line = {"id": "4711", "created": "2026-03-04T05:06:07.891Z", "job": "measure-service", "change": None}
-    ended = line | {
+def test_a_scheduled_run_is_listed_by_its_job_and_service() -> None:
+    """Other runs are listed by their names."""
+    base = {"id": "4711", "created": "2026-03-04T05:06:07.891Z", "job": "measure-service", "change": None}
+    ended = base | {
         "name": "measure-service shop",
         "state": {"type": "COMPLETED", "name": "Measured"},
         "parameters": {},
     }
     assert run_line(ended) == "4711  2026-03-04T05:06:07  Measured      measure-service shop"
-    due = {
+    scheduled = {
         "name": "tomato-zebra",
         "state": {"type": "SCHEDULED", "name": "Scheduled"},
         "parameters": {"service": "shop"},
     }
-    assert run_line(line | due) == "4711  2026-03-04T05:06:07  Scheduled     measure-service shop"
+    assert run_line(base | scheduled) == "4711  2026-03-04T05:06:07  Scheduled     measure-service shop"
 
 
-def test_each_line_is_told_once() -> None:
-    """However often a run is shown, each step's begin and end is one line."""
-    said: list[str] = []
-    progress = Progress(said.append)
-    shown = [
+def test_each_line_is_printed_once() -> None:
+    """The start and the end of a step are one line each, however often the run is shown."""
+    printed: list[str] = []
+    progress = Progress(printed.append)
+    snapshots = [
         [step("validate", "PENDING")],
         [step("validate", "RUNNING")],
         [step("validate", "RUNNING"), step("hold", "PENDING")],
@@ -65,39 +65,39 @@ def test_each_line_is_told_once() -> None:
         [step("validate", "COMPLETED", 1.26), step("hold", "COMPLETED", None), step("purge", "SCHEDULED")],
         [step("validate", "COMPLETED", 1.26), step("hold", "COMPLETED", None), step("purge", "FAILED", 0.1)],
     ]
-    for steps in [each for each in shown for _ in range(2)]:
+    for steps in [snapshot for snapshot in snapshots for _ in range(2)]:
         progress.show(run("RUNNING", "Running", steps=steps))
-    assert said == ["validate …", "validate: done in 1.3 s", "hold …", "hold: done in 0.0 s", "purge: failed"]
+    assert printed == ["validate …", "validate: done in 1.3 s", "hold …", "hold: done in 0.0 s", "purge: failed"]
 
 
-def test_a_run_that_waits_for_a_person() -> None:
-    """What was found, and how to answer, once, however long it waits."""
-    said: list[str] = []
-    progress = Progress(said.append)
+def test_a_run_that_waits_for_approval_prints_findings_and_the_command() -> None:
+    """The lines are printed once, however long the run waits."""
+    printed: list[str] = []
+    progress = Progress(printed.append)
     finding = {"level": "warning", "code": "index-unused", "summary": "It is idle.", "explanation": "It costs."}
-    waits = run("PAUSED", "Suspended", id="4711", rehearsal={"findings": [finding]})
+    waiting = run("PAUSED", "Suspended", id="4711", rehearsal={"findings": [finding]})
     for _ in range(3):
-        progress.show(waits)
-    assert said == [
+        progress.show(waiting)
+    assert printed == [
         "warning index-unused: It is idle. It costs.",
-        "waits for a yes or a no: slipway approve 4711 --why REASON, or slipway reject",
+        "waiting for approval: slipway approve 4711 --why REASON, or slipway reject",
     ]
 
 
-def test_a_step_that_was_over_before_it_was_seen() -> None:
-    """A step that began and ended between two looks is told by its end alone."""
-    said: list[str] = []
-    Progress(said.append).show(run("COMPLETED", "Kept", steps=[step("validate", "COMPLETED", 0.04)]))
-    assert said == ["validate: done in 0.0 s"]
+def test_a_step_that_ended_between_two_polls_prints_only_its_end() -> None:
+    """The start of such a step is not printed."""
+    printed: list[str] = []
+    Progress(printed.append).show(run("COMPLETED", "Kept", steps=[step("validate", "COMPLETED", 0.04)]))
+    assert printed == ["validate: done in 0.0 s"]
 
 
-def test_a_step_that_crashed_and_then_went_on() -> None:
-    """A step whose worker died, and that was then repeated, tells both."""
-    said: list[str] = []
-    progress = Progress(said.append)
+def test_a_repeated_step_prints_the_crash_and_the_end() -> None:
+    """The worker died and the step was repeated."""
+    printed: list[str] = []
+    progress = Progress(printed.append)
     for state in ("RUNNING", "CRASHED", "RUNNING", "COMPLETED"):
         progress.show(run("RUNNING", "Running", steps=[step("measure", state, 2.0)]))
-    assert said == ["measure …", "measure: crashed", "measure: done in 2.0 s"]
+    assert printed == ["measure …", "measure: crashed", "measure: done in 2.0 s"]
 
 
 @pytest.mark.parametrize(
@@ -122,23 +122,23 @@ def test_a_step_that_crashed_and_then_went_on() -> None:
     ],
     ids=["kept", "rolled back", "frozen", "failed", "crashed", "cancelled", "a job without a decision"],
 )
-def test_the_ending(ended: dict[str, Any], lines: list[str], success: bool) -> None:
-    """What came of a run is told in the words of its decision or its failure, and only a kept change is a success."""
+def test_the_ending_shows_the_decision_or_the_failure(ended: dict[str, Any], lines: list[str], success: bool) -> None:
+    """A change is a success only if it was kept."""
     assert ending(ended) == lines
     assert succeeded(ended) is success
 
 
-def test_a_failure_that_must_not_be_repeated() -> None:
-    """When a retry is not safe, the ending says that a person has to look first."""
+def test_an_unsafe_failure_says_not_to_retry() -> None:
+    """If a retry is not safe, the ending says that a person must check first."""
     failure = {"step": "migrate", "failed": "It broke.", "expected": "It whole.", "retry_is_safe": False}
     assert ending(run("FAILED", "Failed", failures=[failure]))[1:] == [
-        "migrate: It broke. Expected: It whole. Do not retry before a person has looked."
+        "migrate: It broke. Expected: It whole. A retry is not safe: check the cause first."
     ]
 
 
 def rows(passed: int, **more: Any) -> dict[str, Any]:
-    """The progress of a backfill as the admin service shows it."""
-    found: dict[str, Any] = {
+    """Return the progress of a backfill from a run document."""
+    document: dict[str, Any] = {
         "rows_passed": passed,
         "rows_changed": passed,
         "rows_skipped": 0,
@@ -149,51 +149,51 @@ def rows(passed: int, **more: Any) -> dict[str, Any]:
         "batch": 1_000,
         "held_because": "",
     }
-    return found | more
+    return document | more
 
 
 @pytest.mark.parametrize(
     ("progress", "line"),
     [
-        (rows(3_000), "3,000 of about 10,000 rows, 2,000 rows/s, 4 s to go"),
-        (rows(0, rows_per_s=None, eta_s=None), "0 of about 10,000 rows, time to go unknown"),
-        (rows(10_000, total_is_exact=True, eta_s=0.0), "10,000 of 10,000 rows, 2,000 rows/s, 0 s to go"),
+        (rows(3_000), "3,000 of about 10,000 rows, 2,000 rows/s, 4 s left"),
+        (rows(0, rows_per_s=None, eta_s=None), "0 of about 10,000 rows, time left unknown"),
+        (rows(10_000, total_is_exact=True, eta_s=0.0), "10,000 of 10,000 rows, 2,000 rows/s, 0 s left"),
         (
             rows(3_000, rows_skipped=2, held_because="accounts is being vacuumed"),
-            "3,000 of about 10,000 rows (2 skipped), 2,000 rows/s, 4 s to go; holding: accounts is being vacuumed",
+            "3,000 of about 10,000 rows (2 skipped), 2,000 rows/s, 4 s left; holding: accounts is being vacuumed",
         ),
     ],
 )
-def test_a_line_of_a_backfill(progress: dict[str, Any], line: str) -> None:
-    """Rows, speed, time to go and what holds it; an estimate is called so, and what nobody knows is not told as 0."""
+def test_the_line_of_a_backfill_shows_rows_speed_and_time_left(progress: dict[str, Any], line: str) -> None:
+    """The line also shows why the backfill holds. Estimates are marked, and unknown values are not shown as 0."""
     assert rows_line(progress) == line
 
 
-def test_a_backfill_is_told_by_tenths_and_holds() -> None:
-    """A line for each tenth of the rows, and whenever it holds or goes on; the same is not told twice."""
-    said: list[str] = []
-    progress = Progress(said.append)
+def test_a_backfill_prints_a_line_per_tenth_and_hold() -> None:
+    """A line is printed for each tenth of the rows, and whenever the backfill holds or continues. No line is repeated."""
+    printed: list[str] = []
+    progress = Progress(printed.append)
     held = rows(1_500, held_because="the replication lag takes 31 s, more than 10")
-    for seen in (rows(0), rows(500), rows(1_000), rows(1_500), held, held, rows(1_500)):
-        progress.show(run("RUNNING", "Running", backfill=seen))
-    assert said == [rows_line(seen) for seen in (rows(0), rows(1_000), held, rows(1_500))]
+    for snapshot in (rows(0), rows(500), rows(1_000), rows(1_500), held, held, rows(1_500)):
+        progress.show(run("RUNNING", "Running", backfill=snapshot))
+    assert printed == [rows_line(snapshot) for snapshot in (rows(0), rows(1_000), held, rows(1_500))]
 
 
-def test_a_sparkline() -> None:
-    """From nothing to the greatest, the newest values; nothing at all is no line."""
+def test_a_sparkline_shows_the_newest_values() -> None:
+    """The bars range from 0 to the largest value. Without values the line is empty."""
     assert sparkline([0, 1, 2, 4, 8, 7.9]) == "▁▂▃▅██"
     assert sparkline(list(range(100)), width=3) == "███"
     assert (sparkline([]), sparkline([0.0, 0.0])) == ("", "▁▁")
 
 
-def test_a_service_that_was_never_measured() -> None:
-    """It says how to begin."""
-    found = {"service": "shop", "series": [], "marks": [], "points": []}
-    assert trend_lines(found) == ["shop has not been measured yet: slipway measure shop"]
+def test_the_history_of_an_unmeasured_service_names_the_command() -> None:
+    """The line says how to measure the service."""
+    history = {"service": "shop", "series": [], "marks": [], "points": []}
+    assert trend_lines(history) == ["shop has not been measured yet: slipway measure shop"]
 
 
-def test_the_checklist_of_an_audit() -> None:
-    """A line an item; below what fails its evidence and how to mend it, and what is new is marked."""
+def test_an_audit_prints_a_line_per_item() -> None:
+    """A failed item is followed by its evidence and its fix. New failures are marked."""
     items = [
         {"code": "vary", "result": "pass", "new": False, "summary": "Fine.", "evidence": [], "mend": ""},
         {
@@ -206,12 +206,12 @@ def test_the_checklist_of_an_audit() -> None:
         },
         {"code": "logging", "result": "not checked", "new": False, "summary": "No log.", "evidence": [], "mend": ""},
     ]
-    audited = run("FAILED", "ItemsFailed", audit={"items": items})
-    assert ending(audited)[1:] == [
+    audit = run("FAILED", "ItemsFailed", audit={"items": items})
+    assert ending(audit)[1:] == [
         "pass         vary: Fine.",
         "fail (new)   leak-probe: A leak.",
         "    /a",
-        "    mend: Purge.",
+        "    fix: Purge.",
         "not checked  logging: No log.",
     ]
-    assert not succeeded(audited) and succeeded(run("COMPLETED", "Passed"))
+    assert not succeeded(audit) and succeeded(run("COMPLETED", "Passed"))

@@ -1,4 +1,4 @@
-"""Following a run through the admin service: what is an end, and what is waited for."""
+"""`AdminClient.follow`: when it ends, and what it waits for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slipway.core.errors import Unavailable
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[AdminClient]:
-    """A client for which a poll takes no time at all, but the clock believes that it does."""
+    """A client whose sleeps only move a fake clock."""
     now = [0.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
     monkeypatch.setattr(http, "time", clock)
@@ -23,11 +23,11 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[AdminClient]:
 
 
 def answers(client: AdminClient, monkeypatch: pytest.MonkeyPatch, *states: str) -> None:
-    """The states that the admin service answers, one a look, the last for ever; AWAY is no answer."""
-    left = list(states)
+    """Set the states that the admin service returns, one per poll, the last one forever; AWAY raises Unavailable."""
+    remaining = list(states)
 
     def run(run_id: str) -> dict[str, dict[str, str]]:
-        state = left.pop(0) if len(left) > 1 else left[0]
+        state = remaining.pop(0) if len(remaining) > 1 else remaining[0]
         if state == "AWAY":
             raise Unavailable("It is away.", expected="It.")
         return {"state": {"type": state}}
@@ -36,39 +36,39 @@ def answers(client: AdminClient, monkeypatch: pytest.MonkeyPatch, *states: str) 
 
 
 def followed(client: AdminClient) -> list[str]:
-    """The states that were shown."""
+    """Return the states that `follow` yields."""
     return [run["state"]["type"] for run in client.follow("run")]
 
 
 @pytest.mark.parametrize("end", ["COMPLETED", "FAILED", "CANCELLED"])
-def test_an_end_is_an_end(client: AdminClient, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
-    """The run is shown until it has ended, the end too."""
+def test_follow_ends_with_the_run(client: AdminClient, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """Every state is yielded, including the last one."""
     answers(client, monkeypatch, "PENDING", "RUNNING", "PAUSED", end)
     assert followed(client) == ["PENDING", "RUNNING", "PAUSED", end]
 
 
-def test_a_crash_that_is_resumed_is_no_end(client: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker resumes it: whoever follows it sees its real end."""
+def test_follow_continues_after_a_resumed_crash(client: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a worker resumes a crashed run, `follow` continues until the run ends."""
     answers(client, monkeypatch, "RUNNING", "CRASHED", "CRASHED", "RUNNING", "CRASHED", "SCHEDULED", "COMPLETED")
     assert followed(client)[-1] == "COMPLETED"
 
 
-def test_a_crash_that_nobody_resumes_is_an_end(client: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a pool of another type: nobody waits for ever, nor longer for the time the run took before."""
+def test_follow_ends_after_a_crash_that_is_not_resumed(client: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other types of work pool resume no runs. The wait is 60 s, however long the run took before."""
     answers(client, monkeypatch, *["RUNNING"] * 500, "CRASHED")
-    shown = followed(client)
-    crashed = shown.count("CRASHED")
-    assert shown[-1] == "CRASHED" and RESUMED_WITHIN_S < crashed * POLL_S < RESUMED_WITHIN_S + 3 * POLL_S
+    states = followed(client)
+    crashed = states.count("CRASHED")
+    assert states[-1] == "CRASHED" and RESUMED_WITHIN_S < crashed * POLL_S < RESUMED_WITHIN_S + 3 * POLL_S
 
 
-def test_a_service_that_is_away_for_a_while(client: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked again."""
+def test_follow_retries_an_unreachable_service(client: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is unreachable for less than 60 s causes no error."""
     answers(client, monkeypatch, "RUNNING", *["AWAY"] * 60, "COMPLETED")
     assert followed(client) == ["RUNNING", "COMPLETED"]
 
 
-def test_a_service_that_stays_away(client: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the end that is an error."""
+def test_follow_raises_if_the_service_stays_unreachable(client: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 60 s without a response, `follow` raises Unavailable."""
     answers(client, monkeypatch, "RUNNING", "AWAY")
     with pytest.raises(Unavailable):
         followed(client)

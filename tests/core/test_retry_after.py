@@ -1,4 +1,4 @@
-"""Reading `Retry-After`."""
+"""Parse `Retry-After`."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ NOW = datetime(2026, 11, 28, 12, 0, 0, tzinfo=UTC)
     ],
 )
 def test_seconds_to_wait(value: str, seconds: float | None) -> None:
-    """Seconds and all three forms of a date are read; anything else says nothing."""
+    """Seconds and all three date formats are parsed; any other value returns None."""
     assert retry_after_s(value, NOW) == seconds

@@ -1,5 +1,5 @@
-/* Preloaded into the worker by the crash test: the wall clock with an offset from a file, and no other clock.
-   (libfaketime shifts sleeps as well, and then time.sleep() fails with EINVAL.) */
+/* The crash test preloads this library into the worker. It adds an offset from a file to the wall clock only.
+   (libfaketime shifts sleeps too, so that time.sleep() fails with EINVAL.) */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-"""Long troubles during a run of ship-change: each is a context that gives what is to happen at given moments."""
+"""Long failures during a run of ship-change. Each scenario is a context manager that yields the action for its moments."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ Scenario = Callable[[World], AbstractContextManager[Kill]]
 
 
 class Skipped(Exception):
-    """This machine cannot play the scenario."""
+    """This machine cannot run the scenario."""
 
 
 @contextmanager
 def server_away(world: World) -> Iterator[Kill]:
-    """The Prefect server dies, and nobody starts it again for five minutes."""
+    """The Prefect server dies and stays stopped for five minutes."""
     server = world.stack.part("Prefect server")
-    back = threading.Timer(AWAY_S, lambda: (server.start(), world.stack.parts.append(server)))
+    restart_timer = threading.Timer(AWAY_S, lambda: (server.start(), world.stack.parts.append(server)))
 
-    def act(stack: Stack, run: Run) -> None:
-        stack.parts.remove(server)  # the supervisor looks after what is in this list
+    def action(stack: Stack, run: Run) -> None:
+        stack.parts.remove(server)  # the supervisor restarts the parts in this list
         assert server.process is not None
         os.killpg(server.process.pid, signal.SIGKILL)
         server.process.wait()
-        back.start()
+        restart_timer.start()
 
-    yield act
-    back.join()
+    yield action
+    restart_timer.join()
 
 
 @contextmanager
 def postgres_restarts(world: World) -> Iterator[Kill]:
-    """PostgreSQL, with all its databases, is shut down fast every 20 s; the supervisor starts it again."""
-    over = threading.Event()
+    """PostgreSQL, with all databases, gets a fast shutdown every 20 s. The supervisor restarts it."""
+    stopped = threading.Event()
 
     def restart() -> None:
-        while not over.wait(RESTART_EVERY_S):
+        while not stopped.wait(RESTART_EVERY_S):
             part = world.stack.part("PostgreSQL")
             part.restarts = 0
             if part.process is not None and part.alive():
@@ -60,18 +60,18 @@ def postgres_restarts(world: World) -> Iterator[Kill]:
 
     thread = threading.Thread(target=restart, daemon=True)
 
-    def act(stack: Stack, run: Run) -> None:
+    def action(stack: Stack, run: Run) -> None:
         thread.start()
 
     try:
-        yield act
+        yield action
     finally:
-        over.set()
+        stopped.set()
 
 
 @contextmanager
 def full_disk(world: World) -> Iterator[Kill]:
-    """The storage of the results is full from early in the run to its end; behind the migration its process dies, too."""
+    """The disk for the results is full from early in the run to its end. After the migration the run's process dies, too."""
     results = Path(world.stack.environment["PREFECT_LOCAL_STORAGE_PATH"])
     results.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0:
@@ -82,23 +82,23 @@ def full_disk(world: World) -> Iterator[Kill]:
 
     filled = threading.Event()
 
-    def act(stack: Stack, run: Run) -> None:
+    def action(stack: Stack, run: Run) -> None:
         if filled.is_set():
-            return kill_flow(stack, run)  # whose resumed run finds no result of what was done since
+            return kill_flow(stack, run)  # the resumed run finds no results of the steps since then
         with (results / "fill").open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(b"\0" * 4096)
         return filled.set()
 
     try:
-        yield act
+        yield action
     finally:
         subprocess.run(["umount", "--lazy", str(results)], check=True)
 
 
 @contextmanager
 def jumping_clock(world: World) -> Iterator[Kill]:
-    """The clock of the worker's host jumps an hour ahead, and later to an hour behind; the server's does not."""
+    """The clock of the worker's host jumps to one hour ahead, and later to one hour behind. The server's clock does not."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise Skipped("there is no C compiler for the preloaded clock")
@@ -107,78 +107,78 @@ def jumping_clock(world: World) -> Iterator[Kill]:
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     worker, offset = world.stack.part("worker"), world.stack.home / "clock"
     offset.write_text("0", encoding="utf-8")
-    own = worker.environment
-    worker.environment = {**own, "LD_PRELOAD": str(library), "CRASH_TEST_CLOCK": str(offset)}
+    original_environment = worker.environment
+    worker.environment = {**original_environment, "LD_PRELOAD": str(library), "CRASH_TEST_CLOCK": str(offset)}
     jumps = iter(JUMPS)
 
-    def act(stack: Stack, run: Run) -> None:
+    def action(stack: Stack, run: Run) -> None:
         offset.write_text(next(jumps), encoding="utf-8")
 
     kill_tree(world.stack, "worker")
     world.settle()
     try:
-        yield act
+        yield action
     finally:
-        worker.environment = own
+        worker.environment = original_environment
         kill_tree(world.stack, "worker")
         world.settle()
 
 
 @contextmanager
 def lost_host(world: World) -> Iterator[Kill]:
-    """The worker's host falls silent, another takes over; then the first comes back and goes on where it was.
+    """The worker's host stops responding, and another host takes over. Then the first one comes back and continues.
 
-    A host is a UTS name space of its own, so that the second worker sees the first one's processes as not its own.
+    Each host is a UTS namespace, so that the second worker treats the first one's processes as those of another host.
     """
     if os.geteuid() != 0 or shutil.which("unshare") is None:
-        raise Skipped("only root can give a worker a host name of its own")
-    silent: list[psutil.Process] = []
+        raise Skipped("only root can give a worker its own host name")
+    suspended: list[psutil.Process] = []
     worker = world.stack.part("worker")
     renamed = ["unshare", "--uts", "sh", "-c", 'hostname another-host && exec "$@"', "sh"]
     log = worker.log.with_name("another-worker.log")
     argv = [*renamed, *(name.replace("slipway-1", "slipway-2") for name in worker.argv)]
     another = replace(worker, name="another worker", argv=argv, log=log, process=None, ready=log.exists)
 
-    def act(stack: Stack, run: Run) -> None:
-        if silent:
-            return wake(silent)
+    def action(stack: Stack, run: Run) -> None:
+        if suspended:
+            return resume_processes(suspended)
         assert worker.process is not None
         root = psutil.Process(worker.process.pid)
-        silent.extend([root, *root.children(recursive=True)])
-        for process in silent:
+        suspended.extend([root, *root.children(recursive=True)])
+        for process in suspended:
             process.suspend()
         another.start()
         return stack.parts.append(another)
 
     try:
-        yield act
+        yield action
     finally:
-        wake(silent)
+        resume_processes(suspended)
         world.stack.parts.remove(another)
         another.stop()
 
 
 @contextmanager
 def everything_at_once(world: World) -> Iterator[Kill]:
-    """Every part dies within a moment, as when the power fails; the supervisor starts each again, in its own time."""
+    """Every part dies at almost the same time, as in a power failure. The supervisor restarts each one separately."""
 
-    def act(stack: Stack, run: Run) -> None:
+    def action(stack: Stack, run: Run) -> None:
         for part in list(stack.parts):
             kill_tree(stack, part.name)
 
-    yield act
+    yield action
 
 
-def wake(silent: list[psutil.Process]) -> None:
-    """Have the processes of a silent host go on."""
-    for process in silent:
+def resume_processes(suspended: list[psutil.Process]) -> None:
+    """Continue the processes of a silent host."""
+    for process in suspended:
         with suppress(psutil.NoSuchProcess):
             process.resume()
 
 
 SCENARIOS: dict[str, tuple[Scenario, tuple[Moment, ...]]] = {
     "everything at once": (everything_at_once, (Moment("measure before", 1.0), Moment("migrate", 0.5))),
-    "everything at once, on the way back": (
+    "everything at once, during the rollback": (
         everything_at_once,
         (Moment("measure after", 1.0), Moment("roll back", 0.5), Moment("measure restored", 1.0)),
     ),

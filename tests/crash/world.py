@@ -1,8 +1,8 @@
-"""A small fast world to crash: the embedded stack over the practice shop, and what is true of it afterwards.
+"""The embedded stack with a small shop to crash, and the facts to check afterwards.
 
-The change that is shipped drops an index in use, so that a run takes every step: it migrates, finds the regression,
-and goes all the way back. Effects are counted where they happen: index commands by an event trigger in the shop's own
-database, never by what Prefect believes.
+The shipped change drops an index in use, so that a run executes every step: it migrates, detects the regression, and
+rolls back completely. Effects are counted where they happen: an event trigger in the shop's own database counts index
+commands. Prefect's states are not used for this.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CREATE TABLE effect_log (at timestamptz NOT NULL DEFAULT clock_timestamp(), tag 
 CREATE FUNCTION log_created() RETURNS event_trigger LANGUAGE plpgsql AS $$
 DECLARE done record;
 BEGIN
-  IF current_database() ~ '^slipway_copy_' THEN RETURN; END IF;  -- rows of ours are no loss of the way back
+  IF current_database() ~ '^slipway_copy_' THEN RETURN; END IF;  -- log rows in a copy would count as data loss
   FOR done IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
     INSERT INTO effect_log (tag, object) VALUES (done.command_tag, done.object_identity);
   END LOOP;
@@ -58,7 +58,7 @@ CREATE EVENT TRIGGER count_dropped ON sql_drop EXECUTE FUNCTION log_dropped();
 
 @dataclass(frozen=True)
 class Facts:
-    """What must be the same before and after a run that went all the way back."""
+    """The data that must be equal before and after a run that was rolled back completely."""
 
     schema: str
     revision: str
@@ -67,7 +67,7 @@ class Facts:
 
 @dataclass
 class World:
-    """The running stack and its shop."""
+    """The running stack with its shop, store and cache log."""
 
     stack: Stack
     client: AdminClient
@@ -76,14 +76,14 @@ class World:
     cache: CacheLog
 
     def settle(self, within_s: float = 120) -> None:
-        """Wait until the supervisor has every part up again."""
+        """Wait until every part is running and ready again."""
         deadline = time.monotonic() + within_s
         while not all(part.alive() and part.ready() for part in self.stack.parts):
-            assert time.monotonic() < deadline, f"not every part was up again within {within_s:.0f} s"
+            assert time.monotonic() < deadline, f"not every part was ready within {within_s:.0f} s"
             time.sleep(0.2)
 
     def facts(self) -> Facts:
-        """Schema, revision and a checksum of all orders."""
+        """Return the schema, the revision and a checksum of all orders."""
         sums = "SELECT count(*) || ' ' || sum(id) || ' ' || sum(total_cents) || ' ' || sum(customer_id) FROM orders"
         return Facts(
             self.shop.schema(),
@@ -92,75 +92,75 @@ class World:
         )
 
     def count(self, tag: str) -> int:
-        """How often a command on the index took effect in the live database so far."""
+        """Return how often a command on the index has taken effect in the live database."""
         query = f"SELECT count(*) FROM effect_log WHERE tag = '{tag}' AND object LIKE '%{INDEX}'"
         return int(scalar(self.shop, query))
 
     def upgrade(self, revision: str) -> None:
-        """Move the shop forward by its own command, behind Slipway's back."""
+        """Upgrade the shop by its own command, without Slipway."""
         migrate_shop(self.stack, "upgrade", revision)
 
-    def set_back(self) -> None:
-        """Bring the shop back to where every run starts, whatever a run has left."""
+    def downgrade_to_start(self) -> None:
+        """Downgrade the shop to the revision at which every run starts, after a run that failed."""
         with suppress(AssertionError):
             migrate_shop(self.stack, "downgrade", "0008")
 
     def serves_fresh(self) -> bool:
-        """Whether the cache passes on the shop's pages and still keeps them: a second read is a hit."""
+        """Return whether the cache serves the shop's pages and stores them: a second read is a hit."""
         with httpx.Client(base_url=self.stack.shop_url, trust_env=False, timeout=60) as visitor:
-            answers = [visitor.get("/products/2") for _ in range(2)]
-        return answers[-1].status_code == 200 and answers[-1].headers["x-cache"] == "HIT"
+            responses = [visitor.get("/products/2") for _ in range(2)]
+        return responses[-1].status_code == 200 and responses[-1].headers["x-cache"] == "HIT"
 
     def holds(self) -> int:
-        """How many services are held."""
+        """Return the number of service locks."""
         return int(scalar(self.store, "SELECT count(*) FROM hold"))
 
     def copies(self) -> int:
-        """How many copies of databases are left."""
+        """Return the number of database copies that are left."""
         return int(scalar(self.shop, "SELECT count(*) FROM pg_database WHERE datname LIKE 'slipway_copy_%'"))
 
 
 @contextmanager
-def world(home: Path, say: Callable[[str], None]) -> Iterator[World]:
-    """The stack with short measurements, the shop at 0008, its index commands counted."""
+def world(home: Path, report: Callable[[str], None]) -> Iterator[World]:
+    """Start the stack with short measurements, the shop at revision 0008, and a trigger that counts index commands."""
     changes = home / "changes"
     shutil.copytree(ROOT / "changes", changes, dirs_exist_ok=True, ignore=shutil.ignore_patterns("record.md", "*.svg"))
     policy = changes / CHANGE / "change.toml"
-    text_of = policy.read_text(encoding="utf-8")
-    # A kill costs requests, and then a verdict may stay open: here that goes back, too, so that each run starts alike.
-    policy.write_text(text_of + 'on_inconclusive = "roll back"\n', encoding="utf-8")
+    original = policy.read_text(encoding="utf-8")
+    # A kill loses requests, so a verdict may be inconclusive. Roll back then too, so that each run starts at the same state.
+    policy.write_text(original + 'on_inconclusive = "roll back"\n', encoding="utf-8")
     config = home / "slipway.toml"
     config.write_text(quick_config(), encoding="utf-8")
     with (
-        Stack(home / "stack", changes=changes, config=config, fresh=True, say=say, durable=True) as stack,
+        Stack(home / "stack", changes=changes, config=config, fresh=True, report=report, durable=True) as stack,
         stack.client() as client,
         cache_log(stack) as cache,
     ):
         shop = PostgreSQL(stack.environment["SHOP_DATABASE_URL"])
         store = PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"])
-        made = World(stack, client, shop, store, cache)
-        made.upgrade("0008")
+        started_world = World(stack, client, shop, store, cache)
+        started_world.upgrade("0008")
         engine = create_engine(shop.url)
         with engine.begin() as connection:
             connection.exec_driver_sql(COUNTERS)
         engine.dispose()
-        yield made
+        yield started_world
 
 
 def portable_config() -> str:
-    """The project's slipway.toml with paths that hold from anywhere."""
-    written = (ROOT / "slipway.toml").read_text(encoding="utf-8")
-    assert '"examples/shop"' in written
-    return written.replace('"examples/shop"', f'"{ROOT / "examples" / "shop"}"')
+    """Return the project's slipway.toml with absolute paths."""
+    config = (ROOT / "slipway.toml").read_text(encoding="utf-8")
+    assert '"examples/shop"' in config
+    return config.replace('"examples/shop"', f'"{ROOT / "examples" / "shop"}"')
 
 
 def quick_config() -> str:
-    """The same with short windows and waits."""
-    written = portable_config()
+    """Return the project's slipway.toml with absolute paths and short windows and waits."""
+    config = portable_config()
     for old, new in QUICK.items():
-        assert old in written, old
-        written = written.replace(old, new)
-    return written
+        assert old in config, old
+        config = config.replace(old, new)
+    return config
 
 
 def migrate_shop(stack: Stack, direction: str, revision: str) -> None:
@@ -168,5 +168,5 @@ def migrate_shop(stack: Stack, direction: str, revision: str) -> None:
     folder = ROOT / "examples" / "shop"
     environment = {**stack.environment, "DATABASE_URL": stack.environment["SHOP_DATABASE_URL"]}
     command = [folder / ".venv" / "bin" / "alembic", direction, revision]
-    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

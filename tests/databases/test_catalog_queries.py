@@ -1,4 +1,4 @@
-"""What the catalogue and the planner tell, on a real PostgreSQL."""
+"""Reading the catalog and query plans of a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ ANALYZE;
 
 
 def connect(database: PostgreSQL) -> psycopg.Connection[Any]:
-    """A plain connection."""
+    """Return a plain connection."""
     return psycopg.connect(database.connection_url().replace("+psycopg", ""), autocommit=True)
 
 
 @pytest.fixture(scope="module")
 def template(postgres: URL) -> Iterator[str]:
-    """The name of a database with every kind of index, which is only copied."""
+    """Create a template database with every kind of index, and return its name."""
     name = f"template_{uuid.uuid4().hex[:12]}"
     create_database(postgres, name)
     with connect(PostgreSQL(url_on(postgres, name))) as connection:
@@ -57,7 +57,7 @@ def template(postgres: URL) -> Iterator[str]:
 
 @pytest.fixture
 def shop(postgres: URL, template: str) -> Iterator[PostgreSQL]:
-    """A copy of that database, the test's own."""
+    """Return a copy of the template for one test."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     create_database(postgres, name, template=template)
     yield PostgreSQL(url_on(postgres, name))
@@ -65,67 +65,69 @@ def shop(postgres: URL, template: str) -> Iterator[PostgreSQL]:
 
 
 def keys(indexes: tuple[Index, ...]) -> dict[str, tuple[str, ...]]:
-    """The keys of each index by its name."""
+    """Return the keys of each index by its name."""
     return {index.name: index.keys for index in indexes}
 
 
-def test_the_keys_of_an_index_say_all_that_makes_it_another(shop: PostgreSQL) -> None:
-    """Column or expression, and what is not the default: collation, operator class, order."""
-    found = keys(read_indexes(shop))
-    assert found["orders_pkey"] == ("id",)
-    assert found["plain"] == ("state", "placed")
-    assert found["ordered"] == ("state DESC", "placed DESC NULLS LAST", "id NULLS FIRST")
-    assert found["classed"] == ("code text_pattern_ops",)
-    assert found["collated"] == ('note COLLATE "C"', 'state COLLATE "POSIX"')
-    assert found["expressed"] == ('lower(code) COLLATE "default"', "(id + 1)")
-    assert found["listed"] == ("during",)
+def test_index_keys_include_everything_that_distinguishes_indexes(shop: PostgreSQL) -> None:
+    """A key is a column or an expression, with the collation, operator class and order that are not the default."""
+    index_keys = keys(read_indexes(shop))
+    assert index_keys["orders_pkey"] == ("id",)
+    assert index_keys["plain"] == ("state", "placed")
+    assert index_keys["ordered"] == ("state DESC", "placed DESC NULLS LAST", "id NULLS FIRST")
+    assert index_keys["classed"] == ("code text_pattern_ops",)
+    assert index_keys["collated"] == ('note COLLATE "C"', 'state COLLATE "POSIX"')
+    assert index_keys["expressed"] == ('lower(code) COLLATE "default"', "(id + 1)")
+    assert index_keys["listed"] == ("during",)
 
 
-def test_what_else_an_index_is(shop: PostgreSQL) -> None:
-    """Method, included columns, predicate, uniqueness, the constraint that it backs, its bytes, its partitions."""
-    found = {index.name: index for index in read_indexes(shop)}
-    assert [(found[name].constraint, found[name].unique) for name in ("orders_pkey", "orders_code_key", "plain")] == [
+def test_index_has_its_other_properties(shop: PostgreSQL) -> None:
+    """They are method, included columns, predicate, uniqueness, constraint, size and partitioning."""
+    indexes = {index.name: index for index in read_indexes(shop)}
+    assert [
+        (indexes[name].constraint, indexes[name].unique) for name in ("orders_pkey", "orders_code_key", "plain")
+    ] == [
         ("primary key", True),
         ("unique", True),
         ("", False),
     ]
-    assert (found["orders_during_excl"].constraint, found["orders_during_excl"].method) == ("exclusion", "gist")
-    assert found["expressed"].included == ("note",)
-    assert found["expressed"].predicate == "((state = 'open'::text) AND (id > 5))"
-    assert (found["single"].nulls_distinct, found["plain"].nulls_distinct) == (False, True)
-    assert found["plain"].bytes > 100_000
-    assert all(index.valid for index in found.values())
-    assert (found["whole"].partition, found["whole"].table) == ("whole", "sales.Big One")
-    assert (found["early_at_idx"].partition, found["early_at_idx"].table) == ("part", "sales.early")
-    assert {index.table for index in found.values()} == {"orders", "sales.Big One", "sales.early"}
+    assert (indexes["orders_during_excl"].constraint, indexes["orders_during_excl"].method) == ("exclusion", "gist")
+    assert indexes["expressed"].included == ("note",)
+    assert indexes["expressed"].predicate == "((state = 'open'::text) AND (id > 5))"
+    assert (indexes["single"].nulls_distinct, indexes["plain"].nulls_distinct) == (False, True)
+    assert indexes["plain"].bytes > 100_000
+    assert all(index.valid for index in indexes.values())
+    assert (indexes["whole"].partition, indexes["whole"].table) == ("whole", "sales.Big One")
+    assert (indexes["early_at_idx"].partition, indexes["early_at_idx"].table) == ("part", "sales.early")
+    assert {index.table for index in indexes.values()} == {"orders", "sales.Big One", "sales.early"}
 
 
 def test_an_index_whose_build_failed_is_invalid(shop: PostgreSQL) -> None:
-    """A concurrent build that fails leaves an index that is not valid."""
+    """A failed concurrent build leaves an invalid index."""
     with connect(shop) as connection, pytest.raises(psycopg.errors.UniqueViolation):
         connection.execute("CREATE UNIQUE INDEX CONCURRENTLY half ON orders (state)")
     assert [index.name for index in read_indexes(shop) if not index.valid] == ["half"]
 
 
-def test_tables_and_their_sizes(shop: PostgreSQL) -> None:
-    """Rows are the planner's estimate; the bytes of the table and of its indexes add up."""
-    found = {table.table: table for table in read_tables(shop)}
-    assert list(found) == ["orders", "sales.Big One", "sales.early"]
-    orders = found["orders"]
+def test_tables_have_their_sizes(shop: PostgreSQL) -> None:
+    """Rows are the planner's estimate. The size is the sum of the table and its indexes."""
+    tables = {table.table: table for table in read_tables(shop)}
+    assert list(tables) == ["orders", "sales.Big One", "sales.early"]
+    orders = tables["orders"]
     assert orders.rows == 20_000
     assert orders.bytes == orders.table_bytes + orders.index_bytes
     assert orders.index_bytes >= sum(index.bytes for index in read_indexes(shop) if index.table == "orders") > 0
-    assert found["sales.early"].rows == 0
+    assert tables["sales.early"].rows == 0
 
 
 def plan(database: PostgreSQL, sql: str) -> QueryPlan:
-    """The plan of one query."""
-    [found] = explain(database, [Query(label="it", sql=sql)])
-    return found
+    """Return the plan of one query."""
+    [query_plan] = explain(database, [Query(label="it", sql=sql)])
+    return query_plan
 
 
-def test_plans(shop: PostgreSQL) -> None:
-    """Each plan has its nodes from the top down, with tables, indexes, costs and rows."""
+def test_plan_has_its_nodes(shop: PostgreSQL) -> None:
+    """The nodes are ordered from the top down, with tables, indexes, costs and rows."""
     narrow = plan(shop, "SELECT id FROM orders WHERE id BETWEEN 7 AND 8")
     [node] = narrow.nodes
     assert (node.type, node.table) == ("Index Only Scan", "orders")
@@ -140,8 +142,8 @@ def test_plans(shop: PostgreSQL) -> None:
         ("Bitmap Index Scan", "orders"),
         ("Bitmap Index Scan", "orders"),
     ]
-    elsewhere = plan(shop, "SELECT * FROM sales.early")
-    assert [node.table for node in elsewhere.nodes] == ["sales.early"]
+    other_schema = plan(shop, "SELECT * FROM sales.early")
+    assert [node.table for node in other_schema.nodes] == ["sales.early"]
 
 
 @pytest.mark.parametrize(
@@ -156,10 +158,10 @@ def test_plans(shop: PostgreSQL) -> None:
         "WITH old AS (DELETE FROM orders RETURNING id) SELECT * FROM old",
     ],
 )
-def test_what_can_be_planned(shop: PostgreSQL, sql: str) -> None:
-    """Placeholders stay open, comments may stand before, and nothing is executed."""
-    found = plan(shop, sql)
-    assert (found.error, bool(found.nodes)) == ("", True)
+def test_explain_plans_without_executing(shop: PostgreSQL, sql: str) -> None:
+    """Placeholders need no values, comments may come first, and nothing is executed."""
+    query_plan = plan(shop, sql)
+    assert (query_plan.error, bool(query_plan.nodes)) == ("", True)
     with connect(shop) as connection:
         assert connection.execute("SELECT count(*), count(note) FROM orders").fetchone() == (20_000, 0)
 
@@ -176,36 +178,36 @@ def test_what_can_be_planned(shop: PostgreSQL, sql: str) -> None:
         ("-- DELETE FROM orders", "only SELECT, INSERT, UPDATE, DELETE and WITH have a plan"),
     ],
 )
-def test_what_cannot_be_planned(shop: PostgreSQL, sql: str, error: str) -> None:
-    """The error stands in place of the plan, the other queries still have theirs, and nothing is executed."""
+def test_explain_returns_the_error_of_a_query(shop: PostgreSQL, sql: str, error: str) -> None:
+    """The plan contains the error, other queries still get their plans, and nothing is executed."""
     bad, good = explain(shop, [Query(label="bad", sql=sql), Query(label="good", sql="SELECT 1 FROM orders")])
     assert bad == QueryPlan(query="bad", error=error)
     assert good.nodes
     assert "orders" in [table.table for table in read_tables(shop)]
 
 
-def test_planning_waits_for_no_lock_long(shop: PostgreSQL) -> None:
-    """A table that somebody has locked is an error of that query."""
+def test_planning_has_a_lock_timeout(shop: PostgreSQL) -> None:
+    """If another session has locked the table, the plan contains an error."""
     with connect(shop) as busy, busy.transaction():
         busy.execute("LOCK TABLE orders")
         assert plan(shop, "SELECT * FROM orders").error == "canceling statement due to lock timeout"
 
 
-def test_without_pg_stat_statements(shop: PostgreSQL) -> None:
-    """The reason is told when the extension is not there, or is there and not loaded."""
+def test_busiest_queries_are_unknown_without_pg_stat_statements(shop: PostgreSQL) -> None:
+    """The result contains the reason if the extension is not installed, or is installed but not loaded."""
     assert busiest_queries(shop, 5).unknown == "The extension pg_stat_statements is not installed in the database."
     with connect(shop) as connection:
         connection.execute('CREATE SCHEMA "Seen"; CREATE EXTENSION pg_stat_statements SCHEMA "Seen"')
-    found = busiest_queries(shop, 5)
-    assert found.queries == ()
-    assert found.unknown == (
-        'pg_stat_statements cannot be read: pg_stat_statements must be loaded via "shared_preload_libraries".'
+    busiest = busiest_queries(shop, 5)
+    assert busiest.queries == ()
+    assert busiest.unknown == (
+        'Could not read pg_stat_statements: pg_stat_statements must be loaded via "shared_preload_libraries".'
     )
 
 
 @pytest.fixture
 def counting(tmp_path: Path) -> Iterator[URL]:
-    """A server of the test's own that has pg_stat_statements loaded."""
+    """Start a server for the test that has loaded pg_stat_statements."""
     [port] = free_ports([0])
     server = server_part(tmp_path, port, "server-secret", log=tmp_path / "log", durable=False)
     with (tmp_path / "data" / "postgresql.conf").open("a") as settings:
@@ -218,8 +220,8 @@ def counting(tmp_path: Path) -> Iterator[URL]:
         server.stop()
 
 
-def test_the_busiest_queries(counting: URL) -> None:
-    """Those that took most time come first, with placeholders, and can be planned; who may not see them is told so."""
+def test_busiest_queries_are_ordered_by_time(counting: URL) -> None:
+    """The slowest queries come first, with placeholders, and can be planned. A role without rights gets the reason."""
     database = PostgreSQL(counting.render_as_string(hide_password=False))
     with connect(database) as connection:
         connection.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE busy (id int); CREATE ROLE guest LOGIN")
@@ -232,23 +234,23 @@ def test_the_busiest_queries(counting: URL) -> None:
             "SELECT query FROM pg_stat_statements WHERE query ~ 'FROM busy|INTO busy' ORDER BY total_exec_time DESC"
         )
         expected = [row[0] for row in connection.execute(by_time)]
-    found = [query for query in busiest_queries(database, 100).queries if "busy" in query.label]
-    assert [query.label for query in found] == expected
-    assert {plan.query: plan.error for plan in explain(database, found)} == {
+    busiest = [query for query in busiest_queries(database, 100).queries if "busy" in query.label]
+    assert [query.label for query in busiest] == expected
+    assert {plan.query: plan.error for plan in explain(database, busiest)} == {
         "INSERT INTO busy SELECT generate_series($1, $2)": "function generate_series(unknown, unknown) is not unique",
         "SELECT count(*) FROM busy a WHERE id % $1 = $2": "",
-    }  # without its literals the function has no types
+    }  # the placeholders of the function have no types
     assert len(busiest_queries(database, 1).queries) == 1
     guest = PostgreSQL(counting.set(username="guest", password="x").render_as_string(hide_password=False))
-    told = busiest_queries(guest, 100)
-    assert told.queries == ()
-    assert told.unknown == "The user may not see what others ran, for which it needs pg_read_all_stats."
+    without_rights = busiest_queries(guest, 100)
+    assert without_rights.queries == ()
+    assert without_rights.unknown == "The role cannot see the queries of other roles. It needs pg_read_all_stats."
 
 
-def test_a_database_that_is_away(postgres: URL) -> None:
-    """Each look says that the database does not answer."""
+def test_functions_raise_unavailable_without_a_server(postgres: URL) -> None:
+    """Every function raises `Unavailable` if the database does not answer."""
     [port] = free_ports([0])
-    away = PostgreSQL(postgres.set(port=port).render_as_string(hide_password=False))
-    for look in (read_indexes, read_tables, lambda it: busiest_queries(it, 1), lambda it: explain(it, [])):
+    stopped = PostgreSQL(postgres.set(port=port).render_as_string(hide_password=False))
+    for read in (read_indexes, read_tables, lambda it: busiest_queries(it, 1), lambda it: explain(it, [])):
         with pytest.raises(Unavailable, match="Connection refused"):
-            look(away)
+            read(stopped)

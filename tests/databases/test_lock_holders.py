@@ -1,4 +1,4 @@
-"""Who would keep a migration from a lock, on a real PostgreSQL."""
+"""Sessions that would block a migration, on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import pytest
 from slipway.databases.catalog import LockMode
 from slipway.databases.postgresql import lock_holders
 from slipway.databases.postgresql.database import PostgreSQL
-from slipway.databases.postgresql.lock_holders import in_the_way
+from slipway.databases.postgresql.lock_holders import lock_holder_reader
 
 
 @pytest.fixture
 def orders(database: str) -> PostgreSQL:
-    """A database with two tables, one of them in a schema of its own."""
-    found = PostgreSQL(database)
-    with connect(found) as connection:
+    """Return a database with two tables, one of them in another schema."""
+    created = PostgreSQL(database)
+    with connect(created) as connection:
         connection.execute("CREATE TABLE orders (id int); CREATE SCHEMA sales; CREATE TABLE sales.items (id int)")
-    return found
+    return created
 
 
 @pytest.fixture
-def somebody(orders: PostgreSQL) -> Iterator[psycopg.Connection[Any]]:
-    """Another session, called `report`."""
+def other_session(orders: PostgreSQL) -> Iterator[psycopg.Connection[Any]]:
+    """Open another session with the application name `report`."""
     with connect(orders, application_name="report") as connection:
         yield connection
         connection.rollback()
 
 
 def connect(database: PostgreSQL, **options: str) -> psycopg.Connection[Any]:
-    """A plain connection."""
+    """Return a plain connection."""
     return psycopg.connect(database.connection_url().replace("+psycopg", ""), **options)
 
 
@@ -48,40 +48,46 @@ def connect(database: PostgreSQL, **options: str) -> psycopg.Connection[Any]:
         ("SELECT * FROM sales.items", "orders", "ACCESS EXCLUSIVE", False),
     ],
 )
-def test_an_open_transaction(
+def test_reader_returns_conflicting_transactions(
     orders: PostgreSQL,
-    somebody: psycopg.Connection[Any],
+    other_session: psycopg.Connection[Any],
     monkeypatch: pytest.MonkeyPatch,
     statement: str,
     table: str,
     mode: LockMode,
     blocks: bool,
 ) -> None:
-    """A reader excludes only the strongest lock, a writer more of them, each on its own table."""
+    """An open read conflicts only with the strongest lock, a write with more modes, each on its own table."""
     monkeypatch.setattr(lock_holders, "LONG_S", 0.0)
-    somebody.execute(statement.encode())
-    with in_the_way(orders, {table: mode}) as look:
-        found = look()
-        somebody.rollback()
-        assert look() == []
-    assert [blocker.pid for blocker in found] == ([somebody.info.backend_pid] if blocks else [])
+    other_session.execute(statement.encode())
+    with lock_holder_reader(orders, {table: mode}) as read_holders:
+        holders = read_holders()
+        other_session.rollback()
+        assert read_holders() == []
+    assert [holder.pid for holder in holders] == ([other_session.info.backend_pid] if blocks else [])
     if blocks:
-        assert found[0].words().startswith(f"pid {somebody.info.backend_pid} (report, idle in transaction, since ")
+        assert (
+            holders[0]
+            .describe()
+            .startswith(f"pid {other_session.info.backend_pid} (report, idle in transaction, since ")
+        )
 
 
-def test_a_passing_transaction(
-    orders: PostgreSQL, somebody: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+def test_reader_ignores_short_transactions(
+    orders: PostgreSQL, other_session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that has just begun is over soon: nobody need wait for a gap between such."""
+    """A transaction that has just started ends soon, so it does not delay the migration."""
     monkeypatch.setattr(lock_holders, "LONG_S", 3_600.0)
-    somebody.execute("SELECT * FROM orders")
-    with in_the_way(orders, {"orders": "ACCESS EXCLUSIVE"}) as look:
-        assert look() == []
+    other_session.execute("SELECT * FROM orders")
+    with lock_holder_reader(orders, {"orders": "ACCESS EXCLUSIVE"}) as read_holders:
+        assert read_holders() == []
 
 
-def test_nothing_wanted(orders: PostgreSQL, somebody: psycopg.Connection[Any]) -> None:
-    """A migration that takes no strong lock has nobody in its way."""
-    somebody.execute("SELECT * FROM orders")
-    for wanted in ({}, {"no such table": "SHARE"}):
-        with in_the_way(orders, wanted) as look:
-            assert look() == []
+def test_no_session_blocks_a_migration_without_strong_locks(
+    orders: PostgreSQL, other_session: psycopg.Connection[Any]
+) -> None:
+    """The reader returns no sessions without locks, and for a table that does not exist."""
+    other_session.execute("SELECT * FROM orders")
+    for locks in ({}, {"no such table": "SHARE"}):
+        with lock_holder_reader(orders, locks) as read_holders:
+            assert read_holders() == []

@@ -1,4 +1,4 @@
-"""A MariaDB database's schema, its sums and its copy, on a real server."""
+"""The schema, checksums and copies of a MariaDB database, on a real server."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ MIGRATIONS = Migrations(preset="alembic", lock_timeout_s=1)
 
 @pytest.fixture
 def live(mariadb_database: URL) -> Iterator[MariaDB]:
-    """A small database in use; no copy is left behind."""
+    """Create a small database with rows. Check at the end that no copy is left."""
     run(mariadb_database, *TABLES)
     yield MariaDB(mariadb_database)
     assert run(mariadb_database, f"SHOW DATABASES LIKE '{COPY}'") == []
 
 
-def test_a_query_of_a_change_file_only_reads(live: MariaDB) -> None:
-    """Its first column, so many rows at most; a percent sign and a colon stand for themselves; writing is refused."""
+def test_a_query_of_a_change_file_can_only_read(live: MariaDB) -> None:
+    """The first column is returned up to the limit, `%` and `:` need no escapes, and writes are rejected."""
     assert live.first_column("SELECT 'a:b%', 1 UNION SELECT 'c', 2 ORDER BY 1", 1) == ["a:b%"]
     with pytest.raises(InvalidInput, match=r"(?i)read.only"):
         live.first_column("INSERT INTO customer (email) VALUES ('x')", 1)
@@ -67,8 +67,8 @@ def test_a_copy_has_the_rows_and_the_schema(live: MariaDB) -> None:
         assert run(copy.url, "SELECT twice(2)") == [(4,)]
 
 
-def test_the_schema_as_text(live: MariaDB) -> None:
-    """Rows, counters and who made it make no difference; a column does, and leaves nothing when it goes."""
+def test_schema_text_contains_only_the_schema(live: MariaDB) -> None:
+    """Rows, counters and definers do not change the text. A new column does, until it is dropped."""
     before = live.schema()
     assert before.splitlines()[:2] == [
         "DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;",
@@ -85,7 +85,7 @@ def test_the_schema_as_text(live: MariaDB) -> None:
 
 
 def test_writing_to_the_copy_leaves_the_original(live: MariaDB) -> None:
-    """What is done to the copy is not done to the live database."""
+    """Changes of the copy do not change the live database."""
     before = live.schema(), live.contents()
     with live.copied("shop") as copy:
         run(copy.url, "DELETE FROM purchase", "DROP TABLE purchase")
@@ -93,18 +93,18 @@ def test_writing_to_the_copy_leaves_the_original(live: MariaDB) -> None:
     assert (live.schema(), live.contents()) == before
 
 
-def test_a_trigger_that_names_the_live_database(live: MariaDB) -> None:
-    """On the copy it would write to the live database, so nothing is rehearsed, and the copy is dropped."""
+def test_copy_is_rejected_if_a_trigger_names_the_live_database(live: MariaDB) -> None:
+    """In the copy, the trigger would write to the live database. So the rehearsal fails, and the copy is dropped."""
     run(live.url, f"CREATE TRIGGER log AFTER DELETE ON purchase FOR EACH ROW DELETE FROM `{live.name}`.customer")
     with pytest.raises(SlipwayError) as failed, live.copied("shop"):
         pytest.fail("reached")
     assert failed.value.failed == (
-        f"On a copy these would still reach the live database {live.name} by its name: trigger log."
+        f"In a copy these would still use the live database {live.name} by its name: trigger log."
     )
 
 
-def test_a_table_that_is_called_like_its_database(live: MariaDB) -> None:
-    """Its columns are no names of the live database."""
+def test_a_table_may_have_the_name_of_its_database(live: MariaDB) -> None:
+    """Columns of this table are not references to the live database."""
     name = live.name
     run(
         live.url,
@@ -117,7 +117,7 @@ def test_a_table_that_is_called_like_its_database(live: MariaDB) -> None:
 
 
 def test_a_copy_of_a_killed_run_is_dropped(live: MariaDB) -> None:
-    """What a run that was killed left is dropped by the next, also while a session of it still holds a table."""
+    """The next run drops the copy of a killed run, even if a session still holds a table lock."""
     code = (
         "import os, sys; from pathlib import Path; from slipway.databases.opening import open_database\n"
         "with open_database(sys.stdin.readline().strip(), Path()).copied('shop'): print(1, flush=True); os.read(0, 1)\n"
@@ -130,34 +130,34 @@ def test_a_copy_of_a_killed_run_is_dropped(live: MariaDB) -> None:
         process.stdin.flush()
         assert process.stdout.readline() == "1\n"
         process.kill()
-    forgotten = create_engine(live.url.set(database=COPY), poolclass=NullPool).connect()
-    forgotten.exec_driver_sql("SELECT count(*) FROM purchase")  # in a transaction, which holds the table
+    open_session = create_engine(live.url.set(database=COPY), poolclass=NullPool).connect()
+    open_session.exec_driver_sql("SELECT count(*) FROM purchase")  # the open transaction holds a lock on the table
     with live.copied("shop") as copy:
         assert copy.contents() == live.contents()
-    forgotten.invalidate()
-    forgotten.close()
+    open_session.invalidate()
+    open_session.close()
 
 
 def test_no_password_in_a_process_list(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tools find address and password in an option file that only we can read, and it is gone afterwards."""
-    seen: list[tuple[list[str], int]] = []
+    """The tools read the password from an option file that only this user can read. The file is removed afterwards."""
+    calls: list[tuple[list[str], int]] = []
     popen = subprocess.Popen
 
     def spy(argv: list[str], **more: object) -> subprocess.Popen[bytes]:
         file = Path(argv[1].partition("=")[2])
-        seen.append((argv, file.stat().st_mode & 0o777))
+        calls.append((argv, file.stat().st_mode & 0o777))
         return popen(argv, **more)  # type: ignore[call-overload,no-any-return]
 
     monkeypatch.setattr(tools.subprocess, "Popen", spy)
     with live.copied("shop"):
         pass
-    assert [(Path(argv[0]).name, mode) for argv, mode in seen] == [("mariadb-dump", 0o600), ("mariadb", 0o600)]
-    assert not any(PASSWORD in word for argv, _ in seen for word in argv)
-    assert not any(Path(argv[1].partition("=")[2]).exists() for argv, _ in seen)
+    assert [(Path(argv[0]).name, mode) for argv, mode in calls] == [("mariadb-dump", 0o600), ("mariadb", 0o600)]
+    assert not any(PASSWORD in argument for argv, _ in calls for argument in argv)
+    assert not any(Path(argv[1].partition("=")[2]).exists() for argv, _ in calls)
 
 
-def test_a_copy_that_is_interrupted(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The interruption is raised again, both tools end, and nothing is left."""
+def test_cancelled_copy_leaves_nothing(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cancellation is raised, both tools end, and the copy is dropped."""
 
     def stop() -> None:
         raise KeyboardInterrupt
@@ -170,32 +170,32 @@ def test_a_copy_that_is_interrupted(live: MariaDB, monkeypatch: pytest.MonkeyPat
     assert not [child for child in psutil.Process().children() if child.name().startswith(("mariadb-dump", "mariadb "))]
 
 
-def test_a_dump_that_fails(live: MariaDB) -> None:
-    """The tool's own reason is told, and nothing is left."""
+def test_failed_dump_reports_the_reason_of_the_tool(live: MariaDB) -> None:
+    """The error contains the tool's own reason, and the copy is dropped."""
     run(live.url, "CREATE VIEW broken AS SELECT id FROM customer", "ALTER TABLE customer RENAME COLUMN id TO number")
     with pytest.raises(SlipwayError) as failed, live.copied("shop"):
         pytest.fail("copied")
-    assert failed.value.failed.startswith("mariadb-dump ended with ")
+    assert failed.value.failed.startswith("mariadb-dump exited with ")
     assert f"View '{live.name}.broken' references invalid table(s)" in failed.value.failed
     assert failed.value.retry_is_safe
 
 
-def test_no_room_and_no_time(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is begun where the server's disk, which is ours here, or the hour is too small."""
+def test_copy_needs_enough_disk_space_and_time(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No copy starts if the disk is too small, or if the copy would take more than an hour. The server is local here."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000))
     with pytest.raises(
-        SlipwayError, match=r"^There is no room for the copy of test_\w+ and a migration of it: \d MB are"
+        SlipwayError, match=r"^There is not enough disk space for the copy of test_\w+ and a migration of it: \d MB are"
     ):
         live.copied("shop").__enter__()
     monkeypatch.setattr("slipway.databases.mariadb.database.FASTEST_BYTES_PER_S", 1.0)
     with pytest.raises(
-        SlipwayError, match=r"^There is no time for the copy of test_\w+: 0 GB take at least \d+ minutes\."
+        SlipwayError, match=r"^There is not enough time for the copy of test_\w+: 0 GB take at least \d+ minutes\."
     ):
         live.copied("shop").__enter__()
 
 
 @pytest.mark.parametrize(
-    ("made", "then", "told"),
+    ("table", "change", "differences"),
     [
         pytest.param(
             "(id int PRIMARY KEY, note text) SELECT 1 AS id, 'x' AS note UNION SELECT 2, 'y'",
@@ -242,47 +242,47 @@ def test_no_room_and_no_time(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> 
         ),
     ],
 )
-def test_sums(mariadb_database: URL, made: str, then: str, told: list[str]) -> None:
-    """Whatever a value becomes is seen."""
-    run(mariadb_database, f"CREATE TABLE a {made}")
+def test_checksums_detect_every_change(mariadb_database: URL, table: str, change: str, differences: list[str]) -> None:
+    """The checksums of a column change with every change of a value."""
+    run(mariadb_database, f"CREATE TABLE a {table}")
     before = MariaDB(mariadb_database).contents()
-    run(mariadb_database, then)
-    assert list(row_differences(before, MariaDB(mariadb_database).contents())) == told
+    run(mariadb_database, change)
+    assert list(row_differences(before, MariaDB(mariadb_database).contents())) == differences
 
 
-def test_only_one_moves(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes second waits, then says so."""
+def test_only_one_process_migrates(live: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process waits for the lock, then raises `Unavailable`."""
     with monkeypatch.context() as short:
         short.setattr("slipway.databases.mariadb.database.LOCK_WITHIN_S", 0.2)
-        with live.only_mover(), pytest.raises(Unavailable) as failed, live.only_mover():
-            pytest.fail("two at once")
-    assert failed.value.failed == f"Somebody else migrates {live.name}."
-    with live.only_mover():
+        with live.hold_migration_lock(), pytest.raises(Unavailable) as failed, live.hold_migration_lock():
+            pytest.fail("two processes hold the lock")
+    assert failed.value.failed == f"Another process is migrating {live.name}."
+    with live.hold_migration_lock():
         assert live.server_started() == live.server_started()
 
 
-def test_a_server_that_was_started_again(tmp_path: Path, require: Callable[[str], None]) -> None:
-    """Its start is told the same each time, and another one after it went down."""
+def test_server_start_time_changes_after_a_restart(tmp_path: Path, require: Callable[[str], None]) -> None:
+    """The start time is the same on every call, and different after a restart."""
     require("mariadbd")
     [port] = free_ports([0])
-    server, told = server_part(tmp_path, port), []
+    server, start_times = server_part(tmp_path, port), []
     database = MariaDB(root_url(port).set(database="mysql"))
     for _ in range(2):
         server.start()
         try:
             server.wait_until_ready(threading.Event())
-            told.append({database.server_started() for _ in range(2)})
+            start_times.append({database.server_started() for _ in range(2)})
             wait_for(
-                lambda: run(database.url, "SHOW STATUS LIKE 'Uptime'") != [("Uptime", "0")], "a second of its life"
+                lambda: run(database.url, "SHOW STATUS LIKE 'Uptime'") != [("Uptime", "0")], "an uptime of one second"
             )
-            told[-1].add(database.server_started())
+            start_times[-1].add(database.server_started())
         finally:
             server.stop()
-    assert [len(found) for found in told] == [1, 1] and told[0] != told[1]
+    assert [len(values) for values in start_times] == [1, 1] and start_times[0] != start_times[1]
 
 
-def test_a_session_of_a_dead_attempt_is_ended(live: MariaDB) -> None:
-    """Only what came by the URL of that service's commands is ended, in the middle of its statement."""
+def test_sessions_of_a_killed_attempt_are_ended(live: MariaDB) -> None:
+    """Only sessions with the URL of this service's commands are ended, even during a statement."""
     sessions = [
         create_engine(url, poolclass=NullPool).connect()
         for url in (
@@ -304,7 +304,8 @@ def test_a_session_of_a_dead_attempt_is_ended(live: MariaDB) -> None:
     slow = threading.Thread(target=sleep)
     slow.start()
     wait_for(
-        lambda: run(live.url, "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT sleep%%'"), "it"
+        lambda: run(live.url, "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT sleep%%'"),
+        "the statement",
     )
     assert live.end_sessions("slipway shop") == 1
     slow.join(120)
@@ -325,8 +326,10 @@ def test_a_session_of_a_dead_attempt_is_ended(live: MariaDB) -> None:
         ("mysql+pymysql", {"init_command": "SET @a = 1"}, "db.example", ["lock-limit-not-set", "room-not-checked"]),
     ],
 )
-def test_what_is_not_checked(driver: str, query: dict[str, str], host: str, codes: list[str]) -> None:
-    """What a driver or a server does not let us do is told, and such a URL is left as it stands."""
+def test_unchecked_lists_what_the_driver_or_server_does_not_support(
+    driver: str, query: dict[str, str], host: str, codes: list[str]
+) -> None:
+    """Without support for the limits, the command URL is unchanged."""
     database = open_database(
         URL.create(driver, "u", "p", host, 1, "x", query).render_as_string(hide_password=False), Path()
     )
@@ -336,8 +339,8 @@ def test_what_is_not_checked(driver: str, query: dict[str, str], host: str, code
     assert "%" not in url.partition("?")[2] or query
 
 
-def test_a_server_that_does_not_answer(live: MariaDB) -> None:
-    """A wrong password and a server that is away are told without the password."""
+def test_connection_errors_do_not_contain_the_password(live: MariaDB) -> None:
+    """A wrong password and a stopped server raise `Unavailable`."""
     with pytest.raises(Unavailable) as failed:
         MariaDB(live.url.set(password="hunter2-wrong")).check()
     assert failed.value.failed.startswith(f"Database {live.name}: Access denied for user 'shop'@")
@@ -347,17 +350,17 @@ def test_a_server_that_does_not_answer(live: MariaDB) -> None:
     assert failed.value.failed.startswith(f"Database {live.name}: Can't connect to MySQL server on '127.0.0.1'")
 
 
-def test_a_live_database_that_is_called_like_a_copy(mariadb: URL) -> None:
-    """It is never dropped: who asks for its copy is refused."""
+def test_a_live_database_with_the_name_of_a_copy_is_never_dropped(mariadb: URL) -> None:
+    """A request for its copy is rejected."""
     with pytest.raises(InvalidInput) as refused, MariaDB(mariadb.set(database="Slipway_Copy_shop")).empty("shop"):
         pytest.fail("dropped")
-    assert refused.value.failed == "Slipway_Copy_shop is the name of a copy."
+    assert refused.value.failed == "Slipway_Copy_shop is a reserved name for copies."
 
 
-def test_no_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the dump tool nothing is begun."""
+def test_check_fails_without_the_dump_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no dump tool is installed, nothing starts."""
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(SlipwayError) as failed:
         MariaDB(URL.create("mysql", database="x")).check()
-    assert failed.value.failed == "There is no mariadb-dump and no mysqldump."
+    assert failed.value.failed == "Neither mariadb-dump nor mysqldump is installed."
     assert not [process for process in psutil.Process().children() if "mariadb-dump" in process.name()]

@@ -1,4 +1,4 @@
-"""The relay itself: what it passes on unheard, and what it does when the server is not there."""
+"""The relay: sessions that it forwards without reading, and a missing server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import URL
 
 from slipway.databases.postgresql import protocol
-from slipway.databases.postgresql.protocol import Ended, Ready
+from slipway.databases.postgresql.protocol import ReadyForQuery, StatementEnded
 from slipway.databases.postgresql.relay import HOST, Relay, RelayedSession
 from slipway.deployments.ports import free_ports
 from tests.stack.runs import wait_for
@@ -22,75 +22,78 @@ SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
 
 @pytest.fixture(autouse=True)
 def _wait_for_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the relay wait for its threads on a slow machine, too."""
+    """Let the relay wait for its threads on a slow machine."""
     monkeypatch.setattr("slipway.databases.postgresql.relay.JOIN_S", 120)
 
 
 @contextmanager
-def relaying(port: int, *, elsewhere: bool = False) -> Iterator[tuple[Relay, list[str]]]:
-    """A relay to a port of this machine, taken for one elsewhere if asked, and the statements that it heard."""
-    told: list[str] = []
+def running_relay(port: int, *, remote: bool = False) -> Iterator[tuple[Relay, list[str]]]:
+    """Yield a relay to a local port, and the statements that it read. `remote` treats the port as remote."""
+    statements: list[str] = []
 
-    def hear(heard: RelayedSession, event: Ended | Ready) -> None:
-        if isinstance(event, Ended):
-            told.append(event.sql)
+    def on_event(session: RelayedSession, event: StatementEnded | ReadyForQuery) -> None:
+        if isinstance(event, StatementEnded):
+            statements.append(event.sql)
 
-    relay = Relay(HOST, port, hear)
-    if elsewhere:
+    relay = Relay(HOST, port, on_event)
+    if remote:
         relay._plain = False
     relay.start()
     try:
-        yield relay, told
+        yield relay, statements
     finally:
         relay.stop()
 
 
 def through(relay: Relay, server: URL) -> str:
-    """The server's URL by way of the relay."""
+    """Return the URL of the server through the relay."""
     return server.set(drivername="postgresql", port=relay.port).render_as_string(hide_password=False)
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("remote", [False, True])
 @pytest.mark.parametrize("sslmode", ["disable", "prefer"])
-def test_a_server_that_does_not_encrypt(postgres: URL, elsewhere: bool, sslmode: str) -> None:
-    """A client that would like to encrypt goes on without, and is heard."""
+def test_relay_reads_sessions_of_a_server_without_encryption(postgres: URL, remote: bool, sslmode: str) -> None:
+    """A client that prefers encryption continues without it, and the relay reads its statements."""
     assert postgres.port is not None
     with (
-        relaying(postgres.port, elsewhere=elsewhere) as (relay, told),
+        running_relay(postgres.port, remote=remote) as (relay, statements),
         psycopg.connect(through(relay, postgres), sslmode=sslmode, autocommit=True) as connection,
     ):
         assert connection.execute("SELECT 7").fetchone() == (7,)
-        assert told == ["SELECT 7"]
-    assert (relay.unheard, relay.sessions) == ("", [])
+        assert statements == ["SELECT 7"]
+    assert (relay.unread_reason, relay.sessions) == ("", [])
 
 
-def test_a_session_that_client_and_server_encrypt() -> None:
-    """Every byte is passed on, none is read, and it is told that the session was not heard."""
-    with socket.create_server((HOST, 0)) as server, relaying(server.getsockname()[1], elsewhere=True) as (relay, told):
+def test_relay_forwards_an_encrypted_session_without_reading() -> None:
+    """Every byte is forwarded, none is read, and the relay reports the reason."""
+    with (
+        socket.create_server((HOST, 0)) as server,
+        running_relay(server.getsockname()[1], remote=True) as (relay, statements),
+    ):
 
-        def answer() -> None:
+        def serve() -> None:
             with server.accept()[0] as session:
                 assert session.recv(8) == SSL_REQUEST
                 session.sendall(b"S")
                 session.sendall(session.recv(100)[::-1])
 
-        answering = threading.Thread(target=answer)
-        answering.start()
+        serving = threading.Thread(target=serve)
+        serving.start()
         with socket.create_connection((HOST, relay.port), timeout=120) as client:
             client.sendall(SSL_REQUEST)
             assert client.recv(1) == b"S"
             client.sendall(b"Q\0\0secret")
             assert client.recv(100) == b"terces\0\0Q"
             assert client.recv(100) == b""
-        answering.join()
-    assert (relay.unheard, told) == ("The server encrypts its sessions.", [])
+        serving.join()
+    assert (relay.unread_reason, statements) == ("The server encrypts its sessions.", [])
 
 
-def test_cancelling_works_through_the_relay(postgres: URL) -> None:
-    """A client's request to cancel reaches the server."""
+def test_cancel_request_reaches_the_server(postgres: URL) -> None:
+    """The relay forwards a client's cancel request."""
     assert postgres.port is not None
     plain = postgres.set(drivername="postgresql").render_as_string(hide_password=False)
-    with relaying(postgres.port) as (relay, _), psycopg.connect(through(relay, postgres)) as connection:
+    with running_relay(postgres.port) as (relay, _), psycopg.connect(through(relay, postgres)) as connection:
         sleeps = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
 
         def cancel_once_it_runs(pid: int = connection.info.backend_pid) -> None:
@@ -105,15 +108,15 @@ def test_cancelling_works_through_the_relay(postgres: URL) -> None:
         canceller.join()
 
 
-def test_a_server_that_is_away() -> None:
-    """The client sees its connection end."""
+def test_client_connection_closes_without_a_server() -> None:
+    """If the server does not accept connections, the relay closes the client's connection."""
     [port] = free_ports([0])
-    with relaying(port) as (relay, _), socket.create_connection((HOST, relay.port), timeout=120) as client:
+    with running_relay(port) as (relay, _), socket.create_connection((HOST, relay.port), timeout=120) as client:
         assert client.recv(1) == b""
 
 
-def test_a_conversation_that_is_not_understood(postgres: URL, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever goes wrong while listening, the client gets its answers, and it is told that it was not heard."""
+def test_relay_forwards_after_a_protocol_error(postgres: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the relay fails to read a session, the client still gets its responses, and the relay reports the reason."""
 
     def fail(tag: bytes) -> int:
         raise ValueError("no such tag")
@@ -121,9 +124,9 @@ def test_a_conversation_that_is_not_understood(postgres: URL, monkeypatch: pytes
     assert postgres.port is not None
     monkeypatch.setattr(protocol, "_rows", fail)
     with (
-        relaying(postgres.port) as (relay, told),
+        running_relay(postgres.port) as (relay, statements),
         psycopg.connect(through(relay, postgres), autocommit=True) as connection,
     ):
         assert connection.execute("SELECT 7").fetchone() == (7,)
         assert connection.execute("SELECT 8").fetchone() == (8,)
-    assert (relay.unheard, told) == ("A session could not be followed: no such tag.", [])
+    assert (relay.unread_reason, statements) == ("Could not read a session: no such tag.", [])

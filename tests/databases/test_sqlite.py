@@ -1,4 +1,4 @@
-"""A SQLite file's schema, its sums and its copy, on real files."""
+"""The schema, checksums and copies of a SQLite database, on real files."""
 
 from __future__ import annotations
 
@@ -36,44 +36,44 @@ INSERT INTO purchase SELECT n, 1 + n % 50, n FROM n;
 
 
 def run(database: SQLite, sql: str) -> list[tuple[object, ...]]:
-    """Run statements; of one, its rows."""
+    """Run one statement and return its rows, or run several statements."""
     with closing(sqlite3.connect(database.path, isolation_level=None)) as connection:
         return connection.execute(sql).fetchall() if ";" not in sql else connection.executescript(sql).fetchall()
 
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder under which copies are made."""
-    made = tmp_path / "temporary"
-    made.mkdir()
-    monkeypatch.setenv("TMPDIR", str(made))
-    monkeypatch.setattr(tempfile, "tempdir", None)  # it is looked up once a process
-    return made
+    """Create the folder for temporary files, and return its path."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # tempfile caches the folder
+    return folder
 
 
 @pytest.fixture
 def live(tmp_path: Path, temporary: Path) -> Iterator[SQLite]:
-    """A small database in use."""
+    """Create a small database with rows. Check at the end that no other file is left."""
     (tmp_path / "shop").mkdir()
-    found = open_database("sqlite:///live.db", tmp_path / "shop")
-    assert isinstance(found, SQLite)
-    run(found, TABLES)
-    yield found
+    created = open_database("sqlite:///live.db", tmp_path / "shop")
+    assert isinstance(created, SQLite)
+    run(created, TABLES)
+    yield created
     assert list(temporary.iterdir()) == []
     assert {file.name for file in (tmp_path / "shop").iterdir()} <= {"live.db", "live.db-wal", "live.db-shm", "link.db"}
 
 
-def test_a_query_of_a_change_file_only_reads(live: SQLite) -> None:
-    """Its first column, so many rows at most; writing is refused."""
+def test_a_query_of_a_change_file_can_only_read(live: SQLite) -> None:
+    """The first column is returned up to the limit, and writes are rejected."""
     assert live.first_column("SELECT 'a:b%', 1 UNION SELECT 'c', 2 ORDER BY 1", 1) == ["a:b%"]
-    for query, told in (("CREATE TABLE more (id int)", "readonly"), ("SELECT absent", "no such column")):
-        with pytest.raises(InvalidInput, match=told):
+    for query, message in (("CREATE TABLE more (id int)", "readonly"), ("SELECT absent", "no such column")):
+        with pytest.raises(InvalidInput, match=message):
             live.first_column(query, 1)
 
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_a_copy_has_the_rows_and_the_schema(live: SQLite, temporary: Path, journal: str) -> None:
-    """The copy is another file with the same schema and rows, in a folder that only we can read."""
+    """The copy is another file with the same schema and rows, in a folder that only this user can read."""
     run(live, f"PRAGMA journal_mode = {journal}")
     with live.copied("shop") as copy:
         assert copy.path.is_relative_to(temporary) and copy.path.parent.stat().st_mode & 0o777 == 0o700
@@ -84,7 +84,7 @@ def test_a_copy_has_the_rows_and_the_schema(live: SQLite, temporary: Path, journ
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_writing_to_the_copy_leaves_the_original(live: SQLite, journal: str) -> None:
-    """What is done to the copy is not done to the live file, of which no byte changes; its journals go with the copy."""
+    """No byte of the live file changes. The journals of the copy are removed with the copy."""
     run(live, f"PRAGMA journal_mode = {journal}")
     before = live.path.read_bytes()
     with live.copied("shop") as copy, closing(sqlite3.connect(copy.path)) as connection:
@@ -95,28 +95,28 @@ def test_writing_to_the_copy_leaves_the_original(live: SQLite, journal: str) -> 
 
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])
-def test_a_copy_while_somebody_writes(live: SQLite, journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The copy is of one moment, and the writer gets through."""
+def test_copying_works_during_writes(live: SQLite, journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy is consistent, and the writer is not blocked."""
     monkeypatch.setattr("slipway.databases.sqlite.database.PAGES_AT_ONCE", 3)
     run(live, f"PRAGMA journal_mode = {journal}")
-    wrote, looks = threading.Event(), []
+    written, checks = threading.Event(), []
 
     def write() -> None:
-        if len(looks) == 3:
+        if len(checks) == 3:
             run(live, "UPDATE purchase SET cents = cents + 1; UPDATE customer SET email = 'x' || email")
-            wrote.set()
-        looks.append(1)
+            written.set()
+        checks.append(1)
 
     with cancellation.interruptible(write), live.copied("shop") as copy:
-        assert wrote.is_set()
+        assert written.is_set()
         [[cents]] = run(copy, "SELECT sum(cents) FROM purchase")
         [[changed]] = run(copy, "SELECT count(*) FROM customer WHERE email LIKE 'x%'")
         assert (cents, changed) in [(2_001_000, 0), (2_003_000, 50)]
         assert run(copy, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_a_copy_that_is_interrupted(live: SQLite) -> None:
-    """What interrupts goes on, and nothing is left."""
+def test_cancelled_copy_leaves_nothing(live: SQLite) -> None:
+    """The cancellation is raised, and the copy is removed."""
 
     def stop() -> None:
         raise KeyboardInterrupt
@@ -126,7 +126,7 @@ def test_a_copy_that_is_interrupted(live: SQLite) -> None:
 
 
 def test_a_copy_of_a_killed_run_is_removed(live: SQLite, temporary: Path) -> None:
-    """What a run that was killed with its copy leaves is removed by the next one; another database's is left alone."""
+    """The next run removes the copy of a killed run, with its journals."""
     code = (
         "import os, sys; from pathlib import Path; from slipway.databases.opening import open_database\n"
         "with open_database(sys.argv[1], Path()).copied('shop') as copy:\n"
@@ -135,42 +135,42 @@ def test_a_copy_of_a_killed_run_is_removed(live: SQLite, temporary: Path) -> Non
     argv = [sys.executable, "-c", code, live.connection_url()]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        left = Path(process.stdout.readline().strip())
+        leftover = Path(process.stdout.readline().strip())
         process.send_signal(signal.SIGKILL)
-    assert {file.name for file in left.parent.iterdir()} == {"copy.sqlite", "copy.sqlite-wal"}
+    assert {file.name for file in leftover.parent.iterdir()} == {"copy.sqlite", "copy.sqlite-wal"}
     with live.copied("shop") as copy:
-        assert copy.path == left
-        assert {file.name for file in left.parent.iterdir()} == {"copy.sqlite"}
+        assert copy.path == leftover
+        assert {file.name for file in leftover.parent.iterdir()} == {"copy.sqlite"}
 
 
-def test_no_room_and_no_time(live: SQLite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is begun where the disk or the hour is too small."""
+def test_copy_needs_enough_disk_space_and_time(live: SQLite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No copy starts if the disk is too small, or if the copy would take more than an hour."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000))
     with pytest.raises(SlipwayError) as failed, live.copied("shop"):
-        pytest.fail("no room")
+        pytest.fail("the disk is too small")
     assert failed.value.failed == (
-        "There is no room for the copy of live.db and a migration of it: 0 MB are needed, 0 MB free."
+        "There is not enough disk space for the copy of live.db and a migration of it: 0 MB are needed, 0 MB are free."
     )
     monkeypatch.setattr("slipway.databases.sqlite.database.FASTEST_BYTES_PER_S", 1.0)
     with pytest.raises(SlipwayError) as failed, live.copied("shop"):
-        pytest.fail("no time")
-    assert failed.value.failed.startswith("There is no time for the copy of live.db: 0 GB take at least ")
-    assert failed.value.expected == "A copy within 60 minutes."
+        pytest.fail("the copy would take too long")
+    assert failed.value.failed.startswith("There is not enough time for the copy of live.db: 0 GB take at least ")
+    assert failed.value.expected == "The copy takes at most 60 minutes."
 
 
-def test_a_folder_that_is_not_ours(live: SQLite, temporary: Path) -> None:
-    """A link that somebody put where the copy goes is not followed."""
+def test_copy_does_not_follow_a_link(live: SQLite, temporary: Path) -> None:
+    """If another user created a link at the path of the copy's folder, the copy fails."""
     with live.empty("shop") as copy:
         folder = copy.path.parent
     folder.symlink_to(live.path.parent)
     with pytest.raises(SlipwayError) as failed, live.empty("shop"):
-        pytest.fail("followed")
-    assert failed.value.failed == f"The folder {folder.name} for the copy cannot be made in {temporary}: File exists."
+        pytest.fail("the link was followed")
+    assert failed.value.failed == f"Could not create the folder {folder.name} for the copy in {temporary}: File exists."
     folder.unlink()
 
 
-def test_the_same_file_by_another_name(live: SQLite) -> None:
-    """Links lead to one database."""
+def test_links_to_a_file_are_the_same_database(live: SQLite) -> None:
+    """Symbolic and hard links lead to the same database."""
     link = live.path.with_name("link.db")
     link.symlink_to(live.path)
     assert live.is_same(SQLite(live.url, live.path.parent))
@@ -189,8 +189,8 @@ def test_the_same_file_by_another_name(live: SQLite) -> None:
         ("CREATE TABLE a (x text DEFAULT 'A  b', y numeric(4,2))", "create table a (x text default 'A  b',y numeric (4, 2))"),
     ],
 )  # fmt: skip
-def test_what_makes_no_difference(written: str, same: str) -> None:
-    """Spaces, comments, needless quotes and the case of keywords are no difference of two schemas."""
+def test_normalised_ignores_the_form_of_a_statement(written: str, same: str) -> None:
+    """Spaces, comments, unnecessary quotes and the case of keywords make no difference."""
     assert normalised(written) == normalised(same)
 
 
@@ -206,13 +206,13 @@ def test_what_makes_no_difference(written: str, same: str) -> None:
         ("CREATE TABLE a (x text DEFAULT '--b')", "CREATE TABLE a (x text DEFAULT '--c')"),
     ],
 )
-def test_what_makes_a_difference(written: str, other: str) -> None:
-    """What a database behaves differently by is one."""
+def test_normalised_keeps_the_meaning_of_a_statement(written: str, other: str) -> None:
+    """Statements with different meanings have different texts."""
     assert normalised(written) != normalised(other)
 
 
-def test_the_schema_as_text(live: SQLite) -> None:
-    """A line for each column; rows make no difference, and a column that came and went leaves none."""
+def test_schema_text_contains_only_the_schema(live: SQLite) -> None:
+    """Each column has its own line. Rows do not change the text, nor does a column that was added and dropped."""
     before = live.schema()
     assert before.splitlines()[4:9] == [
         "CREATE TABLE purchase (",
@@ -230,7 +230,7 @@ def test_the_schema_as_text(live: SQLite) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "then", "told"),
+    ("setup", "change", "differences"),
     [
         pytest.param(
             "INSERT INTO a VALUES (1, 'x'), (2, 'y')",
@@ -262,68 +262,68 @@ def test_the_schema_as_text(live: SQLite) -> None:
         ),
     ],
 )  # fmt: skip
-def test_sums(live: SQLite, first: str, then: str, told: list[str]) -> None:
-    """Whatever a value becomes is seen, and the order of rows is not."""
-    run(live, f"CREATE TABLE a (id integer PRIMARY KEY, note); {first}")
+def test_checksums_detect_every_change(live: SQLite, setup: str, change: str, differences: list[str]) -> None:
+    """The checksums change with every change of a value, but not with the order of the rows."""
+    run(live, f"CREATE TABLE a (id integer PRIMARY KEY, note); {setup}")
     before = live.contents()
-    run(live, f"{then};")
-    assert list(row_differences(before, live.contents())) == told
+    run(live, f"{change};")
+    assert list(row_differences(before, live.contents())) == differences
 
 
-def test_only_one_moves(live: SQLite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes second waits, then says so; nothing stays behind."""
+def test_only_one_process_migrates(live: SQLite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process waits for the lock, then raises `Unavailable`. The lock file is removed."""
     with monkeypatch.context() as short:
         short.setattr("slipway.databases.sqlite.database.LOCK_WITHIN_S", 0.2)
-        with live.only_mover(), pytest.raises(Unavailable) as failed, live.only_mover():
-            pytest.fail("two at once")
-    assert failed.value.failed == "Somebody else migrates live.db."
-    with live.only_mover():
+        with live.hold_migration_lock(), pytest.raises(Unavailable) as failed, live.hold_migration_lock():
+            pytest.fail("two processes hold the lock")
+    assert failed.value.failed == "Another process is migrating live.db."
+    with live.hold_migration_lock():
         pass
 
 
-def test_a_command_of_a_dead_attempt_is_ended(live: SQLite) -> None:
-    """Only a process of that name on that database is ended."""
+def test_commands_of_a_killed_attempt_are_ended(live: SQLite) -> None:
+    """Only processes with this application name on this database are ended."""
     environment = {**os.environ, "DATABASE_URL": live.connection_url(), "PGAPPNAME": "slipway shop"}
     argv = [sys.executable, "-c", "import sys; print(1, flush=True); sys.stdin.read()"]
-    started = []
+    processes = []
     for name in ("slipway shop", "slipway blog"):
         process = subprocess.Popen(
             argv, env={**environment, "PGAPPNAME": name}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert process.stdout is not None and process.stdout.readline()
-        started.append(process)
+        processes.append(process)
     try:
         assert live.end_sessions("slipway shop") == 1
-        assert started[0].wait(120) is not None and started[1].poll() is None
+        assert processes[0].wait(120) is not None and processes[1].poll() is None
         assert live.end_sessions("slipway shop") == 0
     finally:
-        for process in started:
+        for process in processes:
             process.kill()
             process.communicate()
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
-        ("sqlite://", "The database URL names no file."),
-        ("sqlite:///:memory:", "The database URL names no file."),
-        ("sqlite:///file:x?mode=ro&uri=true", "The database URL names no file."),
-        ("sqlite+pysqlcipher:///x", "The driver pysqlcipher of sqlite is unknown."),
-        ("postgresql+nothing://host/x", "The driver nothing of postgresql is unknown."),
-        ("oracle://host/x", "oracle is no database that Slipway can rehearse on."),
-        ("hunter2", "The database URL cannot be read."),
-        ("", "The database URL cannot be read."),
+        ("sqlite://", "The database URL does not name a file."),
+        ("sqlite:///:memory:", "The database URL does not name a file."),
+        ("sqlite:///file:x?mode=ro&uri=true", "The database URL does not name a file."),
+        ("sqlite+pysqlcipher:///x", "The driver pysqlcipher for sqlite is unknown."),
+        ("postgresql+nothing://host/x", "The driver nothing for postgresql is unknown."),
+        ("oracle://host/x", "Slipway does not support oracle databases."),
+        ("hunter2", "The database URL is malformed."),
+        ("", "The database URL is malformed."),
     ],
 )
-def test_a_url_that_cannot_be_used(url: str, told: str) -> None:
-    """What names no file is refused before anything is looked at, and nothing secret is told."""
+def test_invalid_url_is_rejected_and_not_repeated(url: str, message: str) -> None:
+    """The URL is rejected before anything is read, and the error does not contain it."""
     with pytest.raises(InvalidInput) as refused:
         open_database(url, Path("/"))
-    assert refused.value.failed == told
+    assert refused.value.failed == message
 
 
-def test_a_write_that_was_cut_off(live: SQLite) -> None:
-    """Reading undoes nothing: it is told, until whoever writes has undone it."""
+def test_reading_does_not_roll_back_an_interrupted_write(live: SQLite) -> None:
+    """Reading raises `Unavailable` until a writer has rolled the interrupted write back."""
     before = live.schema(), live.contents()
     code = (
         "import os, sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -337,32 +337,33 @@ def test_a_write_that_was_cut_off(live: SQLite) -> None:
     with pytest.raises(Unavailable) as failed:
         live.schema()
     assert failed.value.failed == (
-        "Database live.db: a write was cut off and has to be undone, which whoever writes to it next does; Slipway only reads."
+        "Database live.db: an interrupted write must be rolled back; "
+        "the next process that writes to the file does that, Slipway only reads."
     )
     run(live, "SELECT count(*) FROM customer")
     assert (live.schema(), live.contents()) == before
 
 
-def gone(live: SQLite) -> str:
+def missing_file(live: SQLite) -> str:
     live.path.unlink()
-    return f"There is no SQLite file {live.path}."
+    return f"The SQLite file {live.path} does not exist."
 
 
-def other(live: SQLite) -> str:
+def text_file(live: SQLite) -> str:
     live.path.write_text("a text, and no database")
-    return f"{live.path} is no SQLite file."
+    return f"{live.path} is not a SQLite file."
 
 
-def broken(live: SQLite) -> str:
+def damaged_file(live: SQLite) -> str:
     live.path.write_bytes(live.path.read_bytes()[:16] + b"\xff" * 4_000)
     return "Database live.db: file is not a database."
 
 
-@pytest.mark.parametrize("make", [gone, other, broken])
-def test_a_file_that_is_none(live: SQLite, make: Callable[[SQLite], str]) -> None:
-    """A file that is missing, or no database, is told by its path, and none is made."""
-    told = make(live)
+@pytest.mark.parametrize("break_file", [missing_file, text_file, damaged_file])
+def test_invalid_file_is_named_and_not_created(live: SQLite, break_file: Callable[[SQLite], str]) -> None:
+    """The error names a file that is missing or not a database. No file is created."""
+    message = break_file(live)
     with pytest.raises(SlipwayError) as refused:
         live.check()
-    assert refused.value.failed == told
-    assert live.path.exists() is (make is not gone)
+    assert refused.value.failed == message
+    assert live.path.exists() is (break_file is not missing_file)

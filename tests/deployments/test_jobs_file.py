@@ -1,4 +1,4 @@
-"""prefect.yaml: every job can be loaded as Prefect loads it, and a typo is never silent."""
+"""prefect.yaml: every job can be loaded as Prefect loads it, and every typo is an error."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ FILE = Path(__file__).parents[2] / "prefect.yaml"
 
 @pytest.fixture(scope="module")
 def jobs() -> JobsFile:
-    """The file of this project."""
+    """Return the parsed file of this project."""
     return read_jobs(FILE)
 
 
-def test_the_jobs(jobs: JobsFile) -> None:
-    """The jobs are there, for the admin to see; the measurement and the audit have a schedule."""
+def test_the_file_has_all_jobs(jobs: JobsFile) -> None:
+    """The file has all jobs, each with the tag for the admin service. The measurement and the audit have schedules."""
     assert [job.name for job in jobs.deployments] == [
         "ship-change",
         "rehearse-change",
@@ -34,7 +34,7 @@ def test_the_jobs(jobs: JobsFile) -> None:
 
 
 def test_every_entry_point_is_a_flow_with_a_card(jobs: JobsFile) -> None:
-    """Each entry point is a flow of the job's own name whose description is its card."""
+    """Each entry point is a flow with the job's name and a card as its description."""
     for job in jobs.deployments:
         flow = load_flow_from_entrypoint(job.entrypoint)
         assert isinstance(flow, Flow)
@@ -44,7 +44,7 @@ def test_every_entry_point_is_a_flow_with_a_card(jobs: JobsFile) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("work_pool:", "workpool:", "deployments.0.workpool: unknown key"),
         ("cron:", "corn:", "deployments.3.schedules.0.corn: unknown key"),
@@ -60,16 +60,16 @@ def test_every_entry_point_is_a_flow_with_a_card(jobs: JobsFile) -> None:
             "pull: []",
             "pull: list should",
         ),
-        ("name: purge-routes", "name: ship-change", "each name once"),
-        ("deployments:", "deployments: [", "cannot be read"),
+        ("name: purge-routes", "name: ship-change", "names must be unique"),
+        ("deployments:", "deployments: [", "Could not read"),
     ],
 )
-def test_a_typo_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
-    """An unknown key, a path as entry point, a name used twice or broken YAML is an error that names its place."""
+def test_a_typo_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """An unknown key, a path as entry point, a repeated name and broken YAML are errors that name their position."""
     text = FILE.read_text(encoding="utf-8")
     assert old in text
     broken = tmp_path / "prefect.yaml"
     broken.write_text(text.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInput) as error:
         read_jobs(broken)
-    assert told in refused.value.failed
+    assert message in error.value.failed

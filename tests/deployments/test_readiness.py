@@ -11,8 +11,8 @@ from slipway.deployments.readiness import REQUESTS, wait_until_settled
 from tests.sites import Answer, Request, Site
 
 
-def test_a_service_that_gets_faster(site: Site) -> None:
-    """The wait ends after its latency has stopped falling."""
+def test_the_wait_ends_when_the_latency_stops_falling(site: Site) -> None:
+    """The wait ends after the latency stops falling."""
     numbers, cold = count(), 4 * REQUESTS
 
     def page(_: Request) -> Answer:
@@ -24,8 +24,8 @@ def test_a_service_that_gets_faster(site: Site) -> None:
     assert len(site.requests) > cold
 
 
-def test_a_service_that_never_settles(site: Site) -> None:
-    """The wait ends at its limit, and the service is named."""
+def test_a_service_that_never_settles_is_named(site: Site) -> None:
+    """The wait ends at its time limit, and returns the name of the service."""
     numbers = count()
 
     def page(_: Request) -> Answer:
@@ -38,7 +38,7 @@ def test_a_service_that_never_settles(site: Site) -> None:
 
 
 def test_a_stop_ends_the_wait(site: Site) -> None:
-    """A stack that is stopped while it starts does not wait any longer."""
+    """A stack that is stopped during its start does not wait any longer."""
     stopping = Event()
 
     def page(_: Request) -> Answer:
@@ -46,16 +46,16 @@ def test_a_stop_ends_the_wait(site: Site) -> None:
         return Answer()
 
     site.pages["/a"] = page
-    ended = threading.Thread(
+    waiting = threading.Thread(
         target=wait_until_settled, args=({"shop": f"{site.url}/a"},), kwargs={"stopping": stopping}
     )
-    ended.start()
-    ended.join(120)
-    assert not ended.is_alive() and len(site.requests) == REQUESTS
+    waiting.start()
+    waiting.join(120)
+    assert not waiting.is_alive() and len(site.requests) == REQUESTS
 
 
-def test_a_service_that_is_away() -> None:
-    """An error is no answer at the usual speed, but does not end the wait with an exception."""
-    with Site() as gone:
-        url = gone.url
+def test_an_unreachable_service_is_no_exception() -> None:
+    """Errors do not raise an exception. Their latency settles like that of responses."""
+    with Site() as stopped:
+        url = stopped.url
     assert wait_until_settled({"shop": url}, stopping=Event(), within_s=30) == []

@@ -1,4 +1,4 @@
-"""The admin service's precedence, and the interpreter's settings of a process that answers people."""
+"""The CPU priority of the admin service, and the interpreter's settings in its process."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from pathlib import Path
 
 import pytest
 
-from slipway.admin.interpreter import SWITCHED_S, answering_quickly
-from slipway.deployments.serving import NICE, admin_part, put_first
+from slipway.admin.interpreter import SWITCH_INTERVAL_S, fast_thread_switching
+from slipway.deployments.serving import NICE, admin_part, raise_priority
 
-SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]  # it runs until the test ends it
+SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]  # runs until the test stops it
 REAL_TIME = os.SCHED_RR | os.SCHED_RESET_ON_FORK
 
 
-def test_a_process_put_first_goes_before_others() -> None:
-    """It and, where Linux weighs sessions, its session; a user without that right is told no, and nothing changes."""
+def test_a_process_gets_priority_over_others() -> None:
+    """The process and, on Linux with autogroups, its session get priority. Without the permission, nothing changes."""
     with subprocess.Popen(SLEEPER, start_new_session=True) as process:
         try:
-            put = put_first(process.pid)
-            assert os.getpriority(os.PRIO_PROCESS, process.pid) == (NICE if put else 0)
+            raised = raise_priority(process.pid)
+            assert os.getpriority(os.PRIO_PROCESS, process.pid) == (NICE if raised else 0)
             group = Path(f"/proc/{process.pid}/autogroup")
-            assert not put or not group.exists() or group.read_text().endswith(f"nice {NICE}\n")
-            expected = REAL_TIME if put and _may_be_real_time() else os.SCHED_OTHER
+            assert not raised or not group.exists() or group.read_text().endswith(f"nice {NICE}\n")
+            expected = REAL_TIME if raised and _may_be_real_time() else os.SCHED_OTHER
             assert os.sched_getscheduler(process.pid) == expected
         finally:
             process.kill()
 
 
-def test_what_a_process_put_first_starts_is_not_real_time() -> None:
-    """Only what answers goes before all; its threads, which look into stores and hash passwords, share as others do."""
-    say = "import os, threading; t = threading.Thread(target=lambda: print(os.sched_getscheduler(0))); "
-    argv = [sys.executable, "-c", say + "input(); t.start(); t.join()"]
+def test_other_threads_are_not_real_time() -> None:
+    """Only the thread that answers requests is real-time. Other threads, which read the store and hash passwords, are not."""
+    code = "import os, threading; t = threading.Thread(target=lambda: print(os.sched_getscheduler(0))); "
+    argv = [sys.executable, "-c", code + "input(); t.start(); t.join()"]
     with subprocess.Popen(argv, start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        put_first(process.pid)
-        told, _ = process.communicate(b"\n", timeout=120)
-    assert int(told) == os.SCHED_OTHER
+        raise_priority(process.pid)
+        output, _ = process.communicate(b"\n", timeout=120)
+    assert int(output) == os.SCHED_OTHER
 
 
 def _may_be_real_time() -> bool:
@@ -52,8 +52,8 @@ def _may_be_real_time() -> bool:
     return True
 
 
-def test_where_it_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer is no, and the service starts all the same."""
+def test_a_missing_permission_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the permission the function returns false and changes nothing."""
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -61,34 +61,34 @@ def test_where_it_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "setpriority", refuse)
     monkeypatch.setattr(Path, "write_text", refuse)
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    assert not put_first(os.getpid())
+    assert not raise_priority(os.getpid())
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
-def test_a_process_that_is_gone_is_no_error() -> None:
-    """It may have died as soon as it was started; its supervisor finds that out."""
+def test_an_ended_process_is_no_error() -> None:
+    """A process may die right after its start. That is no error here, because the supervisor notices it."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    assert not put_first(process.pid)
+    assert not raise_priority(process.pid)
 
 
-def test_the_admin_service_is_put_first(tmp_path: Path) -> None:
-    """Each process of it, also one that is started again."""
-    part, told = admin_part({}, 1, tmp_path / "log"), []
-    assert part.begun is put_first
-    part.argv, part.begun = SLEEPER, told.append
+def test_every_admin_process_gets_priority(tmp_path: Path) -> None:
+    """Every process of the admin service gets priority, also after a restart."""
+    part, pids = admin_part({}, 1, tmp_path / "log"), []
+    assert part.on_start is raise_priority
+    part.argv, part.on_start = SLEEPER, pids.append
     for _ in range(2):
         part.start()
         part.stop()
-        assert part.process is not None and told[-1:] == [part.process.pid]
-    assert len(set(told)) == 2
+        assert part.process is not None and pids[-1:] == [part.process.pid]
+    assert len(set(pids)) == 2
 
 
-def test_the_interpreter_is_given_back_as_it_was() -> None:
-    """Whoever runs the service in a thread, as tests do, has their own settings back behind it."""
+def test_the_interpreter_settings_are_restored() -> None:
+    """A program that runs the service in a thread, like the tests, gets its own settings back."""
     before, frozen = sys.getswitchinterval(), gc.get_freeze_count()
-    with answering_quickly():
-        assert sys.getswitchinterval() == pytest.approx(SWITCHED_S)
+    with fast_thread_switching():
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
         assert gc.get_freeze_count() > frozen
     assert sys.getswitchinterval() == pytest.approx(before)
     assert gc.get_freeze_count() == frozen == 0

@@ -1,6 +1,6 @@
-"""Run a script in a fork of the server of a folder, as if it ran here: `client.py FOLDER SCRIPT [arguments]`.
+"""Run a script in a fork of the server in a folder, as if it ran here: `client.py FOLDER SCRIPT [arguments]`.
 
-Only modules that are part of the interpreter, because everything else takes longer to import than the rest takes.
+It uses only modules that are built into the interpreter. Importing others would take longer than everything else.
 """
 
 import marshal
@@ -12,9 +12,9 @@ SIGKILL = 9
 
 
 def main(folder: str, *argv: str) -> int:
-    """Return the exit code of the child; if the child was killed, this process is killed too."""
+    """Return the exit code of the child. If the child was killed, kill this process too."""
     command = marshal.dumps((argv, posix.getcwd(), posix.environ))
-    posix.chdir(folder)  # the path of a socket may have 107 characters, which the folder's can be longer than
+    posix.chdir(folder)  # the path of a socket has at most 107 characters, and the folder's path can be longer
     server = socket(AF_UNIX, SOCK_STREAM)
     server.connect("socket")
     streams = b"".join(stream.to_bytes(4, sys.byteorder) for stream in (0, 1, 2))

@@ -1,7 +1,7 @@
 """Import modules, then fork a child for each command that a client sends: `server.py [modules]`, in its folder.
 
-It prints `ready` when clients can connect, and ends when its standard input does. It runs in the environment of the
-service, so it imports only the standard library itself.
+It prints `ready` when clients can connect, and exits when its standard input is closed. It runs in the virtual
+environment of the service, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def run_command(connection: socket.socket) -> NoReturn:
     length, streams, _, _ = socket.recv_fds(connection, 8, 3)
     argv, folder, environment = marshal.loads(_receive(connection, int.from_bytes(length, "big")))
     threading.Thread(target=_die_with_client, args=(connection,), daemon=True).start()
-    for own, given in enumerate(streams):  # not new objects in sys: Alembic keeps a reference to sys.stdout
-        os.dup2(given, own)
-        os.close(given)
+    for target, received in enumerate(streams):  # not new objects in sys: Alembic keeps a reference to sys.stdout
+        os.dup2(received, target)
+        os.close(received)
     os.chdir(folder)
     os.environb.clear()
     os.environb.update(environment)
@@ -71,7 +71,7 @@ def _receive(connection: socket.socket, length: int) -> bytes:
 
 
 def _die_with_client(connection: socket.socket) -> None:
-    connection.recv(1)  # the client sends nothing more: this returns when it is gone
+    connection.recv(1)  # the client sends nothing more, so this returns when the client is gone
     os.kill(os.getpid(), signal.SIGKILL)
 
 

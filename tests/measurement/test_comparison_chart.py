@@ -1,4 +1,4 @@
-"""The picture is one well-formed, self-contained SVG element that can also be read aloud."""
+"""Test that the chart is one well-formed, self-contained SVG element that screen readers can read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def texts(svg: str) -> list[str]:
 
 
 def test_picture_is_one_svg_element(picture: str) -> None:
-    """The text is well-formed XML without a prologue, small enough for a page, with nothing drawn from elsewhere."""
+    """The chart is well-formed XML without a prologue, small enough for a page."""
     root = ElementTree.fromstring(picture)
     assert picture.startswith("<svg ")
     assert root.tag == f"{SVG}svg"
@@ -60,7 +60,7 @@ def test_picture_is_one_svg_element(picture: str) -> None:
 
 
 def test_picture_has_a_text_alternative(picture: str) -> None:
-    """Title and description come first and say in words what the picture shows."""
+    """Title and description come first and describe the chart."""
     root = ElementTree.fromstring(picture)
     assert root.get("role") == "img"
     assert [element.tag for element in root][:2] == [f"{SVG}title", f"{SVG}desc"]
@@ -68,7 +68,7 @@ def test_picture_has_a_text_alternative(picture: str) -> None:
     assert "/orders as customer: median" in (root[1].text or "")
 
 
-def test_picture_tells_ratio_units_and_names(picture: str) -> None:
+def test_picture_shows_ratio_units_and_names(picture: str) -> None:
     """Every panel has the target, its verdict, the ratio with its interval, units and a legend, as real text."""
     written = texts(picture)
     joined = "\n".join(written)
@@ -79,8 +79,8 @@ def test_picture_tells_ratio_units_and_names(picture: str) -> None:
     assert "after, median" in joined
 
 
-def test_picture_is_harmless(picture: str) -> None:
-    """No script, no style for the page around it, no reference out of it; a route's own characters stay text."""
+def test_picture_has_no_script_and_no_external_reference(picture: str) -> None:
+    """The chart has no script, no page-wide style and no external reference; special characters of a route stay text."""
     root = ElementTree.fromstring(picture)
     tags = {element.tag for element in root.iter()}
     links = [value for element in root.iter() for name, value in element.attrib.items() if name.endswith("href")]
@@ -91,26 +91,26 @@ def test_picture_is_harmless(picture: str) -> None:
 
 
 def test_picture_is_deterministic(picture: str) -> None:
-    """The same measurements give the same bytes, with no date in them."""
+    """The same measurements give the same bytes, without a date."""
     before, after = window("before"), window("after", orders=3.1)
     assert before_after_svg(before, after, judge(before, after, PAIRS)) == picture
 
 
 def test_missing_samples_are_drawn_as_missing() -> None:
-    """A target without samples has a panel that says so, and a verdict without targets is a picture still."""
+    """A target without samples has a panel with "no samples"; a verdict without targets still gives a chart."""
     empty = MeasuredWindow(started_at="", seconds=0, bursts=0, requests=0, measurements=())
     assert "no samples" in texts(before_after_svg(empty, empty, judge(empty, empty, PAIRS)))
     ElementTree.fromstring(before_after_svg(empty, empty, judge(empty, empty, [])))
 
 
-def test_importing_the_picture_is_cheap() -> None:
-    """matplotlib is loaded by drawing and not by importing."""
+def test_import_does_not_load_matplotlib() -> None:
+    """Importing the module does not import matplotlib."""
     code = "import sys, slipway.measurement.comparison_chart; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_what_was_met_while_the_change_was_made() -> None:
-    """A panel more, with the steps marked, every route named, and in words in the alternative."""
+def test_picture_shows_the_monitor_results() -> None:
+    """With monitor results there is one more panel with steps, routes and errors, and sentences in the description."""
     before, after = window("before"), window("after", orders=3.1)
     start = datetime(2026, 1, 1, tzinfo=UTC)
     steps = [
@@ -126,12 +126,12 @@ def test_what_was_met_while_the_change_was_made() -> None:
         )
         for step, at in (("the migration", 0), ("the purge", 5))
     ]
-    blind = MonitorResult(step="the purge", started_at=start, seconds=1, because="another probe")
+    unmonitored = MonitorResult(step="the purge", started_at=start, seconds=1, because="another probe")
     verdict = judge(before, after, PAIRS)
-    picture = before_after_svg(before, after, verdict, [*steps, blind])
-    shown = texts(picture)
-    assert {"While the change was made", "the migration", "the purge", "/orders as customer", "failed"} <= set(shown)
+    picture = before_after_svg(before, after, verdict, [*steps, unmonitored])
+    drawn_texts = set(texts(picture))
+    assert {"While the change was made", "the migration", "the purge", "/orders as customer", "failed"} <= drawn_texts
     description = ElementTree.fromstring(picture).findtext(f"{SVG}desc") or ""
     assert "During the migration (4.0 s) /orders as customer: median 18 ms" in description
     assert "<script>alert" not in picture
-    assert before_after_svg(before, after, verdict, [blind]) == before_after_svg(before, after, verdict)
+    assert before_after_svg(before, after, verdict, [unmonitored]) == before_after_svg(before, after, verdict)

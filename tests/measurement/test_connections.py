@@ -1,4 +1,4 @@
-"""The client of the probe against a server that says exactly what each test wants it to."""
+"""Test the HTTP client of the probe against a server with scripted responses."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import pytest
 from slipway.measurement.connections import ConnectionPool, Cookie
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-CLOSE = b""  # said instead of an answer: the connection ends
-END = b"END"  # the connection ends behind the answer, without waiting for another request
+CLOSE = b""  # close the connection instead of a response
+END = b"END"  # close the connection after the response, without waiting for another request
 
 
 class Script:
-    """A server that answers every connection with the next answers of a list, and keeps what it was asked."""
+    """A server that answers each connection with the next list of responses, and records the requests."""
 
     def __init__(self, *connections: list[bytes]) -> None:
         self.connections = list(connections)
-        self.asked: list[bytes] = []
+        self.requests: list[bytes] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
@@ -46,9 +46,9 @@ class Script:
             except OSError:
                 return
             with connection, suppress(ConnectionError):  # the client may be gone
-                self._talk(connection, answers)
+                self._serve_connection(connection, answers)
 
-    def _talk(self, connection: socket.socket, answers: list[bytes]) -> None:
+    def _serve_connection(self, connection: socket.socket, answers: list[bytes]) -> None:
         for answer in [*answers, CLOSE]:
             if answer == END:
                 return
@@ -58,43 +58,46 @@ class Script:
                 if not part:
                     return
                 head += part
-            self.asked.append(head)
+            self.requests.append(head)
             if answer == CLOSE:
                 return
             connection.sendall(answer)
 
 
-def talk(
-    script: Script, say: Callable[[ConnectionPool], Awaitable[Any]], *cookies: Cookie, timeout_s: float = 120
+def run_session(
+    script: Script, session: Callable[[ConnectionPool], Awaitable[Any]], *cookies: Cookie, timeout_s: float = 120
 ) -> Any:
-    """What comes of a conversation."""
+    """Run `session` with a connection pool to the server and return its result."""
 
-    async def main() -> Any:
+    async def run() -> Any:
         trusted = ssl.create_default_context()
-        wire = ConnectionPool(
+        pool = ConnectionPool(
             script.url, headers={"User-Agent": "test"}, cookies=cookies, timeout_s=timeout_s, trusted=trusted
         )
         try:
-            return await say(wire)
+            return await session(pool)
         finally:
-            await wire.close()
+            await pool.close()
 
     with script.serving():
-        return asyncio.run(main())
+        return asyncio.run(run())
 
 
-def test_a_request_as_it_is_sent() -> None:
-    """Host, headers and the cookies of its path, and nothing else; a second one goes over the same connection."""
+def test_request_has_headers_and_matching_cookies() -> None:
+    """A request has Host, the headers and the cookies of its path only; a second request uses the same connection."""
     script = Script([OK, OK])
 
-    async def say(wire: ConnectionPool) -> list[tuple[int, bytes]]:
-        return [(answer.status, answer.body) for answer in (await wire.ask("/a?b=%20"), await wire.ask("/private/x"))]
+    async def session(pool: ConnectionPool) -> list[tuple[int, bytes]]:
+        return [
+            (answer.status, answer.body)
+            for answer in (await pool.request("/a?b=%20"), await pool.request("/private/x"))
+        ]
 
     cookies = (Cookie("here", "1", "/private"), Cookie("all", "2", "/"), Cookie("other", "3", "/priv"))
-    assert talk(script, say, *cookies) == [(200, b"ok"), (200, b"ok")]
+    assert run_session(script, session, *cookies) == [(200, b"ok"), (200, b"ok")]
     host = script.url.removeprefix("http://").encode()
     lines = b"Host: " + host + b"\r\nAccept: */*\r\nUser-Agent: test\r\nAccept-Encoding: gzip, deflate\r\nCookie: "
-    assert script.asked == [
+    assert script.requests == [
         b"GET /a?b=%20 HTTP/1.1\r\n" + lines + b"all=2\r\n\r\n",
         b"GET /private/x HTTP/1.1\r\n" + lines + b"here=1; all=2\r\n\r\n",
     ]
@@ -110,117 +113,117 @@ def test_a_request_as_it_is_sent() -> None:
         (b"HTTP/1.1 200 OK\r\nUpgrade: h2\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\nok", 200, b"ok"),
     ],
 )
-def test_an_answer_is_whole_where_its_head_says(answer: bytes, status: int, body: bytes) -> None:
-    """Its length, its chunks, or no body at all; the connection then carries the next."""
+def test_response_ends_by_length_chunks_or_status(answer: bytes, status: int, body: bytes) -> None:
+    """Length, chunks or status decide where a response ends; the connection then carries the next one."""
     script = Script([answer, OK])
 
-    async def say(wire: ConnectionPool) -> list[tuple[int, bytes]]:
-        return [(found.status, found.body) for found in (await wire.ask("/"), await wire.ask("/"))]
+    async def session(pool: ConnectionPool) -> list[tuple[int, bytes]]:
+        return [(response.status, response.body) for response in (await pool.request("/"), await pool.request("/"))]
 
-    assert talk(script, say) == [(status, body), (200, b"ok")]
+    assert run_session(script, session) == [(status, body), (200, b"ok")]
 
 
-def test_an_answer_that_ends_with_its_connection() -> None:
-    """Without a length the end of the connection is the end of the answer; the next request gets a new one."""
+def test_response_without_length_ends_with_the_connection() -> None:
+    """A response without a length ends with the connection; the next request uses a new connection."""
     script = Script([b"HTTP/1.1 200 OK\r\nX-A: 1\r\nX-A: 2\r\n\r\nhalf", END], [OK])
 
-    async def say(wire: ConnectionPool) -> Any:
-        return await wire.ask("/1"), (await wire.ask("/2")).body
+    async def session(pool: ConnectionPool) -> Any:
+        return await pool.request("/1"), (await pool.request("/2")).body
 
-    first, second = talk(script, say)
+    first, second = run_session(script, session)
     assert (first.body, first.headers["x-a"], second) == (b"half", "1, 2", b"ok")
 
 
-def test_a_warm_connection_that_the_server_has_closed() -> None:
-    """The request goes out once more on a new one, as any client does; nobody was asked twice that answered."""
+def test_request_on_a_closed_warm_connection_is_sent_again() -> None:
+    """A request on a closed warm connection is sent again on a new one; an answered request is never sent again."""
     script = Script([OK, CLOSE], [OK])
 
-    async def say(wire: ConnectionPool) -> list[int]:
-        return [(await wire.ask("/1")).status, (await wire.ask("/2")).status]
+    async def session(pool: ConnectionPool) -> list[int]:
+        return [(await pool.request("/1")).status, (await pool.request("/2")).status]
 
-    assert talk(script, say) == [200, 200]
-    assert [asked.split(b" ")[1] for asked in script.asked] == [b"/1", b"/2", b"/2"]
+    assert run_session(script, session) == [200, 200]
+    assert [requests.split(b" ")[1] for requests in script.requests] == [b"/1", b"/2", b"/2"]
 
 
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (CLOSE, "the connection broke before the answer was whole"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "the connection broke before the answer was whole"),
-        (b"garbage\r\n\r\n", "what came is no HTTP"),
+        (CLOSE, "The connection broke before the response was complete."),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "The connection broke before the response was complete."),
+        (b"garbage\r\n\r\n", "The response is not valid HTTP"),
     ],
 )
-def test_an_answer_that_is_none(answer: bytes, error: str) -> None:
-    """A connection that breaks at once, in the middle, or says something else is an error, and is not used again."""
+def test_broken_or_invalid_response_is_an_error(answer: bytes, error: str) -> None:
+    """A connection that breaks or does not send HTTP gives an error and is not used again."""
     script = Script([answer, END], [OK])
 
-    async def say(wire: ConnectionPool) -> tuple[str, int]:
+    async def session(pool: ConnectionPool) -> tuple[str, int]:
         with pytest.raises(ConnectionError) as failed:
-            await wire.ask("/")
-        return str(failed.value), (await wire.ask("/")).status
+            await pool.request("/")
+        return str(failed.value), (await pool.request("/")).status
 
-    told, status = talk(script, say)
-    assert told.startswith(error) and status == 200
+    message, status = run_session(script, session)
+    assert message.startswith(error) and status == 200
 
 
-def test_an_answer_that_comes_too_late() -> None:
-    """It is a time-out, and what still comes is not taken for the next answer."""
+def test_late_response_is_a_timeout() -> None:
+    """A late response is a timeout and is not taken for the response to the next request."""
     script = Script([OK, b"HTTP/1.1 200 OK\r\n"], [OK])
 
-    async def say(wire: ConnectionPool) -> bytes:
-        await wire.ask("/warm")
-        patience, wire._timeout_s = wire._timeout_s, 0.3
+    async def session(pool: ConnectionPool) -> bytes:
+        await pool.request("/warm")
+        timeout_s, pool._timeout_s = pool._timeout_s, 0.3
         with pytest.raises(TimeoutError):
-            await wire.ask("/slow")
-        wire._timeout_s = patience
-        return (await wire.ask("/")).body
+            await pool.request("/slow")
+        pool._timeout_s = timeout_s
+        return (await pool.request("/")).body
 
-    assert talk(script, say) == b"ok"
+    assert run_session(script, session) == b"ok"
 
 
-def test_cookies_that_answers_set() -> None:
-    """They replace and remove what was there, when whoever timed the answer says so."""
+def test_stored_cookies_replace_and_remove_earlier_ones() -> None:
+    """Stored cookies of a response replace or remove earlier ones."""
     setting = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: a=2; Path=/\r\nSet-Cookie: b=; Max-Age=0\r\n\r\n"
     script = Script([setting, OK])
 
-    async def say(wire: ConnectionPool) -> None:
-        wire.keep((await wire.ask("/")).set_cookies)
-        wire.keep(["no cookie at all", "\x00=;;"])
-        await wire.ask("/")
+    async def session(pool: ConnectionPool) -> None:
+        pool.store_cookies((await pool.request("/")).set_cookies)
+        pool.store_cookies(["no cookie at all", "\x00=;;"])
+        await pool.request("/")
 
-    talk(script, say, Cookie("a", "1", "/"), Cookie("b", "1", "/"))
-    assert [asked.partition(b"Cookie: ")[2].strip() for asked in script.asked] == [b"a=1; b=1", b"a=2"]
+    run_session(script, session, Cookie("a", "1", "/"), Cookie("b", "1", "/"))
+    assert [requests.partition(b"Cookie: ")[2].strip() for requests in script.requests] == [b"a=1; b=1", b"a=2"]
 
 
-def test_nobody_listens() -> None:
-    """The refusal of the connection is the error."""
+def test_refused_connection_is_an_error() -> None:
+    """The error is the refused connection."""
     script = Script()
 
-    async def say(wire: ConnectionPool) -> None:
+    async def session(pool: ConnectionPool) -> None:
         with pytest.raises(ConnectionRefusedError):
-            await wire.ask("/")
+            await pool.request("/")
 
     script.url = "http://127.0.0.1:9"
-    talk(script, say)
+    run_session(script, session)
 
 
-def test_closed_while_it_waits() -> None:
-    """Whoever waits is told, and the connection is closed."""
+def test_close_fails_pending_requests() -> None:
+    """Closing the pool fails the pending request and closes its connection."""
     script = Script([OK, b"HTTP/1.1 200 OK\r\n"])
 
-    async def say(wire: ConnectionPool) -> asyncio.Future[Any]:
-        await wire.ask("/")
-        waiting = wire.ask("/never")
-        while len(script.asked) < 2:
+    async def session(pool: ConnectionPool) -> asyncio.Future[Any]:
+        await pool.request("/")
+        waiting = pool.request("/never")
+        while len(script.requests) < 2:
             await asyncio.sleep(0.01)
         return waiting
 
-    waiting = talk(script, say)
+    waiting = run_session(script, session)
     assert isinstance(waiting.exception(), ConnectionResetError)
 
 
-def test_a_header_of_two_lines_is_refused() -> None:
-    """Its value may be a secret, and is not told."""
+def test_header_with_two_lines_is_rejected() -> None:
+    """A header with two lines is rejected, and the error does not contain its value, which may be a secret."""
     with pytest.raises(ValueError, match="'X-Token'") as refused:
         ConnectionPool(
             "http://127.0.0.1:9",

@@ -1,4 +1,4 @@
-"""The history of measurements on a real PostgreSQL, from a window to the picture."""
+"""Test the history of measurements on a real PostgreSQL, from a window to the chart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import update
 from slipway.config.service import Service
 from slipway.measurement.history import Point
 from slipway.measurement.history_store import History
-from slipway.measurement.keep_history import MEASURED_BY, remember
+from slipway.measurement.keep_history import MEASURE_STEP, update_history
 from slipway.measurement.samples import MeasuredWindow, Measurement, Sample
 from slipway.runs.shipments import Shipment, Shipments
 from slipway.runs.store import Store
@@ -21,25 +21,25 @@ SHOP = Service(name="shop", url="http://127.0.0.1:9", routes=("/*",))
 
 
 def window(at: datetime, latency_ms: float, errors: int = 0) -> MeasuredWindow:
-    """One route, twenty requests."""
+    """Return a window with one route and twenty requests."""
     samples = [Sample(0, number / 10, latency_ms, "timeout" if number < errors else "") for number in range(20)]
     measured = Measurement(route="/orders", identity="anonymous", cache="hit", samples=tuple(samples))
     return MeasuredWindow(started_at=at.isoformat(), seconds=2, bursts=1, requests=20, measurements=(measured,))
 
 
-def test_a_window_is_added_once(store: Store) -> None:
-    """A step that is repeated after a crash replaces its own points; another service's are not seen."""
+def test_repeated_window_replaces_its_points(store: Store) -> None:
+    """A step that is repeated after a crash replaces its own points, and points of another service are not returned."""
     history, shipments = History(store), Shipments(store)
-    remember(SHOP, "run-1", window(NOW, 5.0), history, shipments)
-    trend = remember(SHOP, "run-1", window(NOW, 7.0, errors=2), history, shipments)
-    [point] = history.of("shop")
+    update_history(SHOP, "run-1", window(NOW, 5.0), history, shipments)
+    trend = update_history(SHOP, "run-1", window(NOW, 7.0, errors=2), history, shipments)
+    [point] = history.points("shop")
     assert (point.median_ms, point.samples, point.errors, point.at) == (7.0, 18, 2, NOW)
-    assert history.of("another") == [] and history.of("shop", NOW + timedelta(seconds=1)) == []
+    assert history.points("another") == [] and history.points("shop", NOW + timedelta(seconds=1)) == []
     assert trend.series[0].sentence == "/orders as anonymous (hit): no baseline yet, 1 window."
 
 
-def test_a_drift_beside_a_change(store: Store) -> None:
-    """Old windows as a baseline, newer ones that are slower: it is told with the newest, and the picture says it too."""
+def test_drift_and_change_are_shown(store: Store) -> None:
+    """The window with which a drift begins reports the drift, and the chart shows it and the change."""
     history, shipments = History(store), Shipments(store)
     for hours in range(40, 3, -1):
         history.add("shop", [point_at(NOW - timedelta(hours=hours), 5.0 + hours % 3 / 10)])
@@ -53,14 +53,16 @@ def test_a_drift_beside_a_change(store: Store) -> None:
         came_of_it="kept",
         at=NOW - timedelta(hours=38, minutes=30),
     )
-    shipments.note(shipped)
-    found = [
-        remember(SHOP, f"run-{hours}", window(NOW - timedelta(hours=hours), 9.0), history, shipments).newly_drifted
+    shipments.save(shipped)
+    newly_drifted = [
+        update_history(
+            SHOP, f"run-{hours}", window(NOW - timedelta(hours=hours), 9.0), history, shipments
+        ).newly_drifted
         for hours in (3, 2, 1)
     ]
-    assert [len(series) for series in found] == [0, 0, 1]
-    assert found[-1][0].sentence.startswith("/orders as anonymous (hit): slower than its baseline of 3")
-    trend = remember(SHOP, "run-0", window(NOW, 9.0), history, shipments)
+    assert [len(series) for series in newly_drifted] == [0, 0, 1]
+    assert newly_drifted[-1][0].sentence.startswith("/orders as anonymous (hit): slower than its baseline of 3")
+    trend = update_history(SHOP, "run-0", window(NOW, 9.0), history, shipments)
     assert trend.series[0].drifted == "slower" and trend.newly_drifted == ()
     assert [mark.change for mark in trend.marks] == ["<faster> & $x$"]
     svg = ElementTree.fromstring(trend.picture_svg)
@@ -69,33 +71,34 @@ def test_a_drift_beside_a_change(store: Store) -> None:
     assert "&lt;faster&gt; &amp; $x$: kept" in trend.picture_svg
 
 
-def test_what_is_too_old(store: Store) -> None:
-    """Points go by the rule; raw samples of scheduled measurements go after two weeks, those of a change stay."""
+def test_old_points_and_samples_are_deleted(store: Store) -> None:
+    """Points expire by age; raw samples of scheduled measurements are deleted after two weeks, those of a change are kept."""
     history = History(store)
     for days in (500, 100, 1):
         for minutes in (0, 1, 2):
             history.add("shop", [point_at(NOW - timedelta(days=days, minutes=minutes), 5.0 + minutes)])
-    for run, step in (("old", MEASURED_BY), ("new", MEASURED_BY), ("ship", "measure before")):
-        store.keep(run, step, "MeasuredWindow", window(NOW, 5.0).model_dump(mode="json"))
+    for run, step in (("old", MEASURE_STEP), ("new", MEASURE_STEP), ("ship", "measure before")):
+        store.save(run, step, "MeasuredWindow", window(NOW, 5.0).model_dump(mode="json"))
     with store.transaction() as connection:
         connection.execute(update(outcomes).where(outcomes.c.run_id != "new").values(at=NOW - timedelta(days=15)))
-    remember(SHOP, "run-1", window(NOW, 5.0), history, Shipments(store))
-    assert len(history.of("shop")) in (5, 6)  # 1 of day 100 (2 where midnight lies between), 3 of yesterday, the newest
+    update_history(SHOP, "run-1", window(NOW, 5.0), history, Shipments(store))
+    # 1 of day 100 (2 if midnight is between its points), 3 of yesterday, and the newest.
+    assert len(history.points("shop")) in (5, 6)
     assert [bool(store.outcomes_of(run)) for run in ("old", "new", "ship")] == [False, True, True]
 
 
-def test_a_window_without_any_answer(store: Store) -> None:
-    """It is a point without numbers, and a picture can be drawn of nothing."""
-    trend = remember(SHOP, "run-1", window(NOW, 5.0, errors=20), History(store), Shipments(store))
+def test_window_without_a_successful_response(store: Store) -> None:
+    """A window without a successful response gives a point without numbers, and an empty history gives a chart."""
+    trend = update_history(SHOP, "run-1", window(NOW, 5.0, errors=20), History(store), Shipments(store))
     assert trend.series[0].newest_ms is None
     ElementTree.fromstring(trend.picture_svg)
     nothing = MeasuredWindow(started_at=NOW.isoformat(), seconds=2, bursts=1, requests=1, measurements=())
     other = SHOP.model_copy(update={"name": "other"})
-    assert remember(other, "run-2", nothing, History(store), Shipments(store)).series == ()
+    assert update_history(other, "run-2", nothing, History(store), Shipments(store)).series == ()
 
 
 def point_at(at: datetime, median_ms: float) -> Point:
-    """A point of the one route."""
+    """Return a point of the only route."""
     return Point(
         run_id=f"run at {at.isoformat()}",
         at=at,

@@ -1,4 +1,4 @@
-"""Every rule of judging, on made-up windows whose truth is known."""
+"""Test each rule of the judge on generated windows with a known change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from slipway.config.change import Pair
-from slipway.measurement.judge import joined, judge, meets
+from slipway.measurement.judge import extended, judge, meets
 from slipway.measurement.samples import CacheClass, MeasuredWindow, Measurement, Sample, VerdictWord
 
 ORDERS = Pair(route="/orders", identity="customer", control_route="/products/1", control_identity="customer")
@@ -27,7 +27,7 @@ def measurement(
     errors: int = 0,
     seed: object = 0,
 ) -> Measurement:
-    """Return one measurement around `ms`; its slowest fifth is `tail` times slower; the first `errors` failed."""
+    """Return a measurement around `ms`; the slowest fifth is `tail` times slower; the first `errors` requests failed."""
     rng = random.Random(f"{route} {seed}")
     samples = [
         Sample(burst, burst + number / 100, ms * rng.lognormvariate(0, noise) * (tail if number % 5 == 0 else 1.0))
@@ -55,7 +55,7 @@ BEFORE = target_and_control("before")
 
 
 @pytest.mark.parametrize(
-    ("after", "word"),
+    ("after", "expected_verdict"),
     [
         pytest.param(target_and_control("after", 5.0), "improved", id="half"),
         pytest.param(target_and_control("after", 12.5), "regressed", id="a quarter more"),
@@ -73,10 +73,10 @@ BEFORE = target_and_control("before")
         pytest.param(target_and_control("after", errors=2), "same", id="two errors"),
     ],
 )
-def test_verdict_of_one_target(after: MeasuredWindow, word: VerdictWord) -> None:
-    """Each kind of change gets the word that the rules have for it, for the target and over all."""
+def test_verdict_of_one_target(after: MeasuredWindow, expected_verdict: VerdictWord) -> None:
+    """Each kind of change gets the verdict of the rules, for the target and overall."""
     verdict = judge(BEFORE, after, [ORDERS])
-    assert (verdict.verdict, verdict.targets[0].verdict) == (word, word), verdict.sentence
+    assert (verdict.verdict, verdict.targets[0].verdict) == (expected_verdict, expected_verdict), verdict.sentence
 
 
 @pytest.mark.parametrize(
@@ -94,62 +94,64 @@ def test_verdict_of_one_target(after: MeasuredWindow, word: VerdictWord) -> None
         (
             target_and_control("after", 15.0, 12.0),
             "/orders as customer: median 10.0 → 14.9 ms, 0.99× (0.96–1.01 at 95 %); "
-            "its control moved too, 8.0 → 12.1 ms, 1.51×: environment-shift.",
+            "the control route also changed, 8.0 → 12.1 ms, 1.51×: environment-shift.",
         ),
         (
             target_and_control("after", errors=40),
-            "/orders as customer: errors 0 of 500 → 40 of 500 requests: regressed.",
+            "/orders as customer: failed requests 0 of 500 → 40 of 500: regressed.",
         ),
         (
             target_and_control("after", bursts=12),
-            "/orders as customer: 20 bursts before and 12 after the change have at least 20 error-free pass answers of "
-            "target and control each, 20 are needed: inconclusive.",
+            "/orders as customer: 20 bursts before and 12 after the change are usable, 20 are required "
+            "(at least 20 successful pass responses each from target and control): inconclusive.",
         ),
         (
             window(measurement("/products/1")),
-            "/orders as customer: nothing was measured of it after the change: inconclusive.",
+            "/orders as customer: no requests were measured after the change: inconclusive.",
         ),
         (
             window(measurement()),
-            "/orders as customer: no answer of its control /products/1 as customer after the change: inconclusive.",
-        ),
-        (
-            window(measurement(), measurement("/products/1", cache="hit")),
-            "/orders as customer: its control /products/1 as customer is mostly hit after the change, the target pass: "
+            "/orders as customer: the control /products/1 as customer has no successful response after the change: "
             "inconclusive.",
         ),
         (
+            window(measurement(), measurement("/products/1", cache="hit")),
+            "/orders as customer: the control /products/1 as customer is mostly hit after the change, but the target is "
+            "pass; their cache classes must match: inconclusive.",
+        ),
+        (
             window(measurement(cache="hit"), measurement("/products/1")),
-            "/orders as customer: 20 bursts before and 0 after the change have at least 20 error-free pass answers of "
-            "target and control each, 20 are needed; most answers are now hit, before pass: inconclusive.",
+            "/orders as customer: 20 bursts before and 0 after the change are usable, 20 are required "
+            "(at least 20 successful pass responses each from target and control); "
+            "cache class of most responses pass → hit: inconclusive.",
         ),
     ],
 )
-def test_sentence_tells_the_numbers(after: MeasuredWindow, sentence: str) -> None:
-    """One plain sentence says what was seen, in numbers, and what is missing when something is."""
+def test_sentence_contains_the_numbers(after: MeasuredWindow, sentence: str) -> None:
+    """The sentence contains the measured numbers, or names what is missing."""
     assert judge(BEFORE, after, [ORDERS]).sentence == sentence
 
 
-def test_missing_before_is_inconclusive() -> None:
-    """Without a measurement before the change there is nothing to compare with."""
+def test_missing_window_before_is_inconclusive() -> None:
+    """The verdict is inconclusive without a measurement before the change."""
     verdict = judge(window(), target_and_control("after"), [ORDERS])
-    assert verdict.sentence == "/orders as customer: nothing was measured of it before the change: inconclusive."
+    assert verdict.sentence == "/orders as customer: no requests were measured before the change: inconclusive."
 
 
 def test_no_target_is_inconclusive() -> None:
-    """A verdict over nothing is never a pass."""
+    """A verdict without targets is never a pass."""
     assert judge(BEFORE, BEFORE, []).sentence == "No target to judge: inconclusive."
     assert judge(BEFORE, BEFORE, []).verdict == "inconclusive"
 
 
 def test_target_as_its_own_control_is_inconclusive() -> None:
-    """A target divided by itself would always be the same."""
+    """A target compared with itself would always be the same."""
     own = ORDERS.model_copy(update={"control_route": "/orders"})
     assert judge(BEFORE, target_and_control("after", 90.0), [own]).verdict == "inconclusive"
 
 
-def test_errors_before_leave_nothing_to_compare_with() -> None:
-    """A target that failed too often before the change cannot be judged by its answers."""
+def test_too_many_errors_before_are_inconclusive() -> None:
+    """A target with too many errors before the change cannot be judged."""
     verdict = judge(target_and_control("before", errors=30), target_and_control("after"), [ORDERS])
     assert verdict.sentence == (
         "/orders as customer: 30 of 500 requests failed before the change, more than 5 %: inconclusive."
@@ -157,41 +159,42 @@ def test_errors_before_leave_nothing_to_compare_with() -> None:
 
 
 def test_change_below_the_floor_is_no_regression() -> None:
-    """Half as much again of almost nothing is told, and is not called a regression."""
+    """A change of half a very small latency is reported, but is no regression."""
     after = target_and_control("after", 0.6, 0.5)
     verdict = judge(target_and_control("before", 0.4, 0.5), after, [ORDERS])
     assert verdict.sentence == (
         "/orders as customer: median 0.40 → 0.59 ms, 1.48× (1.44–1.51 at 95 %); "
-        "a change of 0.19 ms, where less than 0.5 ms does not count: same."
+        "the change of 0.19 ms is below the threshold of 0.5 ms: same."
     )
     assert judge(target_and_control("before", 0.4, 0.5), after, [ORDERS], floor_ms=0.1).verdict == "regressed"
 
 
 @pytest.mark.parametrize(
-    ("hits", "misses", "word"), [(25, 0, "same"), (24, 1, "same"), (22, 5, "regressed"), (0, 25, "regressed")]
+    ("hits", "misses", "expected_verdict"),
+    [(25, 0, "same"), (24, 1, "same"), (22, 5, "regressed"), (0, 25, "regressed")],
 )
-def test_lost_hits_are_a_regression(hits: int, misses: int, word: VerdictWord) -> None:
-    """Hits as fast as ever do not hide that there are materially fewer of them."""
+def test_lost_hits_are_a_regression(hits: int, misses: int, expected_verdict: VerdictWord) -> None:
+    """A clearly lower cache hit ratio is a regression, even if the remaining hits are as fast as before."""
     after = window(
         measurement(cache="hit", requests=hits, seed="after"),
         measurement(cache="miss", requests=misses, ms=60.0),
         measurement("/products/1", cache="hit", ms=8.0, seed="after"),
     )
     target = judge(target_and_control("before", cache="hit"), after, [ORDERS]).targets[0]
-    assert target.verdict == word, target.sentence
+    assert target.verdict == expected_verdict, target.sentence
     assert (target.hit_ratio_before, target.hit_ratio_after) == (1.0, hits / (hits + misses))
 
 
-def test_lost_hits_tell_the_new_class() -> None:
-    """When most answers are of another cache class now, the sentence says so."""
+def test_lost_hits_name_the_new_cache_class() -> None:
+    """The sentence contains the new cache class of most responses."""
     after = window(measurement(cache="miss"), measurement("/products/1", cache="hit"))
     assert judge(target_and_control("before", cache="hit"), after, [ORDERS]).sentence == (
-        "/orders as customer: cache hits 100 % → 0 % of the answers; most answers are now miss, before hit: regressed."
+        "/orders as customer: cache hit ratio 100 % → 0 %; cache class of most responses hit → miss: regressed."
     )
 
 
-def test_every_number_is_told() -> None:
-    """A verdict carries all that it rests on."""
+def test_verdict_contains_every_number() -> None:
+    """A verdict contains all the numbers that it is based on."""
     target = judge(BEFORE, target_and_control("after", 5.0, errors=1), [ORDERS]).targets[0]
     numbers = target.model_dump(exclude={"hit_ratio_before", "hit_ratio_after"})
     assert None not in numbers.values()
@@ -200,8 +203,8 @@ def test_every_number_is_told() -> None:
     assert target.median.low < target.median.ratio < target.median.high
 
 
-def several(after_ms: Sequence[float], noise: float = 0.1) -> tuple[MeasuredWindow, MeasuredWindow, list[Pair]]:
-    """Return before and after of as many targets as times are given, all of 10 ms before, and their pairs."""
+def several_targets(after_ms: Sequence[float], noise: float = 0.1) -> tuple[MeasuredWindow, MeasuredWindow, list[Pair]]:
+    """Return before, after and the pairs: one target per value of `after_ms`, all at 10 ms before."""
     routes = [f"/{number}" for number in range(len(after_ms))]
     control = [measurement("/products/1", 8.0, seed=when) for when in ("before", "after")]
     before = window(control[0], *(measurement(route, noise=noise, seed="before") for route in routes))
@@ -211,65 +214,67 @@ def several(after_ms: Sequence[float], noise: float = 0.1) -> tuple[MeasuredWind
 
 
 @pytest.mark.parametrize(
-    ("after_ms", "word"),
+    ("after_ms", "expected_verdict"),
     [
         ((5.0, 10.0, 20.0), "regressed"),
         ((5.0, 10.0, 10.0), "improved"),
         ((10.0, 10.0, 10.0), "same"),
     ],
 )
-def test_worst_target_gives_the_verdict(after_ms: Sequence[float], word: VerdictWord) -> None:
-    """One regressed target is enough to regress all, one improved among the same to improve; the worst stands first."""
-    verdict = judge(*several(after_ms))
-    assert (verdict.verdict, verdict.targets[0].verdict) == (word, word)
-    assert verdict.sentence == f"1 of 3 targets {word}. {verdict.targets[0].sentence}" or word == "same"
+def test_worst_target_gives_the_verdict(after_ms: Sequence[float], expected_verdict: VerdictWord) -> None:
+    """The overall verdict is that of the worst target, which also comes first."""
+    verdict = judge(*several_targets(after_ms))
+    assert (verdict.verdict, verdict.targets[0].verdict) == (expected_verdict, expected_verdict)
+    summary = f"1 of 3 targets: {expected_verdict}. {verdict.targets[0].sentence}"
+    assert verdict.sentence == summary or expected_verdict == "same"
 
 
 def test_inconclusive_target_outranks_an_improved_one() -> None:
-    """What cannot be judged is not outvoted by what went well."""
-    before, after, pairs = several((5.0, 10.0))
+    """An improved target does not outweigh an inconclusive one."""
+    before, after, pairs = several_targets((5.0, 10.0))
     missing = ORDERS.model_copy(update={"route": "/nowhere"})
     assert judge(before, after, [*pairs, missing]).verdict == "inconclusive"
 
 
-def test_holm_asks_more_of_one_among_three() -> None:
-    """The same change of one target is significant alone and no longer so among three (Holm)."""
-    before, after, pairs = several((11.5, 10.0, 10.0), noise=0.5)
+def test_holm_raises_the_p_value_of_one_among_three() -> None:
+    """The same change of one target is significant alone, but not among three targets (Holm)."""
+    before, after, pairs = several_targets((11.5, 10.0, 10.0), noise=0.5)
     alone = judge(before, after, pairs[:1]).targets[0]
-    among = next(t for t in judge(before, after, pairs).targets if t.route == "/0")
+    among_three = next(t for t in judge(before, after, pairs).targets if t.route == "/0")
     assert alone.p90_p_value is not None
-    assert among.p90_p_value is not None
-    assert alone.p90 == among.p90
-    assert alone.p90_p_value < 0.05 < among.p90_p_value
-    assert (alone.verdict, among.verdict) == ("regressed", "inconclusive")
+    assert among_three.p90_p_value is not None
+    assert alone.p90 == among_three.p90
+    assert alone.p90_p_value < 0.05 < among_three.p90_p_value
+    assert (alone.verdict, among_three.verdict) == ("regressed", "inconclusive")
 
 
-def test_extension_settles_what_was_inconclusive() -> None:
-    """Too noisy a window is inconclusive; joined with an extension, twice the bursts are judged at half the alpha."""
+def test_extension_resolves_an_inconclusive_verdict() -> None:
+    """A noisy window is inconclusive; with an extension, twice the bursts are judged at half the alpha."""
     before, first = (target_and_control(when, noise=0.4) for when in ("before", "after"))
     assert judge(before, first, [ORDERS]).sentence == (
         "/orders as customer: median 10.1 → 9.7 ms, 0.97× (0.91–1.03 at 95 %); "
-        "too uncertain for a margin of 10 %: inconclusive."
+        "too uncertain to decide at a margin of 10 %: inconclusive."
     )
-    longer = joined(first, target_and_control("extension", noise=0.4))
-    verdict = judge(before, longer, [ORDERS], alpha=0.025)
+    extended_window = extended(first, target_and_control("extension", noise=0.4))
+    verdict = judge(before, extended_window, [ORDERS], alpha=0.025)
     assert verdict.sentence == "/orders as customer: median 10.1 → 9.8 ms, 0.99× (0.93–1.06 at 97.5 %): same."
     assert verdict.targets[0].bursts_after == 40
 
 
-def test_joined_renumbers_the_extension() -> None:
-    """The extension's bursts and due times follow the first's, also for what only the extension has seen."""
+def test_extended_renumbers_the_extension() -> None:
+    """Bursts and due times of the extension follow those of the first window, also for routes that only the extension has."""
     first = window(measurement(bursts=2, requests=1), bursts=2)
-    longer = joined(
+    extended_window = extended(
         first, window(measurement(bursts=2, requests=1), measurement("/new", bursts=1, requests=1), bursts=2)
     )
-    assert (longer.bursts, longer.seconds) == (4, 40)
-    assert [(s.burst, s.due_s) for s in longer.measurements[0].samples] == [(0, 0.0), (1, 1.0), (2, 20.0), (3, 21.0)]
-    assert [s.burst for s in longer.measurements[1].samples] == [2]
+    assert (extended_window.bursts, extended_window.seconds) == (4, 40)
+    known, new = (measurement.samples for measurement in extended_window.measurements)
+    assert [(s.burst, s.due_s) for s in known] == [(0, 0.0), (1, 1.0), (2, 20.0), (3, 21.0)]
+    assert [s.burst for s in new] == [2]
 
 
 @pytest.mark.parametrize(
-    ("word", "require", "met"),
+    ("expected_verdict", "require", "met"),
     [
         ("improved", "improved", True),
         ("same", "improved", False),
@@ -280,7 +285,7 @@ def test_joined_renumbers_the_extension() -> None:
         ("environment-shift", "not-regressed", False),
     ],
 )
-def test_meets(word: VerdictWord, require: Literal["improved", "not-regressed"], met: bool) -> None:
-    """Only improved and, where that is enough, same meet what a change requires."""
-    verdict = judge(BEFORE, BEFORE, [ORDERS]).model_copy(update={"verdict": word})
+def test_meets(expected_verdict: VerdictWord, require: Literal["improved", "not-regressed"], met: bool) -> None:
+    """Only improved and, for `not-regressed`, also same meets the requirement."""
+    verdict = judge(BEFORE, BEFORE, [ORDERS]).model_copy(update={"verdict": expected_verdict})
     assert meets(verdict, require) is met

@@ -1,4 +1,4 @@
-"""Measuring a change and a service: which windows are kept."""
+"""Test which windows of a change and of a service are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUICK = {"bursts": 8, "requests": 5, "seconds": 0.4, "rate": 800, "timeout_s": 6
 
 
 class ColdAtFirst:
-    """A page that is slow until the middle of the first window, as a service is whose caches fill."""
+    """A page that is slow until the middle of the first window, like a service whose caches are filling."""
 
     def __init__(self) -> None:
         self.windows = 0
@@ -30,26 +30,26 @@ class ColdAtFirst:
         return Answer()
 
     def progress(self, share: float) -> None:
-        """The probe's progress."""
+        """Count the windows, and become fast in the middle of the first one."""
         self.windows += share == 0
         self.warm = self.warm or share >= 0.5
 
 
 @pytest.fixture
 def page(site: Site) -> ColdAtFirst:
-    """The page /a of the site."""
-    site.pages |= {"/a": (found := ColdAtFirst()), "/b": Answer()}
-    return found
+    """Return the page /a of the site."""
+    site.pages |= {"/a": (cold_page := ColdAtFirst()), "/b": Answer()}
+    return cold_page
 
 
 def service(site: Site) -> Service:
-    """A service measured in short windows."""
+    """Return a service that is measured in short windows."""
     probe = Probe(watch=(RouteAs(route="/a"), RouteAs(route="/b"))).model_copy(update=QUICK)
     return Service(name="shop", url=site.url, routes=("/*",)).model_copy(update={"probe": probe})
 
 
 def plan(site: Site) -> Plan:
-    """A change that measures /a against /b."""
+    """Return a plan of a change that measures /a against /b."""
     sentences = dict.fromkeys(("owner", "reason", "expected", "rollback"), "a test")
     pages = {"targets": [{"route": "/a"}], "control": {"route": "/b"}}
     change = Change.model_validate({"service": "shop", **sentences, "purge": {"routes": ["/a"]}, "measure": pages})
@@ -57,33 +57,38 @@ def plan(site: Site) -> Plan:
 
 
 def latencies(window: steps.MeasuredWindow) -> list[float]:
-    """The latencies of /a, in ms."""
-    return [sample.latency_ms for found in window.measurements if found.route == "/a" for sample in found.samples]
+    """Return the latencies of /a in ms."""
+    return [
+        sample.latency_ms
+        for measurement in window.measurements
+        if measurement.route == "/a"
+        for sample in measurement.samples
+    ]
 
 
-def test_a_cold_first_window_is_discarded(site: Site, page: ColdAtFirst) -> None:
-    """It is measured again, and the new window says why."""
+def test_cold_first_window_is_discarded(site: Site, page: ColdAtFirst) -> None:
+    """A cold first window is measured again, and the new window contains the reason."""
     window = steps.measure_change(plan(site), page.progress, first=True)
     assert page.windows == 2
-    assert window.discarded[0].startswith("/a as anonymous (pass) got faster within it, ")
+    assert window.discarded[0].startswith("/a as anonymous (pass) got faster within the window, ")
     assert len(latencies(window)) == 40
 
 
-def test_a_later_window_is_never_discarded(site: Site, page: ColdAtFirst) -> None:
-    """What was measured after a change is evidence."""
+def test_later_window_is_never_discarded(site: Site, page: ColdAtFirst) -> None:
+    """A window after a change is evidence and is kept."""
     window = steps.measure_change(plan(site), page.progress)
     assert (page.windows, window.discarded) == (1, ())
     assert max(latencies(window)) >= 1_000 * SLOW_S
 
 
-def test_a_service_is_measured_again_too(site: Site, page: ColdAtFirst) -> None:
-    """A cold window would become part of the service's history."""
+def test_cold_window_of_a_service_is_measured_again(site: Site, page: ColdAtFirst) -> None:
+    """A cold window of a service is measured again, because it would become part of the history."""
     window = steps.measure_service(service(site), page.progress)
     assert (page.windows, bool(window.discarded)) == (2, True)
 
 
-def test_a_second_cold_window_is_kept(site: Site) -> None:
-    """There is one more try, not an endless one."""
+def test_second_cold_window_is_kept(site: Site) -> None:
+    """A cold window is measured again only once."""
     pages = ColdAtFirst()
 
     def progress(share: float) -> None:

@@ -1,35 +1,35 @@
-"""What glimpses come to."""
+"""Test the summary of monitor samples."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from slipway.measurement.monitor_summary import MOST, sentence, thinned
+from slipway.measurement.monitor_summary import MAX_SAMPLES, downsample, sentence
 from slipway.measurement.samples import MonitorResult, MonitorSample
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def test_few_glimpses_stay_as_they_are() -> None:
-    """In the order of their times."""
+def test_few_samples_are_all_kept() -> None:
+    """Few samples are all returned, sorted by time."""
     two = (MonitorSample(1.0, "/a", "anonymous", 3.0), MonitorSample(0.5, "/b", "anonymous", 4.0))
-    assert thinned(two) == (two[1], two[0])
+    assert downsample(two) == (two[1], two[0])
 
 
-def test_of_many_the_worst_stay() -> None:
-    """The slowest of neighbours of a route, and every error that is not beside another one; no route is lost."""
-    many = [MonitorSample(number / 10, "/a", "anonymous", 1.0) for number in range(2 * MOST)]
+def test_downsampling_keeps_the_worst_samples() -> None:
+    """The slowest of neighbouring samples of a route stay, errors stay before them, and no route is lost."""
+    many = [MonitorSample(number / 10, "/a", "anonymous", 1.0) for number in range(2 * MAX_SAMPLES)]
     many[700] = many[700]._replace(latency_ms=900.0)
     many[701] = many[701]._replace(latency_ms=0.5, error="timeout")
     many.append(MonitorSample(9.0, "/rare", "anonymous", 2.0))
-    kept = thinned(many)
-    assert MOST / 4 <= len(kept) <= MOST
-    assert [glimpse for glimpse in kept if glimpse.error] == [many[701]]
-    assert many[-1] in kept and list(kept) == sorted(kept)
+    reduced = downsample(many)
+    assert MAX_SAMPLES / 4 <= len(reduced) <= MAX_SAMPLES
+    assert [sample for sample in reduced if sample.error] == [many[701]]
+    assert many[-1] in reduced and list(reduced) == sorted(reduced)
 
 
-def test_a_sentence() -> None:
-    """Each route with its median, its slowest, how many, and what failed."""
+def test_sentence_summarises_each_route() -> None:
+    """The sentence has the median, the slowest request, the number of requests and the errors of each route."""
     glimpses = (
         MonitorSample(0.0, "/orders", "customer", 4.0),
         MonitorSample(0.2, "/", "anonymous", 0.0, "timeout"),
@@ -42,8 +42,11 @@ def test_a_sentence() -> None:
     )
 
 
-def test_nobody_watched() -> None:
-    """It says why, where it is known."""
-    blind = MonitorResult(step="the purge", started_at=AT, seconds=2, because="Signing in failed.")
-    assert sentence(blind) == "During the purge (2.0 s) nobody watched: Signing in failed."
-    assert sentence(blind.model_copy(update={"because": ""})) == "During the purge (2.0 s) nobody watched."
+def test_sentence_without_monitoring_gives_the_reason() -> None:
+    """The sentence contains the reason, if it is known."""
+    unmonitored = MonitorResult(step="the purge", started_at=AT, seconds=2, because="Signing in failed.")
+    assert sentence(unmonitored) == "During the purge (2.0 s) the service was not monitored: Signing in failed."
+    assert (
+        sentence(unmonitored.model_copy(update={"because": ""}))
+        == "During the purge (2.0 s) the service was not monitored."
+    )

@@ -1,4 +1,4 @@
-"""Reading a recording, and what is said when it cannot be read."""
+"""Test reading a recording, and the errors for an unreadable one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS = [Row(0.0, "/a", 4.886), Row(0.004, "/b", 6.164)]
     ],
 )
 def test_recording_is_read(tmp_path: Path, name: str, content: bytes) -> None:
-    """Plain or packed, with a byte order mark or more columns: the rows are the same."""
+    """Plain or compressed, with a byte order mark or with more columns, the rows are the same."""
     (tmp_path / name).write_bytes(content)
     assert read_recording(tmp_path / name) == ROWS
 
@@ -46,25 +46,25 @@ def test_recording_is_read(tmp_path: Path, name: str, content: bytes) -> None:
     ],
 )
 def test_error_names_file_and_row(tmp_path: Path, content: bytes, failed: str) -> None:
-    """What is wrong is told with the file, the row and the column."""
+    """An error names the file, the row and the column."""
     path = tmp_path / "recording.csv"
     path.write_bytes(content)
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidInput) as error:
         read_recording(path)
-    assert caught.value.failed == f"{path} {failed}"
-    assert caught.value.retry_is_safe
+    assert error.value.failed == f"{path} {failed}"
+    assert error.value.retry_is_safe
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", gzip.compress(GOOD.encode(), mtime=0)[:-9], b"\x1f\x8bnot gzip"])
-def test_unreadable_file_is_told(tmp_path: Path, content: bytes) -> None:
-    """Neither text nor gzip, or only half of it, is an error of the input and no crash."""
+def test_unreadable_file_is_an_input_error(tmp_path: Path, content: bytes) -> None:
+    """A file that is neither text nor gzip, or is truncated, is an input error."""
     path = tmp_path / "recording.csv.gz"
     path.write_bytes(content)
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_recording(path)
 
 
-def test_missing_file_is_told(tmp_path: Path) -> None:
-    """A path that leads nowhere is named."""
+def test_missing_file_is_an_input_error(tmp_path: Path) -> None:
+    """A missing file is an input error."""
     with pytest.raises(InvalidInput, match="does not exist"):
         read_recording(tmp_path / "nowhere.csv")

@@ -1,4 +1,4 @@
-"""Which indexes are superfluous, invalid or unused, and what a migration's new ones repeat."""
+"""Redundant, invalid and unused indexes, and redundant new indexes of a migration."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from slipway.migrations.index_lint import index_findings, new_index_findings
 
 
 def index(name: str, *keys: str, **more: Any) -> Index:
-    """An index of the table orders that is in use."""
-    given: dict[str, Any] = {"table": "orders", "method": "btree", "scans": 5, "bytes": 2_000_000} | more
-    return Index(name=name, keys=keys, **given)
+    """Return an index of the table orders that is in use."""
+    fields: dict[str, Any] = {"table": "orders", "method": "btree", "scans": 5, "bytes": 2_000_000} | more
+    return Index(name=name, keys=keys, **fields)
 
 
 PRIMARY: dict[str, Any] = {"unique": True, "constraint": "primary key"}
@@ -22,7 +22,7 @@ UNIQUE: dict[str, Any] = {"unique": True, "constraint": "unique"}
 
 
 def codes(*indexes: Index) -> list[str]:
-    """Each finding as its code and the index that it is about."""
+    """Return the code and the index of each finding."""
     return [f"{finding.code} {finding.summary.split()[0]}" for finding in index_findings(indexes)]
 
 
@@ -67,15 +67,15 @@ def codes(*indexes: Index) -> list[str]:
         ([], []),
     ],
 )  # fmt: skip
-def test_indexes(indexes: list[Index], expected: list[str]) -> None:
-    """One finding an index, never of two that cover each other both, never of a constraint's own."""
+def test_each_index_has_at_most_one_finding(indexes: list[Index], expected: list[str]) -> None:
+    """Of two indexes that cover each other only one is redundant; the index of a constraint never is."""
     assert codes(*indexes) == expected
 
 
-def test_the_words() -> None:
-    """Levels, names, sizes, columns, and since when nobody used it."""
+def test_findings_name_index_size_columns_and_last_use() -> None:
+    """A summary contains the name, the size, the columns, and the start of the unused time."""
     since = datetime(2026, 3, 1, tzinfo=UTC)
-    broken, covered, idle = index_findings(
+    invalid, covered, unused = index_findings(
         [
             index("orders_state", "state", "placed DESC", included=("note",)),
             index("b", "state"),
@@ -83,15 +83,15 @@ def test_the_words() -> None:
             index("c", "y", scans=0, bytes=3_400_000_000, counted_since=since),
         ]
     )
-    assert (broken.level, broken.summary) == ("error", "a on orders (x) is invalid.")
+    assert (invalid.level, invalid.summary) == ("error", "a on orders (x) is invalid.")
     assert (covered.level, covered.summary) == (
         "warning",
         "b on orders (state) (2.0 MB) is covered by orders_state on (state, placed DESC) INCLUDE (note).",
     )
-    assert (idle.level, idle.summary) == ("info", "c on orders (y) (3.4 GB) has not been used since 2026-03-01.")
-    assert "a replica that answers queries counts for itself" in idle.explanation
+    assert (unused.level, unused.summary) == ("info", "c on orders (y) (3.4 GB) has not been used since 2026-03-01.")
+    assert "replicas count their own queries" in unused.explanation
     [never] = index_findings([index("c", "y", scans=0)])
-    assert never.summary.endswith("has not been used since the database was made.")
+    assert never.summary.endswith("has not been used since the database was created.")
 
 
 OLD = (index("old", "x"), index("wide", "y", "z"), index("key", "id", **PRIMARY), index("broken", "q", valid=False))
@@ -118,18 +118,18 @@ OLD = (index("old", "x"), index("wide", "y", "z"), index("key", "id", **PRIMARY)
         ([], []),
     ],
 )
-def test_new_indexes(added: list[Index], expected: list[tuple[str, str]]) -> None:
-    """What a new index repeats, is covered by, or makes superfluous; what was invalid before is not the migration's."""
-    assert [(found.code, found.level) for found in new_index_findings(OLD, [*OLD, *added])] == expected
+def test_redundant_new_indexes(added: list[Index], expected: list[tuple[str, str]]) -> None:
+    """A redundant, superseding or invalid new index is a finding; an index that was invalid before is not."""
+    assert [(finding.code, finding.level) for finding in new_index_findings(OLD, [*OLD, *added])] == expected
 
 
-def test_an_old_index_that_became_invalid() -> None:
-    """What the migration left invalid is an error, whether it is new or not."""
-    [found] = new_index_findings([index("old", "x")], [index("old", "x", valid=False)])
-    assert (found.code, found.level) == ("index-invalid", "error")
-    assert found.summary == "old on orders (x) is invalid after the migration."
+def test_an_index_that_the_migration_left_invalid_is_an_error() -> None:
+    """An old index that is invalid after the migration is an error."""
+    [finding] = new_index_findings([index("old", "x")], [index("old", "x", valid=False)])
+    assert (finding.code, finding.level) == ("index-invalid", "error")
+    assert finding.summary == "old on orders (x) is invalid after the migration."
 
 
-def test_an_index_that_replaces_another() -> None:
-    """What the migration drops is not held against what it adds."""
+def test_an_index_that_replaces_a_dropped_one_is_no_finding() -> None:
+    """A new index is not compared with an index that the migration dropped."""
     assert new_index_findings([index("old", "x")], [index("new", "x")]) == ()

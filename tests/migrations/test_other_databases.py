@@ -1,4 +1,4 @@
-"""Rehearsing, migrating and going back on databases that are not PostgreSQL: real ones, by a tool of plain commands."""
+"""Rehearse, migrate and roll back on real databases other than PostgreSQL, with a plain command-line tool."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ NEW_TABLE = {
         "+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;",
     ],
 }
-DOWN = "`python migrate.py down 0001` ended with 1: sqlalchemy.exc.OperationalError: "
+DOWN = "`python migrate.py down 0001` exited with 1: sqlalchemy.exc.OperationalError: "
 NO_TABLE = {
-    "sqlite": [f"{DOWN}(sqlite3.OperationalError) no such table: c. The database still stands at 0002."],
+    "sqlite": [f"{DOWN}(sqlite3.OperationalError) no such table: c. The database is still at revision 0002."],
     "mysql": [
-        f"{DOWN}(pymysql.err.OperationalError) (1051, \"Unknown table 'slipway_copy_shop.c'\"). The database still stands at "
-        "0002."
+        f"{DOWN}(pymysql.err.OperationalError) (1051, \"Unknown table 'slipway_copy_shop.c'\"). The database is still at "
+        "revision 0002."
     ],
 }
 
@@ -51,18 +51,18 @@ Make = Callable[..., PlainHistory]
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder under which copies are made; nothing is left in it."""
-    made = tmp_path / "temporary"
-    made.mkdir()
-    monkeypatch.setenv("TMPDIR", str(made))
-    monkeypatch.setattr(tempfile, "tempdir", None)  # it is looked up once a process
-    yield made
-    assert list(made.iterdir()) == []
+    """Yield the folder in which copies are made; it must be empty at the end."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # tempfile caches the folder
+    yield folder
+    assert list(folder.iterdir()) == []
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, temporary: Path) -> Iterator[str]:
-    """The URL of an empty database of the test's own; no copy is left beside it."""
+    """Yield the URL of an empty database; no copy may remain beside it."""
     if request.param == "sqlite":
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "live.db").touch()
@@ -79,34 +79,34 @@ only = partial(pytest.mark.parametrize, "url", indirect=True)
 
 @pytest.fixture
 def make(tmp_path: Path, url: str, forked_python: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Make a history whose live database stands at its first revision, with rows."""
+    """Return a function that makes a history whose live database is at its first revision, with rows."""
     monkeypatch.setenv(VARIABLE, url)
 
     def build(*moves: Move) -> PlainHistory:
         history = PlainHistory(tmp_path, url, [FIRST, *(fitting(url, move) for move in moves)], forked_python)
-        history.stand_at_first(ROWS)
+        history.set_first_revision(ROWS)
         return history
 
     return build
 
 
 def fitting(url: str, move: Move) -> Move:
-    """A move in the words of the database: only MariaDB wants to know the table of an index."""
+    """Return a move in the dialect of the database: only MariaDB needs the table of an index to drop it."""
     return (move[0], move[1].replace("DROP INDEX a_note", "DROP INDEX a_note ON a") if "mysql" in url else move[1])
 
 
 def state(history: PlainHistory) -> tuple[object, ...]:
-    """What a rehearsal must not change."""
+    """Return the state that a rehearsal must not change."""
     return history.live.schema(), history.live.contents(), history.version()
 
 
-def test_rehearsing_a_change_that_can_be_taken_back(make: Make) -> None:
-    """Up, down and up run on a copy; what was not looked at is told, each with its reason; live is as before."""
+def test_a_reversible_change_is_rehearsed_as_lossless(make: Make) -> None:
+    """Up, down and up run on a copy; each check that did not run is a finding; the live database is unchanged."""
     history = make(INDEX)
     before = state(history)
     rehearsal = rehearse(history.plan(), history.folder)
     assert (rehearsal.reversibility, rehearsal.losses, rehearsal.rows) == ("lossless", (), 4)
-    assert [ran.argv[2:] for ran in rehearsal.commands] == [("up", "0002"), ("down", "0001"), ("up", "0002")]
+    assert [run.argv[2:] for run in rehearsal.commands] == [("up", "0002"), ("down", "0001"), ("up", "0002")]
     everywhere = [
         "statements-not-seen",
         "indexes-not-checked",
@@ -123,7 +123,7 @@ def test_rehearsing_a_change_that_can_be_taken_back(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("move", "worth", "losses"),
+    ("move", "reversibility", "losses"),
     [
         pytest.param(INDEX, "lossless", [], id="index"),
         pytest.param(COLUMN, "lossless", [], id="column"),
@@ -157,38 +157,40 @@ def test_rehearsing_a_change_that_can_be_taken_back(make: Make) -> None:
         ),
     ],
 )
-def test_what_a_way_back_is_worth(make: Make, move: Move, worth: str, losses: list[str] | dict[str, list[str]]) -> None:
-    """The way back is judged by schema and rows, and what it does not bring back is named; nothing live is touched."""
+def test_the_reversibility_of_a_downgrade(
+    make: Make, move: Move, reversibility: str, losses: list[str] | dict[str, list[str]]
+) -> None:
+    """The downgrade is judged by schema and rows, and each loss is listed; the live database is unchanged."""
     history = make(move)
     before = state(history)
     rehearsal = rehearse(history.plan(), history.folder)
-    told = [line.replace(history.live.name, "live") for line in rehearsal.losses]
+    lines = [line.replace(history.live.name, "live") for line in rehearsal.losses]
     kind = history.url.partition("+")[0].partition(":")[0]
-    assert (rehearsal.reversibility, told) == (worth, losses[kind] if isinstance(losses, dict) else losses)
-    warned = [] if worth == "lossless" else [f"way-back-{worth.replace(' ', '-')}"]
-    assert [finding.code for finding in rehearsal.findings if finding.level == "warning"] == warned
+    assert (rehearsal.reversibility, lines) == (reversibility, losses[kind] if isinstance(losses, dict) else losses)
+    codes = [] if reversibility == "lossless" else [f"way-back-{reversibility.replace(' ', '-')}"]
+    assert [finding.code for finding in rehearsal.findings if finding.level == "warning"] == codes
     assert state(history) == before
 
 
-def test_an_upgrade_that_breaks_half_way(make: Make) -> None:
-    """An upgrade that fails on the copy is told with where it left the copy; live is as before."""
+def test_an_upgrade_that_fails_on_the_copy_stops_the_rehearsal(make: Make) -> None:
+    """The error names the revision of the copy; the live database is unchanged."""
     history = make(HALF)
     before = state(history)
     with pytest.raises(SlipwayError) as failed:
         rehearse(history.plan(), history.folder)
-    why = "(sqlite3.OperationalError) no such column: nowhere."
+    cause = "(sqlite3.OperationalError) no such column: nowhere."
     if "mysql" in history.url:
-        why = "(pymysql.err.OperationalError) (1054, \"Unknown column 'nowhere' in 'SELECT'\")."
+        cause = "(pymysql.err.OperationalError) (1054, \"Unknown column 'nowhere' in 'SELECT'\")."
     assert failed.value.failed == (
-        "The upgrade failed on the copy of the live database: `python migrate.py up 0002` ended with 1: "
-        f"sqlalchemy.exc.OperationalError: {why} The database still stands at 0001. Nothing live was changed."
+        "The upgrade failed on the copy of the live database: `python migrate.py up 0002` exited with 1: "
+        f"sqlalchemy.exc.OperationalError: {cause} The database is still at revision 0001. Nothing live was changed."
     )
     assert failed.value.retry_is_safe
     assert state(history) == before
 
 
-def test_there_and_back(make: Make) -> None:
-    """After apply, after repeat, after roll back and its repeat: the database is where it should be, and no command is lost."""
+def test_migrate_and_roll_back_can_be_repeated(make: Make) -> None:
+    """A repeated migration or rollback does nothing, and every command is recorded."""
     history = make(INDEX)
     history.bin_folder = BIN  # Python itself, not in a fork
     plan, before = history.plan(), state(history)
@@ -196,46 +198,46 @@ def test_there_and_back(make: Make) -> None:
 
     moved, again = (migrate(plan, history.folder, rehearsal) for _ in range(2))
     assert moved is not None and (moved.before, moved.after, moved.acted) == ("0001", "0002", True)
-    assert [ran.argv[2:] for ran in moved.commands] == [("current",), ("up", "0002"), ("current",)]
+    assert [run.argv[2:] for run in moved.commands] == [("current",), ("up", "0002"), ("current",)]
     assert again is not None and (again.before, again.after, again.acted) == ("0002", "0002", False)
     assert history.version() == "0002" and "a_note" in history.live.schema()
 
     back, again_back = (roll_back(plan, history.folder, rehearsal) for _ in range(2))
-    assert back.sentence == "the database went from 0002 to 0001."
-    assert again_back.sentence == "nothing was left to do, the database already stands at 0001."
+    assert back.sentence == "the database moved from revision 0002 to 0001."
+    assert again_back.sentence == "no action was needed: the database is already at revision 0001."
     assert state(history) == before
 
 
-def test_a_live_migration_that_stops_half_way(make: Make) -> None:
-    """What commits statement by statement and breaks stands between two revisions, and a person has to look."""
+def test_a_half_done_live_migration_is_not_retried(make: Make) -> None:
+    """A migration that commits each statement and fails is between two revisions, so a retry is not safe."""
     history = make(COLUMN)
     plan, rehearsal = history.plan(), rehearse(history.plan(), history.folder)
-    PlainHistory(history.folder, history.url, [FIRST, HALF])  # the tool that now breaks
+    PlainHistory(history.folder, history.url, [FIRST, HALF])  # the second revision now fails
     with pytest.raises(SlipwayError) as failed:
         migrate(plan, history.folder, rehearsal)
     assert failed.value.failed == (
-        "The database says 0001, but its schema is not the one that was rehearsed to be there: it stands between two "
-        "revisions, or somebody else has changed it."
+        "The database is at revision 0001, but its schema differs from the rehearsed schema of that revision. It is between "
+        "two revisions, or another session changed it."
     )
     assert not failed.value.retry_is_safe
     assert history.version() == "0001" and "size" in history.live.schema()
 
 
-def test_a_schema_that_somebody_changed(make: Make) -> None:
-    """A live database whose schema is not the rehearsed one is left alone."""
+def test_a_live_schema_that_differs_from_the_rehearsed_one_is_refused(make: Make) -> None:
+    """A live database whose schema changed after the rehearsal is not migrated."""
     history = make(INDEX)
     rehearsal = rehearse(history.plan(), history.folder)
     history.run("CREATE TABLE other (id int)")
     before = state(history)
     with pytest.raises(
-        SlipwayError, match=r"^The database says 0001, but its schema is not the one that was rehearsed"
+        SlipwayError, match=r"^The database is at revision 0001, but its schema differs from the rehearsed schema"
     ):
         migrate(history.plan(), history.folder, rehearsal)
     assert state(history) == before
 
 
-def test_a_tool_that_does_not_keep_to_the_copy(make: Make) -> None:
-    """A tool that connects to the live database whatever the variable says is found before it migrates."""
+def test_a_tool_that_ignores_the_variable_is_refused(make: Make) -> None:
+    """A tool that always connects to the live database is detected before it migrates."""
     history = make(INDEX)
     tool, live = history.folder / "migrate.py", history.live.connection_url()
     tool.write_text(tool.read_text().replace('os.environ["DATABASE_URL"]', repr(live)))
@@ -243,59 +245,59 @@ def test_a_tool_that_does_not_keep_to_the_copy(make: Make) -> None:
     with pytest.raises(SlipwayError) as refused:
         rehearse(history.plan(), history.folder)
     assert refused.value.failed == (
-        "`python migrate.py current` sees revision 0001 in an empty database: it does not follow the variable "
-        "DATABASE_URL, and would change another database than the copy. Nothing was changed."
+        "`python migrate.py current` reports revision 0001 for an empty database. The command ignores the variable "
+        "DATABASE_URL and would change a database other than the copy. Nothing was changed."
     )
     assert state(history) == before
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("upgrade", "message"),
     [
         (
             "CREATE TABLE there (id int)",
-            "The schema of the live database {name} changed while its copy was migrated: the upgrade reached it, or somebody "
-            "else changed it.",
+            "The schema of the live database {name} changed while its copy was migrated. The upgrade or another session "
+            "changed it.",
         ),
         (
             "DELETE FROM a",
-            "The tool says that the copy went to 0002, but not a row of the copy changed: it wrote somewhere else.",
+            "The migration tool reports revision 0002, but no row of the copy changed. It wrote to another database.",
         ),
     ],
 )
-def test_an_upgrade_that_writes_somewhere_else(make: Make, written: str, told: str) -> None:
-    """A tool whose `current` follows the variable and whose upgrade does not is found after its first upgrade."""
-    history = make((written, ""))
+def test_an_upgrade_of_another_database_is_detected(make: Make, upgrade: str, message: str) -> None:
+    """A tool whose upgrade ignores the variable, but not its `current`, is detected after the first upgrade."""
+    history = make((upgrade, ""))
     tool, live = history.folder / "migrate.py", history.live.connection_url()
     text = tool.read_text().replace(
-        "engine = create_engine(", 'open("said", "a").write(word + "\\n")\nengine = create_engine('
+        "engine = create_engine(", 'open("actions", "a").write(action + "\\n")\nengine = create_engine('
     )
-    text = text.replace('os.environ["DATABASE_URL"]', f'{live!r} if word == "up" else os.environ["DATABASE_URL"]')
+    text = text.replace('os.environ["DATABASE_URL"]', f'{live!r} if action == "up" else os.environ["DATABASE_URL"]')
     text = text.replace(
-        "if known else 0", 'if known else 0\n    current += word == "current" and "up" in open("said").read()'
+        "if exists else 0", 'if exists else 0\n    current += action == "current" and "up" in open("actions").read()'
     )
     tool.write_text(text)
     with pytest.raises(SlipwayError) as failed:
         rehearse(history.plan(), history.folder)
-    assert failed.value.failed == told.format(name=history.live.name)
+    assert failed.value.failed == message.format(name=history.live.name)
     assert not failed.value.retry_is_safe
 
 
 @only(["mariadb"])
-def test_a_busy_mariadb(make: Make) -> None:
-    """Each try waits for a table's lock as long as it may, not for the server's day; then it says so."""
+def test_a_lock_timeout_on_mariadb_is_retried(make: Make) -> None:
+    """Each attempt waits for the configured lock timeout, not for MariaDB's default of one day."""
     history = make(COLUMN)
     history.limits = {"tries": 2, "lock_timeout_s": 1}
     rehearsal = rehearse(history.plan(), history.folder)
     before = state(history)
     with create_engine(history.url, poolclass=NullPool).connect() as busy:
-        busy.exec_driver_sql("SELECT count(*) FROM a")  # in a transaction, which keeps the table as it is
+        busy.exec_driver_sql("SELECT count(*) FROM a")  # the open transaction holds a metadata lock
         with pytest.raises(SlipwayError) as failed:
             migrate(history.plan(), history.folder, rehearsal)
     assert failed.value.failed == (
-        "`python migrate.py up 0002` ended with 1: sqlalchemy.exc.OperationalError: (pymysql.err.OperationalError) (1205, "
-        "'Lock wait timeout exceeded; try restarting transaction'). The database still stands at 0001. It got no lock in 2 "
-        "tries."
+        "`python migrate.py up 0002` exited with 1: sqlalchemy.exc.OperationalError: (pymysql.err.OperationalError) (1205, "
+        "'Lock wait timeout exceeded; try restarting transaction'). The database is still at revision 0001. The "
+        "migration could not get a lock in 2 attempts."
     )
     assert failed.value.retry_is_safe
     assert state(history) == before
@@ -303,8 +305,10 @@ def test_a_busy_mariadb(make: Make) -> None:
 
 
 @only(["mariadb"])
-def test_a_clone_of_a_mariadb(make: Make, mariadb: URL, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clone that the owner keeps is used, and refused where it is the live database or another kind."""
+def test_a_mariadb_clone_that_is_the_live_database_is_refused(
+    make: Make, mariadb: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone is refused if it is the live database or another database system."""
     history = make(COLUMN)
     plan = history.plan()
     assert plan.service.database is not None
@@ -318,12 +322,12 @@ def test_a_clone_of_a_mariadb(make: Make, mariadb: URL, monkeypatch: pytest.Monk
     monkeypatch.setenv("CLONE_URL", "postgresql+psycopg://u:p@127.0.0.1:9/x")
     with pytest.raises(InvalidInput) as refused:
         rehearse(plan, history.folder)
-    assert refused.value.failed == "The clone of shop is another kind of database than the live one."
+    assert refused.value.failed == "The clone of shop uses another database system than the live database."
 
 
 @only(["sqlite"])
-def test_a_busy_sqlite(make: Make) -> None:
-    """A try that finds the file locked is made again, and the last says so; nothing is changed meanwhile."""
+def test_a_locked_sqlite_file_is_retried(make: Make) -> None:
+    """An attempt on a locked file is retried; the last error names the lock, and nothing is changed."""
     history = make(INDEX)
     history.limits = {"tries": 2}
     tool = history.folder / "migrate.py"
@@ -335,16 +339,16 @@ def test_a_busy_sqlite(make: Make) -> None:
         with pytest.raises(SlipwayError) as failed:
             migrate(history.plan(), history.folder, rehearsal)
     assert failed.value.failed == (
-        "`python migrate.py up 0002` ended with 1: sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database is "
-        "locked. The database still stands at 0001. It got no lock in 2 tries."
+        "`python migrate.py up 0002` exited with 1: sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database is "
+        "locked. The database is still at revision 0001. The migration could not get a lock in 2 attempts."
     )
     assert failed.value.retry_is_safe
     assert state(history) == before
 
 
 @only(["sqlite"])
-def test_a_sqlite_has_no_clone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clone is refused before anything is copied."""
+def test_a_sqlite_clone_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone of a SQLite database is refused before anything is copied."""
     history = make(INDEX)
     monkeypatch.setenv("CLONE_URL", "sqlite:///clone.db")
     plan = history.plan()
@@ -353,25 +357,27 @@ def test_a_sqlite_has_no_clone(make: Make, monkeypatch: pytest.MonkeyPatch) -> N
     plan = plan.model_copy(update={"service": plan.service.model_copy(update={"database": database})})
     with pytest.raises(InvalidInput) as refused:
         rehearse(plan, history.folder)
-    assert refused.value.failed == "The database of shop is SQLite, which has no clone."
+    assert refused.value.failed == "The database of shop is SQLite, which does not support a clone."
 
 
-def test_the_real_alembic(make: Make, tmp_path: Path) -> None:
-    """The preset, with the same URL as the plain commands: rehearsed, moved, and moved back."""
+def test_the_alembic_preset_migrates_other_databases(make: Make, tmp_path: Path) -> None:
+    """The preset rehearses, migrates and rolls back with the same URL as the plain commands."""
     plain = make()
     folder = tmp_path / "alembic"
     history = History(folder, "postgresql://nobody@127.0.0.1:9/nothing", [FIRST, COLUMN])
     history.limits = {"timeout_s": 600}
     plan, live = history.plan("0001", "0002"), plain.live
     assert plan.service.migrations is not None
-    ours = plan.service.migrations.model_copy(update={"bin": str(Path(sys.executable).parent)})  # it has every driver
-    (folder / "data").symlink_to(tmp_path / "data")  # where the SQLite file lies, seen from the service's directory
-    plan = plan.model_copy(update={"service": plan.service.model_copy(update={"migrations": ours})})
+    migrations = plan.service.migrations.model_copy(
+        update={"bin": str(Path(sys.executable).parent)}
+    )  # this environment has every driver
+    (folder / "data").symlink_to(tmp_path / "data")  # the SQLite file's folder, relative to the service's directory
+    plan = plan.model_copy(update={"service": plan.service.model_copy(update={"migrations": migrations})})
     before = live.schema(), live.contents()
     rehearsal = rehearse(plan, folder)
     assert (rehearsal.reversibility, rehearsal.rows) == ("lossless", 4)
     moved = migrate(plan, folder, rehearsal)
     assert moved is not None and moved.acted
     assert "size" in live.schema()
-    assert roll_back(plan, folder, rehearsal).sentence == "the database went from 0002 to 0001."
+    assert roll_back(plan, folder, rehearsal).sentence == "the database moved from revision 0002 to 0001."
     assert (live.schema(), live.contents()) == before

@@ -1,4 +1,4 @@
-"""How a change alters plans: the gate, and the reasons in words."""
+"""Query plans before and after a change: errors, and the reasons in their summaries."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TABLES = tuple(
 
 
 def plan(cost: float, *nodes: tuple[str, str, str], error: str = "") -> QueryPlan:
-    """A plan of the one query."""
-    made = tuple(PlanNode(type=kind, table=table, index=index, cost=cost, rows=1) for kind, table, index in nodes)
-    return QueryPlan(query="GET of orders", cost=cost, rows=1, nodes=made, error=error)
+    """Return a plan of the query."""
+    plan_nodes = tuple(PlanNode(type=kind, table=table, index=index, cost=cost, rows=1) for kind, table, index in nodes)
+    return QueryPlan(query="GET of orders", cost=cost, rows=1, nodes=plan_nodes, error=error)
 
 
 BY_INDEX = plan(8, ("Limit", "", ""), ("Index Scan", "orders", "ix_orders_open"))
@@ -27,37 +27,37 @@ FAILED = plan(0, error='relation "orders" does not exist')
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "level", "said"),
+    ("before", "after", "level", "message"),
     [
         (
             BY_INDEX, ALL, "error",
-            "plan-seq-scan: GET of orders read ix_orders_open; after the change it reads all 1.0 M rows of orders one "
-            "after another. Its cost goes from 8 to 20,000.",
+            "plan-seq-scan: GET of orders reads all 1.0 M rows of orders in a sequential scan after the change; before the "
+            "change: index ix_orders_open. Its cost changes from 8 to 20,000.",
         ),
         (
             BITMAP, ALL, "error",
-            "plan-seq-scan: GET of orders read ix_orders_state; after the change it reads all 1.0 M rows of orders one "
-            "after another. Its cost goes from 40 to 20,000.",
+            "plan-seq-scan: GET of orders reads all 1.0 M rows of orders in a sequential scan after the change; before the "
+            "change: index ix_orders_state. Its cost changes from 40 to 20,000.",
         ),
         (
             ALL, BY_INDEX, "info",
-            "plan-improved: GET of orders becomes cheaper: its cost goes from 20,000 to 8 (orders: it read all of orders "
-            "one after another, and read ix_orders_open after the change).",
+            "plan-improved: GET of orders becomes cheaper: its cost changes from 20,000 to 8 (orders: sequential scan before "
+            "the change, index ix_orders_open after it).",
         ),
         (
             BY_INDEX, BITMAP, "error",
-            "plan-cost-grew: GET of orders becomes dearer: its cost goes from 8 to 40 (orders: it read ix_orders_open, and "
-            "read ix_orders_state after the change).",
+            "plan-cost-grew: GET of orders becomes more expensive: its cost changes from 8 to 40 (orders: index ix_orders_open "
+            "before the change, index ix_orders_state after it).",
         ),
         (
             BY_INDEX, plan(17, ("Limit", "", ""), ("Index Scan", "orders", "ix_orders_open")), "error",
-            "plan-cost-grew: GET of orders becomes dearer: its cost goes from 8 to 17 (the steps are the same, their "
-            "estimates are not).",
+            "plan-cost-grew: GET of orders becomes more expensive: its cost changes from 8 to 17 (the plan is the same, but "
+            "its estimates changed).",
         ),
         (
             BY_INDEX, BOTH, "error",
-            "plan-cost-grew: GET of orders becomes dearer: its cost goes from 8 to 900 (country: it did not read country, "
-            "and read all of country one after another after the change).",
+            "plan-cost-grew: GET of orders becomes more expensive: its cost changes from 8 to 900 (country: not read before "
+            "the change, sequential scan after it).",
         ),
         (
             BY_INDEX, FAILED, "error",
@@ -65,17 +65,17 @@ FAILED = plan(0, error='relation "orders" does not exist')
         ),
         (
             FAILED, FAILED, "warning",
-            "plan-unknown: GET of orders can be planned neither before nor after the change: "
+            "plan-unknown: GET of orders cannot be planned before or after the change: "
             'relation "orders" does not exist.',
         ),
         (FAILED, ALL, "error", "plan-seq-scan: GET of orders reads all 1.0 M rows of orders."),
     ],
 )  # fmt: skip
-def test_a_plan_that_changed(before: QueryPlan, after: QueryPlan, level: str, said: str) -> None:
-    """One finding, with what was read before and what is read now."""
-    [found] = plan_findings([before], [after], TABLES)
-    assert (found.level, f"{found.code}: {found.summary}") == (level, said)
-    assert found.explanation
+def test_a_changed_plan_is_a_finding(before: QueryPlan, after: QueryPlan, level: str, message: str) -> None:
+    """The finding names the access to the table before and after the change."""
+    [finding] = plan_findings([before], [after], TABLES)
+    assert (finding.level, f"{finding.code}: {finding.summary}") == (level, message)
+    assert finding.explanation
 
 
 @pytest.mark.parametrize(
@@ -91,37 +91,36 @@ def test_a_plan_that_changed(before: QueryPlan, after: QueryPlan, level: str, sa
         (BY_INDEX, plan(9, ("Seq Scan", "made_by_the_change", ""))),
     ],
 )
-def test_no_reason_to_say_anything(before: QueryPlan, after: QueryPlan) -> None:
-    """Small tables never gate, nor do small changes of cost, nor a query that had no plan before."""
+def test_small_tables_and_small_cost_changes_are_no_findings(before: QueryPlan, after: QueryPlan) -> None:
+    """Small tables, small cost changes, and queries without a plan before the change are no findings."""
     assert plan_findings([before], [after], TABLES) == ()
 
 
-def test_each_large_table_that_is_scanned() -> None:
-    """Two new scans are two findings, and the cost is no third."""
+def test_each_scanned_large_table_is_a_finding() -> None:
+    """Two new sequential scans are two findings, and the cost is not a third."""
     before = plan(16, ("Index Scan", "orders", "a"), ("Index Scan", "customer", "b"))
     after = plan(9_000, ("Seq Scan", "orders", ""), ("Seq Scan", "customer", ""))
-    assert [found.code for found in plan_findings([before], [after], TABLES)] == ["plan-seq-scan", "plan-seq-scan"]
+    assert [finding.code for finding in plan_findings([before], [after], TABLES)] == ["plan-seq-scan", "plan-seq-scan"]
 
 
 def test_the_limits_can_be_set() -> None:
-    """Rows from which a table is large, and the factor of the cost."""
+    """The row count of a large table and the cost factor are parameters."""
     assert plan_findings([BY_INDEX], [ALL], TABLES, large_rows=2_000_000) == ()
     assert plan_findings([BY_INDEX], [BITMAP], TABLES, cost_factor=5.0) == ()
 
 
-def test_two_queries_of_one_name() -> None:
-    """They are told apart by their place: a label may be the same beginning of two texts."""
-    found = plan_findings([BY_INDEX, ALL], [BY_INDEX, ALL], TABLES)
-    assert found == ()
-    assert [each.code for each in plan_findings([ALL, BY_INDEX], [ALL, ALL], TABLES)] == ["plan-seq-scan"]
+def test_queries_with_the_same_label_are_compared_by_position() -> None:
+    """A label is the start of a query, so two queries may have the same label."""
+    assert plan_findings([BY_INDEX, ALL], [BY_INDEX, ALL], TABLES) == ()
+    assert [finding.code for finding in plan_findings([ALL, BY_INDEX], [ALL, ALL], TABLES)] == ["plan-seq-scan"]
 
 
-def test_every_plan_is_a_line() -> None:
-    """Also of a query that stayed as it was, or that has no plan; each table with how it is read then and now."""
+def test_every_query_has_an_entry() -> None:
+    """Unchanged queries and queries without a plan also have an entry, with the access to each table."""
     lines = plan_changes([ALL, BOTH, BY_INDEX, FAILED], [BY_INDEX, BOTH, FAILED, FAILED])
     assert [(line.cost_before, line.cost_after, line.reads) for line in lines] == [
-        (20_000, 8, "orders: read all of orders one after another, now read ix_orders_open"),
-        (900, 900, "country: read all of country one after another; orders: read ix_orders_open"),
-        (8, None, "orders: read ix_orders_open, now did not read orders"),
+        (20_000, 8, "orders: sequential scan, now index ix_orders_open"),
+        (900, 900, "country: sequential scan; orders: index ix_orders_open"),
+        (8, None, "orders: index ix_orders_open, now not read"),
         (None, None, 'relation "orders" does not exist'),
     ]

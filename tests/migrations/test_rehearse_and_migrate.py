@@ -1,4 +1,4 @@
-"""Rehearsing on a copy, migrating the live database, and going back: real PostgreSQL, real Alembic."""
+"""Rehearse on a copy, migrate the live database, and roll back, with a real PostgreSQL and the real Alembic."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ Make = Callable[..., History]
 
 @pytest.fixture
 def make(tmp_path: Path, database: str, forked_alembic: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Make a history whose live database stands at its first revision, with rows."""
+    """Return a function that makes a history whose live database is at its first revision, with rows."""
     monkeypatch.setenv(VARIABLE, database)
 
     def build(*moves: Move) -> History:
         history = History(tmp_path, database, [FIRST, *moves], forked_alembic)
-        history.stand_at("0001")
+        history.set_revision("0001")
         history.run("INSERT INTO a SELECT n, 'note ' || n FROM generate_series(1, 100) AS n")
         return history
 
@@ -51,12 +51,12 @@ def make(tmp_path: Path, database: str, forked_alembic: Path, monkeypatch: pytes
 
 
 def state(history: History) -> tuple[str, str, set[str]]:
-    """What a rehearsal must not change: schema and version of the live database, and the server's databases."""
+    """Return what a rehearsal must not change: the live schema and version, and the server's databases."""
     return history.live.schema(), history.version(), history.databases()
 
 
 def refusal(history: History, start: str = "0001", to: str = "0002") -> SlipwayError:
-    """The error of a rehearsal, after which everything is as it was."""
+    """Return the error of a rehearsal, and assert that nothing changed."""
     before = state(history)
     with pytest.raises(SlipwayError) as failed:
         rehearse(history.plan(start, to), history.folder)
@@ -65,14 +65,14 @@ def refusal(history: History, start: str = "0001", to: str = "0002") -> SlipwayE
     return failed.value
 
 
-def test_rehearsing_a_change_that_can_be_taken_back(make: Make) -> None:
-    """Upgrade and downgrade run on a copy, their times are kept, and live and server are as before."""
+def test_a_reversible_change_is_rehearsed_as_lossless(make: Make) -> None:
+    """Upgrade and downgrade run on a copy with their times; the live database and the server are unchanged."""
     history = make(INDEX)
     history.bin_folder = BIN  # Alembic itself, not in a fork
     before = state(history)
     rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
     assert rehearsal.reversibility == "lossless"
-    assert [ran.argv for ran in rehearsal.commands] == [
+    assert [run.argv for run in rehearsal.commands] == [
         ("alembic", "upgrade", "0002"),
         ("alembic", "downgrade", "0001"),
         ("alembic", "upgrade", "0002"),
@@ -85,19 +85,19 @@ def test_rehearsing_a_change_that_can_be_taken_back(make: Make) -> None:
     assert state(history) == before
 
 
-def test_rehearsing_an_upgrade_that_breaks_half_way(make: Make) -> None:
-    """An upgrade that fails on the copy is told with where it left the copy, and that nothing live was touched."""
+def test_an_upgrade_that_fails_on_the_copy_stops_the_rehearsal(make: Make) -> None:
+    """The error names the revision of the copy, and says that nothing live was changed."""
     error = refusal(make(BROKEN))
     assert error.failed == (
-        "The upgrade failed on the copy of the live database: `alembic upgrade 0002` ended with 1: "
+        "The upgrade failed on the copy of the live database: `alembic upgrade 0002` exited with 1: "
         "sqlalchemy.exc.DataError: (psycopg.errors.DivisionByZero) division by zero. "
-        "The database still stands at 0001. Nothing live was changed."
+        "The database is still at revision 0001. Nothing live was changed."
     )
-    assert error.expected == "It to end with 0 at the wanted revision."
+    assert error.expected == "The command exits with 0 at the requested revision."
 
 
 @pytest.mark.parametrize(
-    ("move", "worth", "losses"),
+    ("move", "reversibility", "losses"),
     [
         pytest.param(INDEX, "lossless", [], id="index"),
         pytest.param(
@@ -155,35 +155,37 @@ def test_rehearsing_an_upgrade_that_breaks_half_way(make: Make) -> None:
             STUCK,
             "fails",
             [
-                "`alembic downgrade 0001` ended with 1: sqlalchemy.exc.DataError: (psycopg.errors.DivisionByZero) "
-                "division by zero. The database still stands at 0002."
+                "`alembic downgrade 0001` exited with 1: sqlalchemy.exc.DataError: (psycopg.errors.DivisionByZero) "
+                "division by zero. The database is still at revision 0002."
             ],
             id="downgrade fails",
         ),
     ],
 )
-def test_what_a_way_back_is_worth(make: Make, move: Move, worth: str, losses: list[str]) -> None:
-    """The way back is judged by schema and rows, and what it does not bring back is named; nothing live is touched."""
+def test_the_reversibility_of_a_downgrade(make: Make, move: Move, reversibility: str, losses: list[str]) -> None:
+    """The downgrade is judged by schema and rows, and each loss is listed; the live database is unchanged."""
     history = make(move)
     before = state(history)
     rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
-    assert (rehearsal.reversibility, list(rehearsal.losses)) == (worth, losses)
-    warned = [] if worth == "lossless" else [f"way-back-{worth.replace(' ', '-')}"]
-    assert [finding.code for finding in rehearsal.findings if finding.level == "warning"] == warned
+    assert (rehearsal.reversibility, list(rehearsal.losses)) == (reversibility, losses)
+    codes = [] if reversibility == "lossless" else [f"way-back-{reversibility.replace(' ', '-')}"]
+    assert [finding.code for finding in rehearsal.findings if finding.level == "warning"] == codes
     assert state(history) == before
 
 
 def test_an_upgrade_that_cannot_be_repeated(make: Make) -> None:
-    """A downgrade that leaves something behind, over which the next upgrade falls, is no way back."""
+    """A downgrade fails the rehearsal if the next upgrade fails over an object that the downgrade did not drop."""
     history = make(("CREATE TABLE b (id int); CREATE SEQUENCE s", "DROP TABLE b"))
     rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
     assert rehearsal.reversibility == "fails"
-    assert "After the downgrade the upgrade does not work any more: " in rehearsal.losses[-1]
+    assert "The second upgrade, after the downgrade, failed: " in rehearsal.losses[-1]
 
 
 @pytest.mark.parametrize("move", [BROKEN, STUCK], ids=["upgrade", "downgrade"])
-def test_a_server_that_was_restarted_meanwhile(make: Make, move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails then says nothing about the change: the rehearsal is to be made again."""
+def test_a_failure_during_a_server_restart_is_unavailable(
+    make: Make, move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure during a restart of the server says nothing about the change, so the rehearsal is retried."""
     history = make(move)
     before = state(history)
     starts = (f"start {number}" for number in count())
@@ -194,8 +196,8 @@ def test_a_server_that_was_restarted_meanwhile(make: Make, move: Move, monkeypat
     assert state(history) == before
 
 
-def test_a_tool_that_does_not_keep_to_the_copy(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service whose commands connect to the live database whatever the variable says is found before it migrates."""
+def test_a_tool_that_ignores_the_variable_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that always connects to the live database is detected before it migrates."""
     history = make(INDEX)
     before = state(history)
     env = history.folder / "migrations" / "env.py"
@@ -206,59 +208,62 @@ def test_a_tool_that_does_not_keep_to_the_copy(make: Make, monkeypatch: pytest.M
     with pytest.raises(SlipwayError) as refused:
         rehearse(history.plan("0001", "0002"), history.folder)
     assert refused.value.failed == (
-        "`alembic current` sees revision 0001 in an empty database: it does not follow the variable DATABASE_URL, and "
-        "would change another database than the copy. Nothing was changed."
+        "`alembic current` reports revision 0001 for an empty database. The command ignores the variable DATABASE_URL and "
+        "would change a database other than the copy. Nothing was changed."
     )
     assert state(history) == before
 
 
-def test_no_room_for_the_dump(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without room nothing is begun, and what is needed is told."""
+def test_a_copy_without_disk_space_is_not_started(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the needed and the free disk space."""
     history = make(INDEX)
     before = state(history)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
-    with pytest.raises(SlipwayError, match=r"There is no room for the dump.* of .*: \d+ MB are needed, 1 MB free\."):
+    too_small = r"There is not enough disk space for the dump.* of .*: \d+ MB are needed, 1 MB are free\."
+    with pytest.raises(SlipwayError, match=too_small):
         rehearse(history.plan("0001", "0002"), history.folder)
     assert state(history) == before
 
 
-def test_no_time_for_the_copy(make: Make) -> None:
-    """A copy that would take longer than the owner allows for is not begun."""
+def test_a_copy_that_takes_too_long_is_not_started(make: Make) -> None:
+    """A copy that would take longer than copy_within_s is not started."""
     history = make(INDEX)
     before, plan = state(history), history.plan("0001", "0002")
     assert plan.service.database is not None
-    short = plan.service.database.model_copy(update={"copy_within_s": 0.1})
-    plan = plan.model_copy(update={"service": plan.service.model_copy(update={"database": short})})
+    limited = plan.service.database.model_copy(update={"copy_within_s": 0.1})
+    plan = plan.model_copy(update={"service": plan.service.model_copy(update={"database": limited})})
     with pytest.raises(SlipwayError, match=r"would take about 0\.[12] s\. Nothing was copied\.") as refused:
         rehearse(plan, history.folder)
-    assert refused.value.expected == "At most 0.1 s (copy_within_s in [service.database]), or a clone."
+    assert refused.value.expected == (
+        "A copy takes at most 0.1 s (copy_within_s in [service.database]). Raise the limit, or set `clone`."
+    )
     assert state(history) == before
 
 
-def test_there_and_back(make: Make) -> None:
-    """The live database is moved and goes back to the schema and rows it had; a repeat of either does nothing."""
+def test_migrate_and_roll_back_can_be_repeated(make: Make) -> None:
+    """The rollback restores the schema and rows; a repeated migration or rollback does nothing."""
     history = make(INDEX)
     history.bin_folder = BIN  # Alembic itself, not in a fork
     plan, before = history.plan("0001", "0002"), state(history)
 
     moved, again = migrate(plan, history.folder), migrate(plan, history.folder)
     assert moved is not None and (moved.before, moved.after, moved.acted) == ("0001", "0002", True)
-    assert [ran.argv[1:] for ran in moved.commands] == [("current",), ("upgrade", "0002"), ("current",)]
+    assert [run.argv[1:] for run in moved.commands] == [("current",), ("upgrade", "0002"), ("current",)]
     assert again is not None and (again.before, again.after, again.acted) == ("0002", "0002", False)
-    assert [ran.argv[1:] for ran in again.commands] == [("current",)]
+    assert [run.argv[1:] for run in again.commands] == [("current",)]
     assert history.version() == "0002" and "CREATE INDEX a_note" in history.live.schema()
 
     back, again_back = roll_back(plan, history.folder), roll_back(plan, history.folder)
-    assert back.sentence == "the database went from 0002 to 0001."
+    assert back.sentence == "the database moved from revision 0002 to 0001."
     assert back.migration is not None and back.migration.acted
-    assert again_back.sentence == "nothing was left to do, the database already stands at 0001."
+    assert again_back.sentence == "no action was needed: the database is already at revision 0001."
     assert again_back.migration is not None and not again_back.migration.acted
     assert state(history) == before
     assert history.run("SELECT count(*) FROM a") == [(100,)]
 
 
-def test_migrating_from_somewhere_else_is_refused(make: Make) -> None:
-    """A database that stands at neither end is left alone, and both ends are named."""
+def test_a_database_at_another_revision_is_not_migrated(make: Make) -> None:
+    """The error names the database's revision and both revisions of the change."""
     history = make(INDEX, LOSSY)
     before = state(history)
     for move in (migrate, migrate_back):
@@ -266,44 +271,46 @@ def test_migrating_from_somewhere_else_is_refused(make: Make) -> None:
             move(history.plan("0002", "0003"), history.folder)
         assert failed.value.retry_is_safe
         assert state(history) == before
-    assert failed.value.failed == "The database of shop is at 0001; faster moves it from 0003 to 0002."
-    assert failed.value.expected == "A database at 0003 (or already at 0002)."
+    assert failed.value.failed == (
+        "The database of shop is at revision 0001, but faster migrates it from 0003 to 0002."
+    )
+    assert failed.value.expected == "The database is at revision 0003, or already at 0002."
 
 
-def test_a_live_migration_that_fails(make: Make) -> None:
-    """A live upgrade that fails says that the database still stands where it was, so that a retry is safe."""
+def test_a_failed_live_migration_that_changed_nothing_is_safe_to_retry(make: Make) -> None:
+    """The error says that the database is still at its revision."""
     history = make(BROKEN)
     before = state(history)
     with pytest.raises(SlipwayError) as failed:
         migrate(history.plan("0001", "0002"), history.folder)
-    assert failed.value.failed.startswith("`alembic upgrade 0002` ended with 1: ")
-    assert failed.value.failed.endswith(" The database still stands at 0001.")
-    assert failed.value.expected == "It to end with 0 at the wanted revision."
+    assert failed.value.failed.startswith("`alembic upgrade 0002` exited with 1: ")
+    assert failed.value.failed.endswith(" The database is still at revision 0001.")
+    assert failed.value.expected == "The command exits with 0 at the requested revision."
     assert failed.value.retry_is_safe
     assert state(history) == before
 
 
-def test_a_live_migration_that_stops_between(make: Make) -> None:
-    """A live upgrade that stops between its ends says where, and that a person has to look before a retry."""
+def test_a_live_migration_that_stops_between_two_revisions_is_not_retried(make: Make) -> None:
+    """The error names the revision that was reached, and a retry is not safe."""
     history = make(INDEX, BROKEN)
     with pytest.raises(SlipwayError) as failed:
         migrate(history.plan("0001", "0003"), history.folder)
-    assert failed.value.failed.endswith(" The database was at 0001 and stands at 0002.")
+    assert failed.value.failed.endswith(" The database was at revision 0001 and is now at 0002.")
     assert not failed.value.retry_is_safe
     assert history.version() == "0002"
 
 
 def test_without_a_migration_nothing_is_done(make: Make) -> None:
-    """A change without a migration rehearses, migrates and goes back without a look at the database."""
+    """A change without a migration is rehearsed, migrated and rolled back without a database connection."""
     history = make()
     plan = plan_of(history.service())
     assert rehearse(plan, history.folder) == Rehearsal(reversibility="nothing to migrate")
     assert migrate(plan, history.folder) is None
-    assert roll_back(plan, history.folder).sentence == "nothing was left to do, the change has no migration."
+    assert roll_back(plan, history.folder).sentence == "no action was needed: the change has no migration."
 
 
-def test_the_report(make: Make) -> None:
-    """Every statement with rows and locks, the SQL that is dangerous, and the gate on a query that lost its index."""
+def test_the_report_lists_statements_dangerous_sql_and_lost_indexes(make: Make) -> None:
+    """The report contains each statement with rows and locks, dangerous SQL, and a query that lost its index."""
     history = make(
         (
             "CREATE INDEX a_again ON a (id); DROP INDEX a_note; UPDATE a SET size = 2",
@@ -314,26 +321,28 @@ def test_the_report(make: Make) -> None:
     history.run("CREATE INDEX a_note ON a (note)")
     history.run("INSERT INTO a SELECT n, 'note ' || n FROM generate_series(101, 120000) AS n")
     plan = history.plan("0001", "0002")
-    wanted = Rehearse(queries=("SELECT * FROM a WHERE note = $1",))
+    section = Rehearse(queries=("SELECT * FROM a WHERE note = $1",))
     sql = history.tool().sql("0001", "0002")
-    plan = plan.model_copy(update={"change": plan.change.model_copy(update={"rehearse": wanted}), "migration_sql": sql})
-    rehearsal = rehearse(plan, history.folder)
-    found = {finding.code: finding for finding in rehearsal.findings}
-    assert rehearsal.reversibility == "lossless", rehearsal.losses
-    assert found["plan-seq-scan"].level == "error"
-    assert found["plan-seq-scan"].summary.startswith(
-        "SELECT * FROM a WHERE note = $1 read a_note; after the change it reads"
+    plan = plan.model_copy(
+        update={"change": plan.change.model_copy(update={"rehearse": section}), "migration_sql": sql}
     )
-    assert {"sql-no-where", "squawk-require-concurrent-index-creation"} <= set(found)
-    assert any("a_again" in finding.summary for code, finding in found.items() if code.startswith("index-"))
-    [update] = [ran for ran in rehearsal.statements if "UPDATE a SET size" in ran.sql]
+    rehearsal = rehearse(plan, history.folder)
+    findings = {finding.code: finding for finding in rehearsal.findings}
+    assert rehearsal.reversibility == "lossless", rehearsal.losses
+    assert findings["plan-seq-scan"].level == "error"
+    assert findings["plan-seq-scan"].summary.startswith("SELECT * FROM a WHERE note = $1 reads all ")
+    assert {"sql-no-where", "squawk-require-concurrent-index-creation"} <= set(findings)
+    assert any("a_again" in finding.summary for code, finding in findings.items() if code.startswith("index-"))
+    [update] = [statement for statement in rehearsal.statements if "UPDATE a SET size" in statement.sql]
     assert update.rows == 120_000
-    assert "a" in {lock.table for ran in rehearsal.statements for lock in ran.locks}
+    assert "a" in {lock.table for statement in rehearsal.statements for lock in statement.locks}
     assert "UPDATE a SET size = 2` | 1 |" in report(rehearsal)
 
 
-def test_a_clone_that_the_owner_keeps(make: Make, postgres: URL, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is copied; a clone that is the live database under another name is refused before anything is changed."""
+def test_a_clone_is_used_unless_it_is_the_live_database(
+    make: Make, postgres: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is copied; a clone that is the live database under another host name is refused."""
     history = make(INDEX)
     name = f"clone_{history.live.name}"
     create_database(postgres, name)
@@ -342,10 +351,12 @@ def test_a_clone_that_the_owner_keeps(make: Make, postgres: URL, monkeypatch: py
     database = plan.service.database.model_copy(update={"clone": EnvironmentReference(env="CLONE_URL")})
     plan = plan.model_copy(update={"service": plan.service.model_copy(update={"database": database})})
     try:
-        with pytest.raises(SlipwayError, match=r"The copy stands at base, not at 0001\. Nothing live was changed\."):
+        with pytest.raises(
+            SlipwayError, match=r"The copy is at revision base, not at 0001\. Nothing live was changed\."
+        ):
             rehearse(plan, history.folder)
         clone = History(history.folder / "clone", url_on(postgres, name), [FIRST, INDEX])
-        clone.stand_at("0001")
+        clone.set_revision("0001")
         before = state(history)
         assert rehearse(plan, history.folder).reversibility == "lossless"
         assert (clone.version(), state(history)) == ("0002", before)
@@ -375,14 +386,14 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
 
 
 @pytest.mark.parametrize(
-    ("move", "command", "told"),
+    ("move", "command", "messages"),
     [
         pytest.param(INDEX, ("python", "service.py", "{port}"), [], id="fits"),
         pytest.param(
             ("ALTER TABLE a RENAME note TO words", "ALTER TABLE a RENAME words TO note"),
             ("python", "service.py", "{port}"),
             [
-                f"/products/{number} as anonymous answers 500 on the migrated copy and 200 on the live service."
+                f"/products/{number} as anonymous: 500 on the migrated copy, 200 on the live service."
                 for number in (1, 2)
             ],
             id="breaks",
@@ -391,17 +402,17 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
             INDEX,
             ("python", "-c", "import sys; sys.exit('no such module')", "{port}"),
             [
-                "The service does not start on the migrated copy: The service ended with 1 before it answered on the "
+                "The service does not start on the migrated copy: The service exited with 1 before it answered on the "
                 "migrated copy: no such module"
             ],
             id="does not start",
         ),
     ],
 )
-def test_the_code_that_runs_now_meets_the_new_schema(
-    make: Make, site: Site, move: Move, command: tuple[str, ...], told: list[str]
+def test_the_current_code_is_checked_with_the_new_schema(
+    make: Make, site: Site, move: Move, command: tuple[str, ...], messages: list[str]
 ) -> None:
-    """The service itself is started on the migrated copy; a route that breaks there is an error, and no process is left."""
+    """The service is started on the migrated copy; a route that fails there is an error, and no process remains."""
     history = make(move)
     (history.folder / "service.py").write_text(SERVICE, encoding="utf-8")
     site.pages |= {"/products/1": Answer(), "/products/2": Answer()}
@@ -409,8 +420,8 @@ def test_the_code_that_runs_now_meets_the_new_schema(
     serve = Serve(command=command, bin=str(BIN), within_s=300)
     service = plan.service.model_copy(update={"url": site.url, "serve": serve})
     rehearsal = rehearse(plan.model_copy(update={"service": service}), history.folder)
-    found = [finding for finding in rehearsal.findings if finding.code != "busiest-queries-not-checked"]
-    assert [finding.summary for finding in found] == told
-    assert {finding.code for finding in found} <= {"old-code-breaks"}
-    running = [process.info for process in psutil.process_iter(["cmdline", "cwd"])]
-    assert not [found for found in running if found["cwd"] == str(history.folder)]
+    findings = [finding for finding in rehearsal.findings if finding.code != "busiest-queries-not-checked"]
+    assert [finding.summary for finding in findings] == messages
+    assert {finding.code for finding in findings} <= {"old-code-breaks"}
+    processes = [process.info for process in psutil.process_iter(["cmdline", "cwd"])]
+    assert not [process for process in processes if process["cwd"] == str(history.folder)]

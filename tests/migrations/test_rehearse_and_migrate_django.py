@@ -1,4 +1,4 @@
-"""Rehearsing, migrating and going back with the real Django: one kind of change after another, each all its way."""
+"""Rehearse, migrate and roll back each kind of change with the real Django."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from slipway.core.errors import SlipwayError
-from slipway.migrations.current_revision import where_it_stands
+from slipway.migrations.current_revision import describe_revision
 from slipway.migrations.migrate import migrate
 from slipway.migrations.rehearse import rehearse
 from slipway.migrations.roll_back import roll_back
@@ -22,21 +22,21 @@ COLUMN = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'or
 INDEX = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('{}') AND indisvalid"
 NOTES = "SELECT count(DISTINCT note) FROM orders_order"
 ROWS = "migrations.RunPython(change_notes, migrations.RunPython.noop)"
-NO_WAY_BACK = "migrations.RunPython(change_notes)"
+IRREVERSIBLE_ROWS = "migrations.RunPython(change_notes)"
 IRREVERSIBLE = (
-    "`python manage.py migrate orders 0001_initial --no-input` ended with 1: "
+    "`python manage.py migrate orders 0001_initial --no-input` exited with 1: "
     "django.db.migrations.exceptions.IrreversibleError: Operation <RunPython <function change_notes at 0x?>> in "
-    f"{TO} is not reversible. The database still stands at {TO}."
+    f"{TO} is not reversible. The database is still at revision {TO}."
 )
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of change: its operation, and what a query tells before it, after it, and after its roll back."""
+    """A kind of change: its operation, and the results of a query before it, after it, and after its rollback."""
 
     operation: str
     query: str
-    told: tuple[int, int, int]
+    results: tuple[int, int, int]
     atomic: bool = True
 
 
@@ -68,14 +68,14 @@ Make = Callable[..., DjangoProject]
 
 @pytest.fixture
 def make(tmp_path: Path, database: str, forked_django: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Make a project whose live database stands at the first migration, with rows, and which has a second one."""
+    """Return a function that makes a project at its first migration, with rows, and with further migrations."""
     monkeypatch.setenv(VARIABLE, database)
 
     def build(*kinds: Kind) -> DjangoProject:
         project, last = DjangoProject(tmp_path, database, forked_django), START
         for number, kind in enumerate(kinds, start=2):
             last = project.add(f"orders.{number:04}_change", (last,), kind.operation, atomic=kind.atomic)
-        project.stand_at(START)
+        project.set_revision(START)
         project.run("INSERT INTO orders_order (total, note) SELECT n, 'note ' || n FROM generate_series(1, 100) AS n")
         return project
 
@@ -83,13 +83,13 @@ def make(tmp_path: Path, database: str, forked_django: Path, monkeypatch: pytest
 
 
 def without_address(text: str) -> str:
-    """A loss as it is told, without the place of a function in the memory of its process."""
+    """Return a loss without the memory address of a function."""
     before, _, after = text.partition(" at 0x")
     return f"{before} at 0x?>{after.partition('>')[2]}" if after else text
 
 
 @pytest.mark.parametrize(
-    ("kinds", "worth", "losses"),
+    ("kinds", "reversibility", "losses"),
     [
         pytest.param(LOSSLESS, "lossless", (), id="column, index, concurrent index"),
         pytest.param(
@@ -103,43 +103,45 @@ def without_address(text: str) -> str:
         ),
     ],
 )
-def test_the_life_of_a_change(make: Make, kinds: tuple[Kind, ...], worth: str, losses: tuple[str, ...]) -> None:
-    """What is true of each after it is applied, after a repeat, and after a roll back; the rehearsal has told it before."""
+def test_each_kind_of_change_is_migrated_and_rolled_back(
+    make: Make, kinds: tuple[Kind, ...], reversibility: str, losses: tuple[str, ...]
+) -> None:
+    """The queries have the expected results after a migration, a repeat and a rollback, as the rehearsal predicted."""
     project, to = make(*kinds), f"orders.{len(kinds) + 1:04}_change"
     plan, schema = project.plan(START, to), project.live.schema()
     rehearsal = rehearse(plan, project.folder)
-    assert (rehearsal.reversibility, tuple(sorted(rehearsal.losses))) == (worth, losses)
+    assert (rehearsal.reversibility, tuple(sorted(rehearsal.losses))) == (reversibility, losses)
     assert (project.live.schema(), project.applied()) == (schema, {"orders": 1})
 
-    def look() -> tuple[int, ...]:
+    def results() -> tuple[int, ...]:
         return tuple(project.run(kind.query)[0][0] for kind in kinds)
 
-    before, after, back = (tuple(kind.told[at] for kind in kinds) for at in range(3))
-    assert look() == before
+    before, after, back = (tuple(kind.results[at] for kind in kinds) for at in range(3))
+    assert results() == before
     for acted, commands in ((True, 3), (False, 1)):
         migration = migrate(plan, project.folder, rehearsal)
         assert migration is not None and (migration.acted, len(migration.commands)) == (acted, commands)
-        assert (look(), project.applied()) == (after, {"orders": len(kinds) + 1})
-    assert roll_back(plan, project.folder, rehearsal).sentence == f"the database went from {to} to {START}."
-    assert (look(), project.applied(), project.live.schema()) == (back, {"orders": 1}, schema)
+        assert (results(), project.applied()) == (after, {"orders": len(kinds) + 1})
+    assert roll_back(plan, project.folder, rehearsal).sentence == f"the database moved from revision {to} to {START}."
+    assert (results(), project.applied(), project.live.schema()) == (back, {"orders": 1}, schema)
 
 
-def test_rows_changed_by_python_with_a_noop_behind(make: Make) -> None:
-    """Django takes it back without a word and without a change, and that is what is told."""
+def test_a_noop_downgrade_of_changed_rows_does_nothing(make: Make) -> None:
+    """Django's noop changes nothing, so the reversibility is "does nothing"."""
     project = make(Kind(ROWS, NOTES, (100, 1, 1)))
     rehearsal = rehearse(project.plan(START, TO), project.folder)
     assert rehearsal.reversibility == "does nothing"
     assert rehearsal.losses == ("public.orders_order.note: values differ, 100 in 100 rows",)
 
 
-def test_rows_changed_by_python_without_a_way_back(make: Make) -> None:
-    """The rehearsal tells Django's own refusal before anything is live, and the roll back tells it again."""
-    project = make(Kind(NO_WAY_BACK, NOTES, (100, 1, 1)))
+def test_an_irreversible_operation_fails_the_downgrade(make: Make) -> None:
+    """The rehearsal and the rollback both report Django's IrreversibleError."""
+    project = make(Kind(IRREVERSIBLE_ROWS, NOTES, (100, 1, 1)))
     plan = project.plan(START, TO)
     plan = plan.model_copy(update={"migration_sql": project.tool().sql(START, TO)})
     rehearsal = rehearse(plan, project.folder)
     assert "sql-unwritten" in {finding.code for finding in rehearsal.findings}
-    assert any(ran.sql.startswith('UPDATE "orders_order" SET "note" = ') for ran in rehearsal.statements)
+    assert any(statement.sql.startswith('UPDATE "orders_order" SET "note" = ') for statement in rehearsal.statements)
     assert (rehearsal.reversibility, [without_address(loss) for loss in rehearsal.losses]) == ("fails", [IRREVERSIBLE])
     migrate(plan, project.folder, rehearsal)
     with pytest.raises(SlipwayError) as failed:
@@ -147,28 +149,28 @@ def test_rows_changed_by_python_without_a_way_back(make: Make) -> None:
     assert without_address(failed.value.failed) == IRREVERSIBLE
     assert failed.value.retry_is_safe
     assert project.run(NOTES) == [(1,)]
-    assert where_it_stands(plan, project.folder) == (
-        f"The database of shop stands at {TO}: after the change, which was not judged."
+    assert describe_revision(plan, project.folder) == (
+        f"The database of shop is at revision {TO}: after the change, which has no verdict yet."
     )
 
 
-def test_a_migration_that_breaks(make: Make) -> None:
-    """It is told in the words of the database, from the copy, and nothing live is touched."""
+def test_an_upgrade_that_fails_on_the_copy_stops_the_rehearsal(make: Make) -> None:
+    """The error quotes the database, and the live database is unchanged."""
     project = make(Kind('migrations.RunSQL("CREATE TABLE half (); SELECT 1 / 0", "DROP TABLE half")', NOTES, (0, 0, 0)))
     schema = project.live.schema()
     with pytest.raises(SlipwayError) as failed:
         rehearse(project.plan(START, TO), project.folder)
     assert failed.value.failed == (
         "The upgrade failed on the copy of the live database: `python manage.py migrate orders 0002_change --no-input` "
-        "ended with 1: django.db.utils.DataError: division by zero. The database still stands at orders.0001_initial. "
+        "exited with 1: django.db.utils.DataError: division by zero. The database is still at revision orders.0001_initial. "
         "Nothing live was changed."
     )
     assert failed.value.retry_is_safe
     assert (project.live.schema(), project.applied()) == (schema, {"orders": 1})
 
 
-def test_a_tool_that_does_not_keep_to_the_copy(make: Make) -> None:
-    """Settings that name the live database whatever the variable says are found by any app that has a migration there."""
+def test_a_tool_that_ignores_the_variable_is_refused(make: Make) -> None:
+    """Settings that always name the live database are detected by any migration that is applied there."""
     project = make()
     settings = project.folder / "settings.py"
     text = settings.read_text(encoding="utf-8")
@@ -178,27 +180,29 @@ def test_a_tool_that_does_not_keep_to_the_copy(make: Make) -> None:
     with pytest.raises(SlipwayError) as refused:
         rehearse(project.plan("customers.zero", "customers.0001_initial"), project.folder)
     assert refused.value.failed == (
-        "`python manage.py showmigrations --plan --verbosity 2` sees revision orders.0001_initial in an empty database: it "
-        "does not follow the variable DATABASE_URL, and would change another database than the copy. Nothing was changed."
+        "`python manage.py showmigrations --plan --verbosity 2` reports revision orders.0001_initial for an empty database. "
+        "The command ignores the variable DATABASE_URL and would change a database other than the copy. Nothing was changed."
     )
 
 
-def test_a_lock_that_is_not_to_be_had(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Django's own failure over a lock is known as one: the ladder tries again, and then names who is in the way."""
+def test_djangos_lock_timeout_is_retried(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's lock timeout is recognised and retried; the last error names the blocker."""
     monkeypatch.setattr(
-        "slipway.databases.postgresql.migration_lock.LOOK_EVERY_S", 0.01
-    )  # so that each try sees its blocker
+        "slipway.databases.postgresql.migration_lock.POLL_EVERY_S", 0.01
+    )  # each attempt records its blocker
     project = make(LOSSLESS[0])
     project.bin_folder = BIN  # Python itself, not in a fork
     project.limits = {"lock_timeout_s": 1, "tries": 2}
     url = project.live.connection_url().replace("+psycopg", "")
     with psycopg.connect(url, application_name="the shop") as busy:
         busy.execute("SELECT count(*) FROM orders_order")
-        with pytest.raises(SlipwayError, match=r"It got no lock in 2 tries, blocked by pid \d+ \(the shop, ") as failed:
+        with pytest.raises(
+            SlipwayError, match=r"The migration could not get a lock in 2 attempts, blocked by pid \d+ \(the shop, "
+        ) as failed:
             migrate(project.plan(START, TO), project.folder)
         busy.rollback()
     assert failed.value.failed.startswith(
-        "`python manage.py migrate orders 0002_change --no-input` ended with 1: django.db.utils.OperationalError: "
-        f"canceling statement due to lock timeout. The database still stands at {START}."
+        "`python manage.py migrate orders 0002_change --no-input` exited with 1: django.db.utils.OperationalError: "
+        f"canceling statement due to lock timeout. The database is still at revision {START}."
     )
     assert failed.value.retry_is_safe

@@ -1,4 +1,4 @@
-"""What is dangerous in a migration's SQL, and what only looks so."""
+"""Dangerous statements in a migration's SQL, and harmless ones that look similar."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ TABLES = tuple(
     for name, rows in (("big", 1_000_000), ("small", 99_999), ("sales.Orders", 2_000_000), ("type", 500_000))
 )
 
-REWRITE = "sql-rewrite: Line 1 may write all 1.0 M rows of big anew: "
+REWRITE = "sql-rewrite: Line 1 may rewrite all 1.0 M rows of big: "
 
 
-def found(sql: str) -> list[tuple[str, str]]:
-    """Codes and levels."""
+def codes(sql: str) -> list[tuple[str, str]]:
+    """Return the code and level of each finding."""
     return [(finding.code, finding.level) for finding in dangerous_statements(sql, TABLES)]
 
 
 @pytest.mark.parametrize(
-    ("sql", "does"),
+    ("sql", "expected"),
     [
         ("UPDATE big SET a = 1", "sql-no-where: Line 1 updates every row of big: "),
         ("UPDATE ONLY sales.\"Orders\" AS o SET a = 1", "sql-no-where: Line 1 updates every row of sales.Orders: "),
@@ -41,29 +41,29 @@ def found(sql: str) -> list[tuple[str, str]]:
         ("ALTER TABLE big ADD c timestamptz DEFAULT clock_timestamp()", REWRITE),
         ("ALTER TABLE big ADD c int GENERATED ALWAYS AS (a * 2) STORED", REWRITE),
         ("ALTER TABLE big ADD c bigserial", REWRITE),
-        ("ALTER TABLE sales.\"Orders\" SET UNLOGGED", "sql-rewrite: Line 1 may write all 2.0 M rows of sales.Orders anew: "),
+        ("ALTER TABLE sales.\"Orders\" SET UNLOGGED", "sql-rewrite: Line 1 may rewrite all 2.0 M rows of sales.Orders: "),
         ("ALTER TABLE big SET TABLESPACE fast", REWRITE),
         ("VACUUM FULL big", REWRITE),
         ("VACUUM (FULL, ANALYZE) big", REWRITE),
         ("VACUUM FULL public.\"big\"", REWRITE),
-        ("VACUUM FULL", "sql-rewrite: Line 1 may write every table anew, sales.Orders among them: "),
-        ("CLUSTER", "sql-rewrite: Line 1 may write every table anew, sales.Orders among them: "),
+        ("VACUUM FULL", "sql-rewrite: Line 1 may rewrite every table, including sales.Orders: "),
+        ("CLUSTER", "sql-rewrite: Line 1 may rewrite every table, including sales.Orders: "),
         ("CLUSTER big USING big_pkey", REWRITE),
-        ("SELEC 1", "sql-unparsable: Line 1 cannot be read: "),
-        ("UPDATE big SET", "sql-unparsable: Line 1 cannot be read: "),
-        ("SELECT 'no end", "sql-unparsable: Line 1 cannot be read: "),
-        ("DO $$ BEGIN DELETE FROM big; END $$", "sql-unparsable: Line 1 does what DO hides: "),
-        ("CALL clean()", "sql-unparsable: Line 1 does what CALL hides: "),
-        ("EXPLAIN ANALYZE DELETE FROM big", "sql-unparsable: Line 1 does what EXPLAIN hides: "),
-        ("ALTER TABLE small ENABLE ROW LEVEL SECURITY, DROP COLUMN a", "sql-unparsable: Line 1 cannot be read: "),
-        ("DROP OWNED BY somebody", "sql-unparsable: Line 1 cannot be read: "),
+        ("SELEC 1", "sql-unparsable: Line 1 cannot be parsed: "),
+        ("UPDATE big SET", "sql-unparsable: Line 1 cannot be parsed: "),
+        ("SELECT 'no end", "sql-unparsable: Line 1 cannot be parsed: "),
+        ("DO $$ BEGIN DELETE FROM big; END $$", "sql-unparsable: Line 1 runs SQL inside DO: "),
+        ("CALL clean()", "sql-unparsable: Line 1 runs SQL inside CALL: "),
+        ("EXPLAIN ANALYZE DELETE FROM big", "sql-unparsable: Line 1 runs SQL inside EXPLAIN: "),
+        ("ALTER TABLE small ENABLE ROW LEVEL SECURITY, DROP COLUMN a", "sql-unparsable: Line 1 cannot be parsed: "),
+        ("DROP OWNED BY grace", "sql-unparsable: Line 1 cannot be parsed: "),
     ],
 )  # fmt: skip
-def test_dangerous(sql: str, does: str) -> None:
-    """The one finding of a statement: its code, what it does, to which table, and its text."""
+def test_a_dangerous_statement_is_a_finding(sql: str, expected: str) -> None:
+    """The finding has a code, and names the action, the table and the statement."""
     [finding] = dangerous_statements(sql, TABLES)
-    code, said = does.split(": ", 1)
-    assert (finding.code, finding.summary) == (code, said + sql)
+    code, summary = expected.split(": ", 1)
+    assert (finding.code, finding.summary) == (code, summary + sql)
     assert finding.level == ("info" if code.startswith("sql-drop") else "warning")
 
 
@@ -102,21 +102,21 @@ def test_dangerous(sql: str, does: str) -> None:
         "CREATE TABLE alembic_version (version_num text); UPDATE alembic_version SET version_num = '2'",
         "DELETE FROM alembic_version; DROP TABLE alembic_version",
         "COMMENT ON TABLE big IS 'DROP TABLE big'",
-        "GRANT DELETE, TRUNCATE ON big TO somebody",
+        "GRANT DELETE, TRUNCATE ON big TO grace",
         "",
         " ; ;; -- nothing\n",
     ],
 )
-def test_harmless(sql: str) -> None:
-    """Neither a string, nor a comment, nor a quoted name, nor a weaker form is taken for a danger."""
+def test_a_harmless_statement_is_no_finding(sql: str) -> None:
+    """Strings, comments, quoted names and harmless variants are no findings."""
     expected = (
         [("sql-unparsable", "warning")] if "TABLE type" in sql else []
-    )  # a table called type: rather once too often
-    assert found(sql) == expected
+    )  # a table named type: a false positive is acceptable
+    assert codes(sql) == expected
 
 
-def test_each_statement_by_its_line() -> None:
-    """One bad statement does not hide those around it, and lines count from 1."""
+def test_findings_have_the_line_of_their_statement() -> None:
+    """An invalid statement does not hide the others, and lines count from 1."""
     sql = "BEGIN;\n\nUPDATE big\n  SET a = 1;\nSELEC 1;\nALTER TABLE big DROP a, ALTER b TYPE int, DROP c;\nCOMMIT;"
     assert [(finding.code, finding.summary.split()[1]) for finding in dangerous_statements(sql, TABLES)] == [
         ("sql-no-where", "3"),
@@ -128,7 +128,7 @@ def test_each_statement_by_its_line() -> None:
 
 
 def test_a_long_statement_is_shortened() -> None:
-    """The summary shows the start."""
+    """The summary contains only the start of a long statement."""
     [finding] = dangerous_statements(f"DELETE FROM big USING ({' UNION '.join(['SELECT 1'] * 99)}) AS many", TABLES)
     assert len(finding.summary) < 180
     assert finding.summary.endswith("…")
@@ -144,20 +144,20 @@ def test_a_long_statement_is_shortened() -> None:
         ("SELECT 'no end; SELECT 2", ["SELECT 'no end; SELECT 2"]),
     ],
 )
-def test_splitting(sql: str, statements: list[str]) -> None:
-    """Only a semicolon that ends a statement cuts."""
+def test_only_a_semicolon_between_statements_splits(sql: str, statements: list[str]) -> None:
+    """A semicolon in a string, comment or function body does not split."""
     assert [statement.sql for statement in split_statements(sql)] == statements
 
 
-def test_what_is_not_written_as_sql() -> None:
-    """What Django runs as Python stands in its SQL only as a comment, and that nobody has read it is told."""
+def test_a_python_operation_is_reported_as_not_checked() -> None:
+    """Django prints a Python operation only as a comment, which is a finding."""
     sql = "BEGIN;\n--\n-- Raw Python operation\n--\n-- THIS OPERATION CANNOT BE WRITTEN AS SQL\nDELETE FROM small;\nCOMMIT;"
     first, last = dangerous_statements(sql, TABLES)
     assert (first.code, last.code, last.level) == ("sql-no-where", "sql-unwritten", "warning")
     assert last.summary == "Line 5 says that an operation cannot be written as SQL."
     assert last.explanation == (
-        "What it does is not checked here. Look at it by hand; the rehearsal shows the statements that it sends."
+        "The operation was not checked. Check it by hand. The rehearsal shows the statements that it sends."
     )
-    older = "-- MIGRATION NOW PERFORMS OPERATION THAT CANNOT BE WRITTEN AS SQL:\n-- Raw Python operation"
-    assert found(older) == [("sql-unwritten", "warning")]
-    assert found("SELECT '-- CANNOT BE WRITTEN AS SQL'") == []
+    older_django = "-- MIGRATION NOW PERFORMS OPERATION THAT CANNOT BE WRITTEN AS SQL:\n-- Raw Python operation"
+    assert codes(older_django) == [("sql-unwritten", "warning")]
+    assert codes("SELECT '-- CANNOT BE WRITTEN AS SQL'") == []

@@ -1,4 +1,4 @@
-"""The parts of a rehearsal's report together: a migration on a large table, watched and compared with before."""
+"""The whole survey of a rehearsal: a migration on a large table, monitored and compared with before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from slipway.databases.catalog import Query
 from slipway.databases.postgresql.catalog_queries import explain, read_indexes, read_tables
 from slipway.databases.postgresql.database import PostgreSQL, client_tools
-from slipway.databases.postgresql.statement_monitor import watched
+from slipway.databases.postgresql.statement_monitor import monitor_statements
 from slipway.migrations.index_lint import new_index_findings
 from slipway.migrations.lock_lint import lock_findings, rewrite_findings
 from slipway.migrations.query_plans import plan_findings
@@ -41,48 +41,47 @@ ANALYZE orders;
 OPEN = Query(label="GET of open orders", sql="SELECT * FROM orders WHERE state = 'open' AND cents > $1")
 
 
-def test_a_migration_that_nobody_should_ship(database: str) -> None:
-    """The plan's gate closes; the lock, the rewrite, the repeated index and the dangerous SQL are named."""
+def test_a_dangerous_migration_is_found_by_every_check(database: str) -> None:
+    """The sequential scan is an error; the lock, the rewrite, the duplicate index and the dangerous SQL are reported."""
     copy = PostgreSQL(database)
     with psycopg.connect(database.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(ORDERS)
     tables, indexes, plans = read_tables(copy), read_indexes(copy), explain(copy, [OPEN])
-    with watched(copy) as watch:
-        url = watch.database.connection_url().replace("+psycopg", "")
+    with monitor_statements(copy) as monitor:
+        url = monitor.database.connection_url().replace("+psycopg", "")
         argv = [str(client_tools() / "psql"), "-Xq", "-v", "ON_ERROR_STOP=1", url]
         subprocess.run(argv, input=MIGRATION, text=True, check=True)
-    [locked] = [found for found in lock_findings(watch.statements, tables) if "ALTER TABLE" in found.summary]
-    assert locked.summary.startswith("ACCESS EXCLUSIVE on orders (120.0 k rows) was held for ")
-    assert locked.summary.endswith(
-        "blocks every read and every write of it: ALTER TABLE orders ALTER cents TYPE bigint"
-    )
-    assert [(found.code, found.level) for found in rewrite_findings(watch.rewritten, tables)] == [
+    [lock] = [finding for finding in lock_findings(monitor.statements, tables) if "ALTER TABLE" in finding.summary]
+    assert lock.summary.startswith("ACCESS EXCLUSIVE on orders (120.0 k rows) was held for ")
+    assert lock.summary.endswith("blocks all reads and writes of the table: ALTER TABLE orders ALTER cents TYPE bigint")
+    assert [(finding.code, finding.level) for finding in rewrite_findings(monitor.rewritten, tables)] == [
         ("table-rewrite", "warning")
     ]
-    [repeated] = new_index_findings(indexes, read_indexes(copy))
-    assert (repeated.code, repeated.level) == ("index-duplicate", "warning")
-    [gate] = plan_findings(plans, explain(copy, [OPEN]), tables)
-    assert (gate.code, gate.level) == ("plan-seq-scan", "error")
-    assert gate.summary.startswith(
-        "GET of open orders read orders_open; after the change it reads all 120.0 k rows of orders one after another."
+    [duplicate] = new_index_findings(indexes, read_indexes(copy))
+    assert (duplicate.code, duplicate.level) == ("index-duplicate", "warning")
+    [scan] = plan_findings(plans, explain(copy, [OPEN]), tables)
+    assert (scan.code, scan.level) == ("plan-seq-scan", "error")
+    assert scan.summary.startswith(
+        "GET of open orders reads all 120.0 k rows of orders in a sequential scan after the change; before the change: "
+        "index orders_open."
     )
-    assert [found.code for found in dangerous_statements(MIGRATION, tables)] == ["sql-rewrite"]
-    assert "squawk-changing-column-type" in [found.code for found in lint(MIGRATION)]
+    assert [finding.code for finding in dangerous_statements(MIGRATION, tables)] == ["sql-rewrite"]
+    assert "squawk-changing-column-type" in [finding.code for finding in lint(MIGRATION)]
 
 
-def test_the_services_own_tool_is_watched(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alembic with the driver of the service, against the address that the watch gives."""
+def test_the_services_own_tool_is_monitored(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service's own Alembic and driver run against the URL of the monitor."""
     monkeypatch.setenv(VARIABLE, database)
     first = ("CREATE TABLE a (id int PRIMARY KEY, note text)", "DROP TABLE a")
     second = ("UPDATE a SET note = 'x' WHERE id < 10; CREATE INDEX a_note ON a (note)", "DROP INDEX a_note")
     history = History(tmp_path, database, [first, second])
-    history.stand_at("0001")
+    history.set_revision("0001")
     history.run("INSERT INTO a SELECT n, 'note' FROM generate_series(1, 100) AS n")
     plan = history.plan("0001", "0002")
-    with watched(history.live) as watch:
-        tool = MigrationTool(plan.service, watch.database.connection_url(), history.folder)
+    with monitor_statements(history.live) as monitor:
+        tool = MigrationTool(plan.service, monitor.database.connection_url(), history.folder)
         assert tool.upgrade("0002").exit_code == 0
     assert history.version() == "0002"
-    told = {statement.sql: statement for statement in watch.statements}[second[0]]
-    assert (told.rows, [(lock.table, lock.mode) for lock in told.locks]) == (9, [("a", "SHARE")])
-    assert watch.unseen == ""
+    update = {statement.sql: statement for statement in monitor.statements}[second[0]]
+    assert (update.rows, [(lock.table, lock.mode) for lock in update.locks]) == (9, [("a", "SHARE")])
+    assert monitor.incomplete == ""

@@ -1,8 +1,8 @@
-"""Which tables VACUUM FULL and CLUSTER write anew."""
+"""The tables that VACUUM FULL and CLUSTER rewrite."""
 
 import pytest
 
-from slipway.migrations.table_rewrites import EVERY_TABLE, written_anew
+from slipway.migrations.table_rewrites import EVERY_TABLE, rewritten_tables
 
 KNOWN = {"big", "large", "sales.big", 'Odd "one"'}
 
@@ -36,6 +36,6 @@ KNOWN = {"big", "large", "sales.big", 'Odd "one"'}
         ("CLUSTER VERBOSE;", [EVERY_TABLE]),
     ],
 )
-def test_what_is_written_anew(sql: str, tables: list[str]) -> None:
-    """By whatever name a person calls the table, and only when the statement rewrites it."""
-    assert written_anew(sql, KNOWN) == tables
+def test_rewritten_tables_are_found_by_any_spelling(sql: str, tables: list[str]) -> None:
+    """A table is found by any valid spelling of its name, and only if the statement rewrites it."""
+    assert rewritten_tables(sql, KNOWN) == tables

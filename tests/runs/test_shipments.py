@@ -1,4 +1,4 @@
-"""What came of the runs that shipped changes, on a real PostgreSQL."""
+"""The outcomes of runs that shipped changes, on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ KEPT = Shipment(
 )
 
 
-def test_a_note_is_found_again(store: Store) -> None:
-    """Whole, by its service and change, the oldest first."""
+def test_shipments_are_found_by_service_and_change(store: Store) -> None:
+    """Shipments are complete, and the oldest comes first."""
     shipments = Shipments(store)
-    back = KEPT.model_copy(update={"run_id": "run-2", "came_of_it": "rolled back", "at": KEPT.at + timedelta(hours=1)})
-    for noted in (back, KEPT, KEPT.model_copy(update={"run_id": "run-3", "service": "shop"})):
-        shipments.note(noted)
-    assert shipments.of("shop-staging", "faster") == [KEPT, back]
-    assert shipments.of("shop-staging", "slower") == []
+    rolled_back = KEPT.model_copy(
+        update={"run_id": "run-2", "came_of_it": "rolled back", "at": KEPT.at + timedelta(hours=1)}
+    )
+    for shipment in (rolled_back, KEPT, KEPT.model_copy(update={"run_id": "run-3", "service": "shop"})):
+        shipments.save(shipment)
+    assert shipments.for_change("shop-staging", "faster") == [KEPT, rolled_back]
+    assert shipments.for_change("shop-staging", "slower") == []
 
 
-def test_a_repeat_leaves_the_first_note(store: Store) -> None:
-    """A step that is repeated after a crash notes nothing new."""
+def test_repeat_keeps_the_first_shipment(store: Store) -> None:
+    """A step that is repeated after a crash does not change the stored shipment."""
     shipments = Shipments(store)
-    shipments.note(KEPT)
-    shipments.note(KEPT.model_copy(update={"at": KEPT.at + timedelta(hours=1)}))
-    assert shipments.of("shop-staging", "faster") == [KEPT]
+    shipments.save(KEPT)
+    shipments.save(KEPT.model_copy(update={"at": KEPT.at + timedelta(hours=1)}))
+    assert shipments.for_change("shop-staging", "faster") == [KEPT]

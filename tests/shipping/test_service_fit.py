@@ -1,4 +1,4 @@
-"""Whether a change fits its service."""
+"""Check that a change fits its service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS: dict[str, Any] = {
 
 
 def service(*parts: str) -> Service:
-    """A shop with these of its parts."""
+    """Return a shop with these parts."""
     customer = {
         "name": "customer",
         "sign_in": {"path": "/sign-in", "form": {}},
@@ -37,20 +37,20 @@ def service(*parts: str) -> Service:
     return Service.model_validate(entry | {part: PARTS[part] for part in parts})
 
 
-WHOLE = service(*PARTS)
+COMPLETE = service(*PARTS)
 WITHOUT_MIGRATIONS = service("cache")
-DJANGO = WHOLE.model_copy(update={"migrations": Migrations(preset="django")})
+DJANGO = COMPLETE.model_copy(update={"migrations": Migrations(preset="django")})
 WITHOUT_CACHE = service("database", "migrations")
 
 
 def change(**parts: Any) -> Change:
-    """A change of the shop."""
-    words = {"owner": "orders team", "reason": "it is slow", "expected": "it is faster", "rollback": "nothing is lost"}
-    return Change.model_validate({"service": "shop", **words, "measure": MEASURE} | parts)
+    """Return a change of the shop."""
+    texts = {"owner": "orders team", "reason": "it is slow", "expected": "it is faster", "rollback": "nothing is lost"}
+    return Change.model_validate({"service": "shop", **texts, "measure": MEASURE} | parts)
 
 
 def measure(route: str, identity: str, control: str, control_identity: str = "anonymous") -> dict[str, Any]:
-    """A measure section with one target."""
+    """Return a measure section with one target."""
     return {
         "targets": [{"route": route, "identity": identity}],
         "control": {"route": control, "identity": control_identity},
@@ -58,22 +58,22 @@ def measure(route: str, identity: str, control: str, control_identity: str = "an
 
 
 CASES = {
-    "it fits": (change(migrate=MIGRATE, purge={"routes": ["/orders"], "tags": ["orders"]}), WHOLE, True, []),
+    "it fits": (change(migrate=MIGRATE, purge={"routes": ["/orders"], "tags": ["orders"]}), COMPLETE, True, []),
     "a revision of an app": (change(migrate={"from": "orders.zero", "to": "orders.0001"}), DJANGO, True, []),
     "revisions without an app": (
         change(migrate=MIGRATE),
         DJANGO,
         True,
         [
-            "The revision 0007 names no app; it is app.name, or app.zero for none.",
-            "The revision 0008 names no app; it is app.name, or app.zero for none.",
+            "The revision 0007 names no app. Write app.name, or app.zero for the empty state.",
+            "The revision 0008 names no app. Write app.name, or app.zero for the empty state.",
         ],
     ),
     "an app without a revision": (
         change(migrate={"from": "orders.0001", "to": "orders."}),
         DJANGO,
         True,
-        ["The revision orders. names no app; it is app.name, or app.zero for none."],
+        ["The revision orders. names no app. Write app.name, or app.zero for the empty state."],
     ),
     "revisions of two apps": (
         change(migrate={"from": "orders.0001", "to": "customers.0002"}),
@@ -84,35 +84,35 @@ CASES = {
     "only measured": (change(), WITHOUT_MIGRATIONS, False, []),
     "a target outside": (
         change(measure=measure("/admin", "customer", "/products/1")),
-        WHOLE,
+        COMPLETE,
         True,
         ["The route /admin is outside the service shop."],
     ),
     "a control outside": (
         change(measure=measure("/orders", "customer", "/health")),
-        WHOLE,
+        COMPLETE,
         True,
         ["The route /health is outside the service shop."],
     ),
     "a purge outside, named once": (
         change(purge={"routes": ["/", "/"]}),
-        WHOLE,
+        COMPLETE,
         True,
         ["The route / is outside the service shop."],
     ),
     "an unknown identity, named once": (
         change(measure=measure("/orders", "editor", "/products/1", "editor")),
-        WHOLE,
+        COMPLETE,
         True,
         ["Service shop has no identity editor."],
     ),
     "tags on a cache without tags": (
         change(purge={"tags": ["orders"]}),
-        WHOLE,
+        COMPLETE,
         False,
         ["The cache of shop cannot purge by tag."],
     ),
-    "routes on a cache without tags": (change(purge={"routes": ["/orders"]}), WHOLE, False, []),
+    "routes on a cache without tags": (change(purge={"routes": ["/orders"]}), COMPLETE, False, []),
     "a purge without a cache": (
         change(purge={"tags": ["orders"]}),
         WITHOUT_CACHE,
@@ -123,51 +123,51 @@ CASES = {
         change(migrate=MIGRATE),
         WITHOUT_MIGRATIONS,
         True,
-        ["Service shop does not say how it migrates."],
+        ["Service shop has no [service.migrations] in slipway.toml."],
     ),
     "a migration to itself": (
         change(migrate={"from": "0007", "to": "0007"}),
-        WHOLE,
+        COMPLETE,
         True,
         ["The migration goes from 0007 to itself."],
     ),
     "its own control": (
         change(measure=measure("/orders", "customer", "/orders", "customer")),
-        WHOLE,
+        COMPLETE,
         True,
         ["/orders as customer is its own control."],
     ),
-    "the same route as somebody else is a control": (
+    "the same route as another identity is a control": (
         change(measure=measure("/orders", "customer", "/orders")),
-        WHOLE,
+        COMPLETE,
         True,
         [],
     ),
 }
 
 
-@pytest.mark.parametrize(("asked", "of", "tags", "told"), CASES.values(), ids=CASES.keys())
-def test_misfits(asked: Change, of: Service, tags: bool, told: list[str]) -> None:
-    """What a change asks for and its service does not have is told in one sentence each."""
-    assert misfits(asked, of, cache_has_tags=tags) == told
+@pytest.mark.parametrize(("case", "shop", "tags", "sentences"), CASES.values(), ids=CASES.keys())
+def test_each_mismatch_is_one_sentence(case: Change, shop: Service, tags: bool, sentences: list[str]) -> None:
+    """Each part that a change needs and its service does not have is one sentence."""
+    assert misfits(case, shop, cache_has_tags=tags) == sentences
 
 
 def test_a_change_that_fits_passes() -> None:
-    """Nothing is told, and nothing raised, of a change that fits."""
-    assert misfits(change(), WHOLE, cache_has_tags=True) == []
-    check_fit(change(), WHOLE, cache_has_tags=True)
+    """A change that fits has no mismatches, and raises no error."""
+    assert misfits(change(), COMPLETE, cache_has_tags=True) == []
+    check_fit(change(), COMPLETE, cache_has_tags=True)
 
 
-def test_every_misfit_is_named_at_once() -> None:
-    """One refusal lists all that is wrong."""
-    asked = change(migrate=MIGRATE, purge={"routes": ["/x"]}, measure=measure("/y", "editor", "/y", "editor"))
+def test_one_error_lists_every_mismatch() -> None:
+    """A single InvalidInput contains all mismatches."""
+    unfit = change(migrate=MIGRATE, purge={"routes": ["/x"]}, measure=measure("/y", "editor", "/y", "editor"))
     with pytest.raises(InvalidInput) as refused:
         check_fit(
-            asked, Service.model_validate(WITHOUT_MIGRATIONS.model_dump() | {"cache": None}), cache_has_tags=False
+            unfit, Service.model_validate(WITHOUT_MIGRATIONS.model_dump() | {"cache": None}), cache_has_tags=False
         )
     assert refused.value.failed == (
         "The route /x is outside the service shop. The route /y is outside the service shop. "
-        "Service shop has no identity editor. Service shop does not say how it migrates. "
+        "Service shop has no identity editor. Service shop has no [service.migrations] in slipway.toml. "
         "Service shop has no cache to purge. /y as editor is its own control."
     )
     assert refused.value.expected == "A change that fits the entry of shop in slipway.toml."

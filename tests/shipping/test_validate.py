@@ -1,4 +1,4 @@
-"""Validating a change: everything that can be known before anything is touched."""
+"""Validate a change: every check that is possible before anything is changed."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ CHECK = "PURGE /.slipway-purge-check"
 
 
 def write(folder: Path, parts: str) -> None:
-    """Put the change `faster` into the folder of changes."""
+    """Write the change `faster` into the folder of changes."""
     (folder / "changes" / "faster").mkdir(parents=True, exist_ok=True)
     (folder / "changes" / "faster" / "change.toml").write_text(CHANGE.format(parts=parts))
 
 
 @pytest.fixture
 def settings(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, forked_alembic: Path) -> Settings:
-    """An installation with one service, which is its own cache; the site answers at its first plain route."""
+    """Return an installation with one service that is also its own cache; the site answers at its first plain route."""
     monkeypatch.setenv("TEST_PURGE_TOKEN", "right-token")
     entry = f"""
 [[service]]
@@ -68,37 +68,37 @@ bin = {json.dumps(str(forked_alembic))}
 
 @pytest.fixture
 def history(tmp_path: Path, settings: Settings, database: str, monkeypatch: pytest.MonkeyPatch) -> History:
-    """The service's history of two revisions; its live database stands at the first."""
+    """Return the service's history of two revisions; its live database is at the first."""
     monkeypatch.setenv(VARIABLE, database)
-    made = History(
+    migrations = History(
         tmp_path / "shop", database, [("CREATE TABLE a (id int)", "DROP TABLE a"), ("CREATE TABLE b ()", "")]
     )
-    made.stand_at("0001")
-    return made
+    migrations.set_revision("0001")
+    return migrations
 
 
 @pytest.fixture
 def refused(tmp_path: Path, site: Site, settings: Settings) -> Callable[[str], SlipwayError]:
-    """Validate a change with these parts, which must be refused with nothing written anywhere."""
+    """Return a function that validates a change with these parts, and returns its error; nothing may be written."""
 
-    def look(parts: str) -> SlipwayError:
+    def error_of(parts: str) -> SlipwayError:
         write(tmp_path, parts)
-        with pytest.raises(SlipwayError) as failed:
+        with pytest.raises(SlipwayError) as raised:
             validate("faster", settings)
-        assert set(site.written()) <= {CHECK}
-        return failed.value
+        assert set(site.non_get_requests()) <= {CHECK}
+        return raised.value
 
-    return look
+    return error_of
 
 
 def untouched(history: History) -> bool:
-    """Whether the live database is as the fixture left it."""
+    """Return whether the live database is as the fixture left it."""
     tables = history.run("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
     return tables == [("a",), ("alembic_version",)] and history.version() == "0001"
 
 
-def test_a_change_that_is_fine(tmp_path: Path, site: Site, settings: Settings, history: History) -> None:
-    """The plan holds the change, its service, its digest and the SQL to come, and nothing was changed."""
+def test_a_valid_change_returns_its_plan(tmp_path: Path, site: Site, settings: Settings, history: History) -> None:
+    """The plan contains the change, its service, its digest and the SQL of the migration; nothing is changed."""
     write(tmp_path, MIGRATE.format("0001", "0002") + PURGE)
     plan = validate("faster", settings)
     assert (plan.name, plan.service.name, plan.change.owner) == ("faster", "shop", "shop team")
@@ -109,8 +109,8 @@ def test_a_change_that_is_fine(tmp_path: Path, site: Site, settings: Settings, h
         ("alembic", "upgrade", "0001:0002", "--sql"),
     ]
     assert plan.leaving == PurgePlan(routes=("/products/1",))
-    assert site.asked("GET") == ["/health"]
-    assert site.written() == [CHECK]
+    assert site.requested("GET") == ["/health"]
+    assert site.non_get_requests() == [CHECK]
     assert untouched(history)
     assert "server-secret" not in plan.model_dump_json() and "right-token" not in plan.model_dump_json()
 
@@ -118,8 +118,8 @@ def test_a_change_that_is_fine(tmp_path: Path, site: Site, settings: Settings, h
 BY_IDS = '[purge]\ntags = ["menu"]\nby_ids = [{{ pattern = "/products/{{id}}", ids = "{}" }}]\n'
 
 
-def test_what_will_leave_the_cache(tmp_path: Path, site: Site, settings: Settings, history: History) -> None:
-    """The plan lists the named routes, one for each id that the query finds, and the known pages that carry a tag."""
+def test_the_plan_lists_the_pages_to_purge(tmp_path: Path, site: Site, settings: Settings, history: History) -> None:
+    """The plan lists the named routes, one route for each id of the query, and the known pages with a purged tag."""
     history.run("INSERT INTO a VALUES (7), (9), (3)")
     site.pages["/products/2"] = Answer("two", headers={"Surrogate-Key": "front menu"})
     purge = BY_IDS.format("SELECT id FROM a WHERE id::text <> '3' ORDER BY 1").replace(
@@ -128,7 +128,7 @@ def test_what_will_leave_the_cache(tmp_path: Path, site: Site, settings: Setting
     write(tmp_path, purge)
     plan = validate("faster", settings)
     assert plan.leaving == PurgePlan(routes=("/products/7", "/products/9"), tags=("menu",), tagged=("/products/2",))
-    assert plan.leaving.sentence == "/products/7, /products/9; tag menu (of the known pages: /products/2)."
+    assert plan.leaving.sentence == "/products/7, /products/9; tag menu (known pages: /products/2)."
 
 
 @pytest.mark.parametrize(
@@ -136,38 +136,42 @@ def test_what_will_leave_the_cache(tmp_path: Path, site: Site, settings: Setting
     [
         ("SELECT nothing FROM a", 'column \\"nothing\\" does not exist'),
         ("DELETE FROM a RETURNING id", "cannot execute DELETE in a read-only transaction"),
-        ("SELECT 'a/../b'", "The query for /products/{id} finds 'a/../b', which is no id."),
-        ("SELECT NULL", "The query for /products/{id} finds 'None', which is no id."),
+        ("SELECT 'a/../b'", "The query for /products/{id} finds 'a/../b', which is not an id."),
+        ("SELECT NULL", "The query for /products/{id} finds 'None', which is not an id."),
         ("SELECT generate_series(1, 501)", "The query for /products/{id} finds more than 500 ids."),
     ],
 )
-def test_ids_that_are_none(refused: Callable[[str], SlipwayError], history: History, query: str, failed: str) -> None:
-    """A query that does not read, or finds something else than ids, is the file's fault, and nothing is touched."""
+def test_a_query_that_does_not_return_ids_is_refused(
+    refused: Callable[[str], SlipwayError], history: History, query: str, failed: str
+) -> None:
+    """A query that fails, writes, or returns anything but ids is refused, and nothing is changed."""
     history.run("INSERT INTO a VALUES (1)")
     assert failed.replace('\\"', '"') in refused(BY_IDS.format(query)).failed
     assert history.run("SELECT id FROM a") == [(1,)]
 
 
 @pytest.mark.parametrize(
-    ("pattern", "wrong"),
+    ("pattern", "reason"),
     [
-        ("/products", "a route with {id} in it, once"),
-        ("/{id}/{id}", "once"),
+        ("/products", "must be a route that contains {id} exactly once"),
+        ("/{id}/{id}", "exactly once"),
         ("/other/{id}", "outside the service shop"),
     ],
 )
-def test_a_pattern_that_is_none(refused: Callable[[str], SlipwayError], pattern: str, wrong: str) -> None:
-    """It needs its one place, below the service."""
-    assert wrong in refused(BY_IDS.format("SELECT 1").replace("/products/{id}", pattern)).failed
+def test_an_invalid_pattern_is_refused(refused: Callable[[str], SlipwayError], pattern: str, reason: str) -> None:
+    """A pattern is a route of the service that contains {id} once."""
+    assert reason in refused(BY_IDS.format("SELECT 1").replace("/products/{id}", pattern)).failed
 
 
-def test_a_query_is_one_statement(refused: Callable[[str], SlipwayError]) -> None:
-    """What would end it is refused before anything is asked."""
+def test_a_query_of_two_statements_is_refused(refused: Callable[[str], SlipwayError]) -> None:
+    """A semicolon is refused before any query runs."""
     assert "without ';'" in refused(BY_IDS.format("SELECT 1; DROP TABLE a")).failed
 
 
-def test_a_change_that_only_measures(tmp_path: Path, site: Site, settings: Settings) -> None:
-    """Without migration and purge neither database nor cache is asked."""
+def test_a_change_that_only_measures_needs_no_database_and_no_cache(
+    tmp_path: Path, site: Site, settings: Settings
+) -> None:
+    """Without a migration and a purge, neither the database nor the cache is queried."""
     write(tmp_path, "")
     plan = validate("faster", settings)
     assert (plan.migration_sql, plan.commands, plan.commit, plan.files) == ("", (), "", ())
@@ -175,7 +179,7 @@ def test_a_change_that_only_measures(tmp_path: Path, site: Site, settings: Setti
 
 
 def test_the_files_of_a_change(tmp_path: Path, settings: Settings) -> None:
-    """The plan names the commit and its files, marks what is not committed, and leaves out what a run writes."""
+    """The plan lists the commit and its files, marks uncommitted files, and omits the files that a run writes."""
     write(tmp_path, "")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=test", "-c", "user.email=test@example.com"]
     for arguments in (["init", "-q"], ["add", "changes", "slipway.toml"], ["commit", "-qm", "Make it faster"]):
@@ -187,8 +191,8 @@ def test_the_files_of_a_change(tmp_path: Path, settings: Settings) -> None:
     assert plan.files == ("changes/faster/change.toml", "slipway.toml", "changes/faster/notes.md (not committed)")
 
 
-def test_an_unknown_service(tmp_path: Path, settings: Settings) -> None:
-    """A change for a service that is not there lists the known."""
+def test_an_unknown_service_is_refused_with_the_known_ones(tmp_path: Path, settings: Settings) -> None:
+    """The error for an unknown service lists the known services."""
     write(tmp_path, "")
     file = settings.changes / "faster" / "change.toml"
     file.write_text(file.read_text().replace('"shop"', '"mail"'))
@@ -197,106 +201,111 @@ def test_an_unknown_service(tmp_path: Path, settings: Settings) -> None:
     assert str(refused.value) == "There is no service 'mail'. Expected: One of: shop. A retry is safe."
 
 
-def test_a_change_that_does_not_fit(refused: Callable[[str], SlipwayError], site: Site) -> None:
-    """What does not fit is refused before the service is asked anything."""
+def test_a_change_that_does_not_fit_is_refused(refused: Callable[[str], SlipwayError], site: Site) -> None:
+    """A change that does not fit its service is refused before the first request to the service."""
     error = refused('[purge]\nroutes = ["/admin"]\n')
     assert error.failed == "The route /admin is outside the service shop."
     assert site.requests == []
 
 
-def test_a_service_that_does_not_answer(tmp_path: Path, settings: Settings) -> None:
-    """A service that is away is Unavailable."""
+def test_a_service_that_does_not_answer_is_unavailable(tmp_path: Path, settings: Settings) -> None:
+    """A service that does not answer raises Unavailable."""
     with Site() as gone:
         url = gone.url
     text = settings.config.read_text()
     settings.config.write_text(text.replace(text.split('url = "')[1].split('"')[0], url))
     write(tmp_path, PURGE)
-    with pytest.raises(Unavailable) as failed:
+    with pytest.raises(Unavailable) as raised:
         validate("faster", settings)
-    assert str(failed.value) == (
-        "Service shop does not answer GET /health: ConnectError. Expected: An answer within 10 s. A retry is safe."
+    assert str(raised.value) == (
+        "Service shop does not answer GET /health: ConnectError. Expected: The service answers within 10 s. A retry is safe."
     )
 
 
-def test_a_service_that_is_ill(refused: Callable[[str], SlipwayError], site: Site) -> None:
-    """A service that answers 500 gets no change, and its cache is not even asked."""
+def test_a_service_that_answers_500_is_refused(refused: Callable[[str], SlipwayError], site: Site) -> None:
+    """A service that answers 500 is refused before the first request to its cache."""
     site.pages["/health"] = Answer("", 500)
     error = refused(PURGE)
     assert str(error) == (
-        "Service shop answers /health with 500. Expected: A healthy service before a change. A retry is safe."
+        "Service shop answers /health with 500. Expected: The service answers without a server error before a change is "
+        "shipped. A retry is safe."
     )
-    assert site.written() == []
+    assert site.non_get_requests() == []
 
 
 @pytest.mark.parametrize("status", [403, 405])
-def test_a_cache_that_refuses(
+def test_a_cache_that_refuses_to_purge_stops_the_validation(
     refused: Callable[[str], SlipwayError], site: Site, history: History, status: int
 ) -> None:
-    """A cache that would not purge is found out before the database is moved."""
+    """A cache that refuses purges is detected before the migration."""
     site.pages[CHECK] = Answer("", status)
     error = refused(MIGRATE.format("0001", "0002") + PURGE)
     assert error.failed == f"The cache refused to purge /.slipway-purge-check: it answered {status}."
-    assert error.expected == "Leave to purge; check the token, and the addresses that the cache allows."
+    assert (
+        error.expected == "The cache allows the purge. Check the token and the client addresses that the cache allows."
+    )
     assert error.retry_is_safe
     assert untouched(history)
 
 
-def test_a_secret_that_is_not_set(refused: Callable[[str], SlipwayError], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reference to a variable that is not set is named before anything is purged."""
+def test_a_missing_secret_is_refused(refused: Callable[[str], SlipwayError], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the missing environment variable, and nothing is purged."""
     monkeypatch.delenv("TEST_PURGE_TOKEN")
     assert refused(PURGE).failed == "The environment variable TEST_PURGE_TOKEN is not set."
 
 
-def test_a_database_somewhere_else(refused: Callable[[str], SlipwayError], history: History) -> None:
-    """A database that is not where the change begins is told with where it is."""
+def test_a_database_at_another_revision_is_refused(refused: Callable[[str], SlipwayError], history: History) -> None:
+    """The error names the database's revision and the revision where the change starts."""
     error = refused(MIGRATE.format("0002", "0001"))
     assert isinstance(error, InvalidInput)
-    assert error.failed == "The database of shop is at 0001, not at 0002."
-    assert error.expected == "A database at 0002, from where this change migrates."
+    assert error.failed == "The database of shop is at revision 0001, not at 0002."
+    assert error.expected == "The database is at revision 0002, where this change starts."
     assert untouched(history)
 
 
-def test_a_revision_that_does_not_exist(refused: Callable[[str], SlipwayError], history: History) -> None:
-    """A revision that the service does not have is told in the words of its tool."""
+def test_an_unknown_revision_is_refused(refused: Callable[[str], SlipwayError], history: History) -> None:
+    """The error for an unknown revision quotes the migration tool."""
     error = refused(MIGRATE.format("0001", "0009"))
     assert error.failed == (
-        "The service's tool knows no migration from 0001 to 0009: FAILED: Can't locate revision identified by '0009'."
+        "The service's migration tool has no migration from 0001 to 0009: FAILED: Can't locate revision identified by '0009'."
     )
-    assert error.expected == "Two revisions of the service's own history."
+    assert error.expected == "Both revisions are in the service's own history."
     assert untouched(history)
 
 
-def test_a_service_without_its_own_environment(
+def test_a_missing_migration_tool_is_refused(
     refused: Callable[[str], SlipwayError],
     settings: Settings,
     history: History,
     forked_alembic: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A migration tool that is not installed where the entry says is told with that place."""
+    """The error for a missing migration tool names the folder from slipway.toml."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")  # an activated environment of ours would have an Alembic of its own
     settings.config.write_text(settings.config.read_text().replace(str(forked_alembic), ".venv/bin"))
     error = refused(MIGRATE.format("0001", "0002"))
-    assert error.failed == "There is no command 'alembic'."
-    assert error.expected == (f"It in {history.folder}/.venv/bin; has the service's own environment been set up?")
+    assert error.failed == "The command 'alembic' was not found."
+    assert error.expected == (
+        f"The command is in {history.folder}/.venv/bin. Set up the service's own environment first."
+    )
     assert untouched(history)
 
 
-def test_a_change_that_requires_a_backfill(
+def test_a_change_with_an_unfinished_backfill_is_refused(
     tmp_path: Path, settings: Settings, history: History, refused: Callable[[str], SlipwayError]
 ) -> None:
-    """Such a change is refused until the backfill has finished with its file of now."""
+    """A change that requires a backfill is refused until the backfill has finished with its current file."""
     history.run("INSERT INTO a VALUES (1)")
     history.run("ALTER TABLE a ADD PRIMARY KEY (id)")
     required = 'requires_backfill = ["fill"]\n'
     (tmp_path / "changes" / "fill").mkdir(parents=True)
     assert refused(required).failed == "There is no backfill 'fill'."
-    written = tmp_path / "changes" / "fill" / "backfill.toml"
+    backfill_file = tmp_path / "changes" / "fill" / "backfill.toml"
     head = CHANGE.partition("{parts}")[0] + 'table = "a"\nkey = "id"\n'
     history.run("ALTER TABLE a ADD COLUMN size int")
-    written.write_text(head + 'set = { size = "2 * id" }\n')
-    assert refused(required).failed == "The backfill fill, which this change requires, has not begun."
+    backfill_file.write_text(head + 'set = { size = "2 * id" }\n')
+    assert refused(required).failed == "The backfill fill, which this change requires, has not started."
     backfill(validate_backfill("fill", settings), settings.changes, lambda _: None, str)
     assert validate("faster", settings).change.requires_backfill == ("fill",)
-    written.write_text(head + 'set = { size = "3 * id" }\n')
-    assert refused(required).failed == "The backfill fill, which this change requires, was run with another file."
+    backfill_file.write_text(head + 'set = { size = "3 * id" }\n')
+    assert refused(required).failed == "The backfill fill, which this change requires, was run with a different file."

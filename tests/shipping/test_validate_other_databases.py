@@ -1,4 +1,4 @@
-"""What can be known of a database that is not PostgreSQL before anything is touched: at validate, doctor and backfill."""
+"""Checks of databases other than PostgreSQL before anything is changed: in validate, doctor and backfill."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ Set = Callable[..., Settings]
 
 @pytest.fixture
 def set_up(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Set:
-    """An installation with one service, whose SQLite file stands at its first revision, and a change for it."""
+    """Return a function that sets up a service, with a SQLite file at its first revision, and a change for it."""
     site.pages["/health"] = Answer("ok")
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "live.db").touch()
     monkeypatch.setenv(VARIABLE, "sqlite:///live.db")
     history = PlainHistory(tmp_path / "shop", "sqlite:///live.db", [("CREATE TABLE a (id int)", ""), ("SELECT 1", "")])
-    history.stand_at_first()
+    history.set_first_revision()
     (tmp_path / "changes" / "faster").mkdir(parents=True)
     (tmp_path / "changes" / "faster" / "change.toml").write_text(CHANGE.format(parts=MIGRATE.format("0001", "0002")))
 
@@ -63,74 +63,76 @@ def set_up(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Set:
 
 CLONE = f'clone = {{ env = "{VARIABLE}" }}'
 REFUSED = [
-    pytest.param("oracle://u:hunter2@db/x", "", "oracle is no database that Slipway can rehearse on.", id="scheme"),
-    pytest.param("sqlite+nothing:///live.db", "", "The driver nothing of sqlite is unknown.", id="driver"),
+    pytest.param("oracle://u:hunter2@db/x", "", "Slipway does not support oracle databases.", id="scheme"),
+    pytest.param("sqlite+nothing:///live.db", "", "The driver nothing for sqlite is unknown.", id="driver"),
     pytest.param(
-        "mysql+nothing://u:hunter2@db/x", "", "The driver nothing of mysql is unknown.", id="driver of MariaDB"
+        "mysql+nothing://u:hunter2@db/x", "", "The driver nothing for mysql is unknown.", id="driver of MariaDB"
     ),
     pytest.param("mysql://u:hunter2@db", "", "The database URL names no database.", id="no database named"),
-    pytest.param("sqlite:///", "", "The database URL names no file.", id="no file named"),
-    pytest.param("sqlite:///live.db", CLONE, "The database of shop is SQLite, which has no clone.", id="clone"),
+    pytest.param("sqlite:///", "", "The database URL does not name a file.", id="no file named"),
+    pytest.param(
+        "sqlite:///live.db", CLONE, "The database of shop is SQLite, which does not support a clone.", id="clone"
+    ),
 ]
 
 
-def test_a_change_that_is_fine(set_up: Set) -> None:
-    """A relative file is seen from the service's directory, by Slipway and by the service's own tool."""
+def test_a_relative_file_is_found_from_the_service_directory(set_up: Set) -> None:
+    """Slipway and the service's migration tool both resolve the path from the service's directory."""
     plan = validate("faster", set_up())
     assert [ran.argv[2] for ran in plan.commands] == ["current", "sql"]
 
 
-@pytest.mark.parametrize(("url", "more", "told"), REFUSED)
-def test_what_validate_refuses(set_up: Set, url: str, more: str, told: str) -> None:
-    """Each is refused before the service's tool runs, and no password is told."""
+@pytest.mark.parametrize(("url", "more", "message"), REFUSED)
+def test_validate_refuses_an_unusable_database(set_up: Set, url: str, more: str, message: str) -> None:
+    """The database is refused before the migration tool runs, and the error contains no password."""
     with pytest.raises(InvalidInput) as refused:
         validate("faster", set_up(url, more))
-    assert refused.value.failed == told
+    assert refused.value.failed == message
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_file_that_is_missing(set_up: Set, tmp_path: Path) -> None:
-    """A file that is not there is told with its whole path, and is not made."""
+def test_a_missing_file_is_refused(set_up: Set, tmp_path: Path) -> None:
+    """The error contains the full path of the missing file, and the file is not created."""
     settings = set_up("sqlite:///gone.db")
     with pytest.raises(InvalidInput) as refused:
         validate("faster", settings)
-    assert refused.value.failed == f"There is no SQLite file {tmp_path}/shop/gone.db."
-    assert refused.value.expected == "sqlite:////folder/file, or sqlite:///file seen from the service's directory"
+    assert refused.value.failed == f"The SQLite file {tmp_path}/shop/gone.db does not exist."
+    assert refused.value.expected == "sqlite:////folder/file, or sqlite:///file relative to the service's directory"
     assert not (tmp_path / "shop" / "gone.db").exists()
 
 
-@pytest.mark.parametrize(("url", "more", "told"), REFUSED)
-def test_what_doctor_says(set_up: Set, url: str, more: str, told: str) -> None:
+@pytest.mark.parametrize(("url", "more", "message"), REFUSED)
+def test_doctor_reports_an_unusable_database(set_up: Set, url: str, more: str, message: str) -> None:
     """Doctor has a line for the database of each service that migrates."""
-    [line] = [line for line in examine(set_up(url, more)) if line.what == "database of shop"]
+    [line] = [line for line in examine(set_up(url, more)) if line.name == "database of shop"]
     assert not line.ok
-    assert line.told.startswith(told)
+    assert line.detail.startswith(message)
 
 
-def test_doctor_where_all_is_well(set_up: Set, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that can be used is named; one whose variable is set elsewhere only is not looked at."""
+def test_doctor_names_a_usable_database(set_up: Set, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A usable database is named; a database whose variable is set only on the worker is not checked."""
     settings = set_up()
-    [line] = [line for line in examine(settings) if line.what == "database of shop"]
-    assert (line.ok, line.told) == (True, "live.db")
+    [line] = [line for line in examine(settings) if line.name == "database of shop"]
+    assert (line.ok, line.detail) == (True, "live.db")
     monkeypatch.delenv(VARIABLE)
-    [line] = [line for line in examine(settings) if line.what == "database of shop"]
-    told = f"not looked at: the environment variable {VARIABLE} is known only where the jobs run"
-    assert (line.ok, line.told) == (True, told)
+    [line] = [line for line in examine(settings) if line.name == "database of shop"]
+    message = f"not checked: the environment variable {VARIABLE} is set only on the worker"
+    assert (line.ok, line.detail) == (True, message)
 
 
 def test_a_backfill_needs_postgresql(set_up: Set, tmp_path: Path) -> None:
-    """A backfill, and a change that requires one, are refused in words."""
+    """A backfill, and a change that requires a backfill, are refused on another database."""
     settings = set_up()
     (tmp_path / "changes" / "fill").mkdir()
     head = CHANGE.partition("{parts}")[0]
     (tmp_path / "changes" / "fill" / "backfill.toml").write_text(
         head + 'table = "a"\nkey = "id"\nset = { note = "id" }\n'
     )
-    told = "A backfill needs PostgreSQL, and the database of shop is another."
+    message = "A backfill needs PostgreSQL, but shop uses another database system."
     with pytest.raises(SlipwayError) as refused:
         backfill.validate("fill", settings)
-    assert (refused.value.failed, refused.value.expected) == (told, "A service whose database is PostgreSQL.")
+    assert (refused.value.failed, refused.value.expected) == (message, "A service whose database is PostgreSQL.")
     change = tmp_path / "changes" / "faster" / "change.toml"
     change.write_text(CHANGE.format(parts='requires_backfill = ["fill"]\n'))
-    with pytest.raises(SlipwayError, match=f"^{told}"):
+    with pytest.raises(SlipwayError, match=f"^{message}"):
         validate("faster", settings)

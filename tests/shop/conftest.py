@@ -22,32 +22,32 @@ SHOP = Path(__file__).parents[2] / "examples" / "shop"
 PASSWORD = "correct-horse"
 TOKEN = "test-token"
 RELEASE = "test-release"
-# Reading the system's certificates would take twenty times as long as a request, and every request has a fresh client.
+# Every request has a new client, and reading the system's certificates would take twenty times as long as a request.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def send(method: str, url: str, **options: object) -> httpx.Response:
-    """Send one request with a fresh client, which has no cookies of earlier answers."""
+    """Send one request with a new client, which has no cookies of earlier responses."""
     return httpx.request(method, url, verify=NO_CERTIFICATES, timeout=60, **options)
 
 
 def find_free_port() -> int:
-    """Let the system choose a port."""
+    """Return a free port that the system chooses."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    """Wait until the condition holds; fails with what it waited for."""
+def wait_for(condition: Callable[[], bool], description: str, seconds: float = 120) -> None:
+    """Wait until the condition is true. Fail the test with `description` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds} s for {what}")
+            pytest.fail(f"waited {seconds} s for {description}")
         time.sleep(0.02)
 
 
 def answers(url: str) -> bool:
-    """Tell whether a server answers there with success."""
+    """Return whether a server answers with a success status."""
     try:
         return send("GET", url).is_success
     except httpx.TransportError:
@@ -56,7 +56,7 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """A folder that servers under another user can reach; pytest's own are closed to them."""
+    """Yield a folder that servers of another user can read. They cannot read pytest's folders."""
     with tempfile.TemporaryDirectory(prefix="shop-", ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         yield Path(name)
@@ -64,14 +64,14 @@ def open_folder() -> Iterator[Path]:
 
 @contextmanager
 def run_server(command: list[str], health: str, **options: object) -> Iterator[None]:
-    """Run a server until the block ends; its output is shown when it does not start."""
+    """Run a server until the end of the block. Fail with its output if it does not start."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **options)
         try:
             wait_for(lambda: process.poll() is not None or answers(health), f"{command[0]} to answer at {health}")
             if process.poll() is not None:
                 output.seek(0)
-                pytest.fail(f"{command[0]} ended: {output.read().decode()}")
+                pytest.fail(f"{command[0]} exited: {output.read().decode()}")
             yield
         finally:
             process.terminate()
@@ -80,16 +80,16 @@ def run_server(command: list[str], health: str, **options: object) -> Iterator[N
 
 @pytest.fixture(scope="session")
 def shop_python() -> str:
-    """The Python of the shop's own environment."""
+    """Return the Python of the shop's virtual environment."""
     python = SHOP / ".venv" / "bin" / "python"
     if not python.exists():
-        pytest.fail("the shop has no environment; run `uv sync --frozen` in examples/shop")
+        pytest.fail("The shop has no virtual environment. Run `uv sync --frozen` in examples/shop.")
     return str(python)
 
 
 @pytest.fixture(scope="session")
 def run_shop(shop_python: str) -> Callable[..., subprocess.CompletedProcess]:
-    """Run a module of the shop's environment on a database: `run_shop(url, "alembic", "upgrade", "0007")`."""
+    """Return a function that runs a module of the shop on a database: `run_shop(url, "alembic", "upgrade", "0007")`."""
 
     def run(database_url: str, *arguments: str) -> subprocess.CompletedProcess:
         environment = {**os.environ, "DATABASE_URL": database_url, "SHOP_CUSTOMER_PASSWORD": PASSWORD}
@@ -101,27 +101,27 @@ def run_shop(shop_python: str) -> Callable[..., subprocess.CompletedProcess]:
 
 @pytest.fixture
 def empty_database(database: str) -> str:
-    """An empty database of the test's own."""
+    """Return the URL of an empty database for one test."""
     return database
 
 
 @pytest.fixture(scope="session")
 def shop_database(postgres: URL, run_shop: Callable) -> str:
-    """A database at 0007 with a small seed."""
+    """Create a database at revision 0007 with a small seed. Return its URL."""
     create_database(postgres, "shop")
     url = url_on(postgres, "shop")
     for command in (
         ("alembic", "upgrade", "0007"),
         ("shop.seed", "--customers", "2000", "--orders", "20000", "--products", "100"),
     ):
-        done = run_shop(url, *command)
-        assert done.returncode == 0, done.stdout + done.stderr
+        result = run_shop(url, *command)
+        assert result.returncode == 0, result.stdout + result.stderr
     return url
 
 
 @pytest.fixture(scope="session")
 def shop_url(shop_database: str, shop_python: str) -> Iterator[str]:
-    """The running shop, without a cache."""
+    """Start the shop without a cache. Yield its URL."""
     port = find_free_port()
     environment = {
         **os.environ,
@@ -135,7 +135,7 @@ def shop_url(shop_database: str, shop_python: str) -> Iterator[str]:
 
 
 def fill_template(name: str, folder: Path, values: dict[str, object]) -> str:
-    """Write a cache's configuration with its placeholders filled in; return the file's name."""
+    """Write a cache's configuration with its placeholders replaced. Return the file's name."""
     text = (SHOP / "cache" / name).read_text()
     for placeholder, value in values.items():
         text = text.replace(f"@{placeholder}@", str(value))
@@ -146,19 +146,19 @@ def fill_template(name: str, folder: Path, values: dict[str, object]) -> str:
 
 @dataclass(frozen=True)
 class Cache:
-    """A cache in front of the shop, and how one URL leaves it."""
+    """A cache in front of the shop. `purge` purges one URL."""
 
     url: str
     purge: Callable[..., httpx.Response]
 
     def get(self, path: str, **options: object) -> httpx.Response:
-        """Fetch a page with a fresh client."""
+        """Fetch a page with a new client."""
         return send("GET", self.url + path, **options)
 
 
 @pytest.fixture(scope="session")
 def varnish(shop_url: str, require: Callable[[str], None]) -> Iterator[Cache]:
-    """Varnish in front of the shop."""
+    """Start Varnish in front of the shop."""
     require("varnishd")
     port = find_free_port()
     url = f"http://127.0.0.1:{port}"
@@ -172,7 +172,7 @@ def varnish(shop_url: str, require: Callable[[str], None]) -> Iterator[Cache]:
 
 @pytest.fixture(scope="session")
 def nginx(shop_url: str) -> Iterator[Cache]:
-    """The nginx of PyPI in front of the shop."""
+    """Start the nginx of PyPI in front of the shop."""
     port = find_free_port()
     url = f"http://127.0.0.1:{port}"
     with open_folder() as folder:
@@ -189,25 +189,25 @@ def nginx(shop_url: str) -> Iterator[Cache]:
 
 
 def name_headers(arguments: dict[str, str]) -> dict[str, str]:
-    """Turn `x_purge_token=` into the header that it stands for."""
+    """Convert keyword arguments like `x_purge_token=` to header names."""
     return {name.replace("_", "-"): value for name, value in arguments.items()}
 
 
 @pytest.fixture(params=["varnish", "nginx"])
 def cache(request: pytest.FixtureRequest) -> Cache:
-    """Each cache in turn."""
+    """Return each cache in turn."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")
 def token() -> str:
-    """The right purge token."""
+    """Return the correct purge token."""
     return TOKEN
 
 
 @pytest.fixture(scope="session")
 def sign_in() -> Callable[..., httpx.Response]:
-    """Sign in at a URL with a fresh client; the answer carries the cookie."""
+    """Return a function that signs in at a URL with a new client. Its response has the cookie."""
 
     def post(url: str, email: str = "alice@example.com", password: str = PASSWORD) -> httpx.Response:
         return send("POST", f"{url}/sign-in", data={"email": email, "password": password})
@@ -217,11 +217,11 @@ def sign_in() -> Callable[..., httpx.Response]:
 
 @pytest.fixture(scope="session")
 def get(shop_url: str) -> Callable[..., httpx.Response]:
-    """Fetch a page of the shop itself with a fresh client: `get("/products/1", headers=…)`."""
+    """Return a function that fetches a page of the shop with a new client: `get("/products/1", headers=…)`."""
     return lambda path, **options: send("GET", shop_url + path, **options)
 
 
 @pytest.fixture(scope="session")
 def alices_cookie(shop_url: str, sign_in: Callable[..., httpx.Response]) -> dict[str, str]:
-    """The header that makes a request Alice's."""
+    """Return the Cookie header of Alice's session."""
     return {"Cookie": f"shop_session={sign_in(shop_url).cookies['shop_session']}"}

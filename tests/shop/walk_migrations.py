@@ -1,4 +1,4 @@
-"""Walks all migrations up and down and prints the schema at each revision; run by the shop's own Python.
+"""Walk all migrations up and down, and print the schema at each revision. The shop's own Python runs this.
 
 Arguments: the path of pg_dump. Standard output: `{"up": {revision: schema}, "down": {revision: schema}}`.
 """
@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 
 def dump_schema() -> str:
-    """Dump the schema, without Alembic's own table and without pg_dump's random key."""
+    """Return the dump of the schema, without Alembic's own table and without pg_dump's random key."""
     url = os.environ["DATABASE_URL"].replace("+psycopg", "")
     pg_dump = [sys.argv[1], "--schema-only", "--exclude-table=alembic_version", url]
     dump = subprocess.run(pg_dump, check=True, capture_output=True, text=True).stdout
@@ -23,7 +23,7 @@ def dump_schema() -> str:
 
 
 def walk() -> dict[str, dict[str, str]]:
-    """Go up one revision at a time, then down."""
+    """Upgrade one revision at a time, then downgrade. Return the schema at each revision."""
     config = Config("alembic.ini")
     revisions = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()][::-1]
     up, down = {"base": dump_schema()}, {}

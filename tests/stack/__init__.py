@@ -1,1 +1,1 @@
-"""Tests of the whole stack. Fixtures of this package end with its last test, so the stack does not run on beside others."""
+"""Tests of the whole stack. The package's fixtures end with its last test, so the stack does not run beside other tests."""

@@ -1,7 +1,7 @@
-"""The whole embedded stack once a process, and the three example changes shipped through it in their order.
+"""The embedded stack, started once per process, and the three example changes, shipped in their order.
 
-The services are reached through a front that sets their latencies (`tests.paced`), so that each verdict is known
-beforehand on any machine. Only `shop-real` is measured as it is.
+A proxy in front of the services sets their latencies (`tests.paced`), so that each verdict is known in advance on any
+machine. Only `shop-real` is measured without the proxy.
 """
 
 import json
@@ -25,26 +25,26 @@ from slipway.deployments.ports import free_ports
 from slipway.deployments.stack import PREFERRED, Stack
 from slipway.runs.store import Store
 from tests.crash.world import migrate_shop, quick_config
-from tests.paced import Paced
+from tests.paced import LatencyProxy
 from tests.stack.runs import Run, finished, scalar, wait_for
 
 ROOT = Path(__file__).parents[2]
 USUAL_MS, SLOW_MS = 100.0, 500.0
-SLOW_WITHOUT = {"/orders": "ix_orders_history", "/account": "ix_orders_open"}  # an index, by the page that needs it
-MARGIN = "margin = 1.0"  # ratios from 1/2 to 2 are "same": wider than what a busy machine adds to 100 ms
+SLOW_WITHOUT = {"/orders": "ix_orders_history", "/account": "ix_orders_open"}  # page -> the index that it needs
+MARGIN = "margin = 1.0"  # ratios from 1/2 to 2 are "same": more than a busy machine adds to 100 ms
 ORDERS = 100_000
 
 
 @pytest.fixture(scope="package")
-def front() -> Iterator[Paced]:
-    """The front that sets the latencies of the shop."""
+def front() -> Iterator[LatencyProxy]:
+    """Start the proxy that sets the latencies of the shop."""
     [port] = free_ports([0])
-    with Paced(port) as running:
-        yield running
+    with LatencyProxy(port) as proxy:
+        yield proxy
 
 
 def by_index(database: PostgreSQL) -> Callable[[str, bool], float]:
-    """The latency of a page in ms: slow for signed-in visitors while the index that it needs is missing."""
+    """Return a latency function in ms: a page is slow for signed-in visitors while its index is missing."""
 
     def latency_ms(target: str, signed_in: bool) -> float:
         index = SLOW_WITHOUT.get(target)
@@ -57,13 +57,15 @@ def by_index(database: PostgreSQL) -> Callable[[str, bool], float]:
 
 @pytest.fixture(scope="package")
 def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the example changes in a git repository of their own, so that records are not written into ours."""
+    """Copy the example changes into a new git repository, so that records are not written into this one."""
     folder = tmp_path_factory.mktemp("repository") / "changes"
     shutil.copytree(ROOT / "changes", folder, ignore=shutil.ignore_patterns("record.md", "*.svg"))
     for file in folder.glob("*/change.toml"):
-        text = file.read_text(encoding="utf-8")
-        assert "[judge]" in text
-        file.write_text(text.replace("margin = 0.10\n", "").replace("[judge]", f"[judge]\n{MARGIN}"), encoding="utf-8")
+        policy = file.read_text(encoding="utf-8")
+        assert "[judge]" in policy
+        file.write_text(
+            policy.replace("margin = 0.10\n", "").replace("[judge]", f"[judge]\n{MARGIN}"), encoding="utf-8"
+        )
     git = ["git", "-C", str(folder.parent), "-c", "user.name=test", "-c", "user.email=test@example.com"]
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "the example changes"]):
         subprocess.run([*git, *arguments], check=True)
@@ -71,52 +73,52 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def config(tmp_path_factory: pytest.TempPathFactory, front: Paced, forked_alembic: Path) -> Path:
-    """The shop of the project's slipway.toml under several names, so that tests do not share a hold or a history.
+def config(tmp_path_factory: pytest.TempPathFactory, front: LatencyProxy, forked_alembic: Path) -> Path:
+    """Write a slipway.toml with the shop under several names, so that tests do not share a service lock or a history.
 
-    `shop-quick` is also the staging of `shop-live`, whose database is another one, as it must be; no change here
-    migrates it. `shop-real` is the shop without the front, and with Alembic itself instead of a fork.
+    `shop-quick` is also the staging service of `shop-live`. These two need different databases; no test migrates the one
+    of `shop-live`. `shop-real` is the shop without the proxy, and with Alembic itself instead of a fork.
     """
     file = tmp_path_factory.mktemp("config") / "slipway.toml"
-    live = paced_config(front, forked_alembic, "shop-live").replace("SHOP_DATABASE_URL", "SLIPWAY_DATABASE_URL")
+    live_entry = paced_config(front, forked_alembic, "shop-live").replace("SHOP_DATABASE_URL", "SLIPWAY_DATABASE_URL")
     services = [
         *(paced_config(front, forked_alembic, name) for name in ("shop", "shop-quick", "shop-watched")),
-        f'{live}\n[service.staging]\nservice = "shop-quick"\n',
+        f'{live_entry}\n[service.staging]\nservice = "shop-quick"\n',
         named(quick_config(), "shop-real"),
     ]
     file.write_text("\n".join(services), encoding="utf-8")
     return file
 
 
-def paced_config(front: Paced, alembic: Path, name: str) -> str:
-    """A service behind the front, measured in short windows in which no request is late or lost on a slow machine."""
-    written = named(quick_config(), name)
+def paced_config(front: LatencyProxy, alembic: Path, name: str) -> str:
+    """Return the entry of a service behind the proxy, with short windows without late or lost requests on slow machines."""
+    entry = named(quick_config(), name)
     for old, new in (
         ('url = { env = "SHOP_URL" }', f'url = "{front.url}"'),
         ('bin = ".venv/bin"', f'bin = "{alembic}"'),
         ("requests = 22", "requests = 20"),
         ("rate = 150", "rate = 400\nin_flight = 1_000\ntimeout_s = 60"),
     ):
-        assert old in written, old
-        written = written.replace(old, new, 1)
-    return written
+        assert old in entry, old
+        entry = entry.replace(old, new, 1)
+    return entry
 
 
 def named(text: str, name: str) -> str:
-    """The entry of the shop under another name."""
+    """Return the entry of the shop under another name."""
     assert 'name = "shop"' in text
     return text.replace('name = "shop"', f'name = "{name}"')
 
 
 @pytest.fixture(scope="package")
-def said() -> list[str]:
-    """What the stack's supervisor said."""
+def reported() -> list[str]:
+    """Return the list of the lines that the stack reports."""
     return []
 
 
 @pytest.fixture(scope="package")
 def own_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder from which the worker can import flows that a test adds."""
+    """Return a folder from which the worker can import flows that a test adds."""
     return tmp_path_factory.mktemp("own_code")
 
 
@@ -125,11 +127,11 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory,
     changes: Path,
     config: Path,
-    front: Paced,
+    front: LatencyProxy,
     own_code: Path,
-    said: list[str],
+    reported: list[str],
 ) -> Iterator[Stack]:
-    """PostgreSQL, Prefect, worker, admin service, a smaller shop and its cache, as `make demo` starts them."""
+    """Start PostgreSQL, Prefect, worker, admin service, a smaller shop and its cache, as `make demo` does."""
     home = tmp_path_factory.mktemp("stack")
     any_ports = json.dumps(dict.fromkeys(PREFERRED, 0))  # another stack starts at the same time
     (home / "ports.json").write_text(any_ports, encoding="utf-8")
@@ -137,9 +139,9 @@ def stack(
         patch.setenv(
             "PYTHONPATH", os.pathsep.join([str(own_code), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
         )
-        patch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")  # a test can wait, and others need the processor
+        patch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")  # slower than the default, because other tests need the CPU
         options = {"durable": False, "config": config, "orders": ORDERS}
-        with Stack(home, changes=changes, fresh=True, say=said.append, **options) as running:
+        with Stack(home, changes=changes, fresh=True, report=reported.append, **options) as running:
             front.upstream = running.shop_url
             front.latency_ms = by_index(PostgreSQL(running.environment["SHOP_DATABASE_URL"]))
             pause_schedules(running)
@@ -147,7 +149,7 @@ def stack(
 
 
 def pause_schedules(stack: Stack) -> None:
-    """Pause all schedules: which runs there are must not depend on the time of day."""
+    """Pause all schedules, so that the runs do not depend on the time of day."""
     with httpx.Client(base_url=f"{stack.prefect_url}/api/deployments", trust_env=False, timeout=60) as prefect:
         for job in prefect.post("/filter", json={}).json():
             prefect.patch(f"/{job['id']}", json={"paused": True}).raise_for_status()
@@ -155,28 +157,28 @@ def pause_schedules(stack: Stack) -> None:
 
 @pytest.fixture(scope="package")
 def client(stack: Stack) -> Iterator[AdminClient]:
-    """A client of the running admin service: the person `ada`, an admin, by a token of hers."""
-    with AdminClient(stack.admin_url, token_of(stack, "ada", "admin")) as made:
-        yield made
+    """Yield a client of the running admin service with a token of `ada`, an admin."""
+    with AdminClient(stack.admin_url, token_of(stack, "ada", "admin")) as admin_client:
+        yield admin_client
 
 
 @pytest.fixture(scope="package")
 def approver(stack: Stack) -> Iterator[AdminClient]:
-    """Another person, `grace`, who may approve what `ada` asks for."""
-    with AdminClient(stack.admin_url, token_of(stack, "grace", "approver")) as made:
-        yield made
+    """Yield a client with a token of `grace`, who can approve the requests of `ada`."""
+    with AdminClient(stack.admin_url, token_of(stack, "grace", "approver")) as admin_client:
+        yield admin_client
 
 
 @pytest.fixture(scope="package")
 def http(stack: Stack) -> Iterator[httpx.Client]:
-    """A plain HTTP client of the admin service, with the stack's own token."""
+    """Yield a plain HTTP client of the admin service, with the stack's own token."""
     headers = {"Authorization": f"Bearer {stack.token}"}
-    with httpx.Client(base_url=stack.admin_url, headers=headers, trust_env=False, timeout=30) as made:
-        yield made
+    with httpx.Client(base_url=stack.admin_url, headers=headers, trust_env=False, timeout=30) as http_client:
+        yield http_client
 
 
 def token_of(stack: Stack, name: str, role: Role) -> str:
-    """A token that a new person has made."""
+    """Create an account and return a token of it."""
     with closing(Store(stack.environment["SLIPWAY_DATABASE_URL"])) as store:
         Accounts(store).add(name, Grant(role=role), by="a test")
         return Tokens(store).make(f"{name}.test", Grant(role=role), timedelta(days=1), account=name)[0]
@@ -184,65 +186,65 @@ def token_of(stack: Stack, name: str, role: Role) -> str:
 
 @pytest.fixture(scope="package")
 def until(client: AdminClient) -> Callable[[Run, str], Run]:
-    """Wait until a step of a run is running. The step must last until the test lets it end."""
+    """Return a function that waits until a step of a run is running. The step must last until the test lets it end."""
 
     def wait(run: Run, step: str) -> Run:
         def running() -> Run | None:
             current = client.run(run["id"])
-            steps = [found for found in current["steps"] if found["name"] == step]
+            steps = [entry for entry in current["steps"] if entry["name"] == step]
             return current if steps and steps[-1]["state"]["type"] == "RUNNING" else None
 
-        found: Run = wait_for(running, f"{step!r} of run {run['id']}")
-        return found
+        step_run: Run = wait_for(running, f"{step!r} of run {run['id']}")
+        return step_run
 
     return wait
 
 
 @pytest.fixture(scope="package")
 def ship(client: AdminClient) -> Callable[[str], Run]:
-    """Ship a change and wait for its end."""
+    """Return a function that ships a change and waits for the end of the run."""
     return lambda name: finished(client, client.start("ship-change", {"change": name}))
 
 
 @pytest.fixture(scope="package")
 def shop_database(stack: Stack) -> PostgreSQL:
-    """The shop's live database."""
+    """Return the shop's live database."""
     return PostgreSQL(stack.environment["SHOP_DATABASE_URL"])
 
 
 @pytest.fixture(scope="package")
 def kept(ship: Callable[[str], Run]) -> Run:
-    """The run that shipped the index for the order history."""
+    """Return the run that shipped the index for the order history."""
     return ship("order-history-index")
 
 
 @pytest.fixture(scope="package")
 def schema_before_the_drop(kept: Run, shop_database: PostgreSQL) -> str:
-    """The shop's schema before the second change."""
+    """Return the shop's schema before the second change."""
     return shop_database.schema()
 
 
 @pytest.fixture(scope="package")
 def rolled_back(schema_before_the_drop: str, ship: Callable[[str], Run]) -> Run:
-    """The run that dropped an index in use."""
+    """Return the run that dropped an index in use."""
     return ship("drop-open-orders-index")
 
 
 @pytest.fixture(scope="package")
 def at_0008(stack: Stack) -> None:
-    """The shop at the revision from which most changes here start, by its own command."""
+    """Migrate the shop to the revision from which most changes here start, by its own command."""
     migrate_shop(stack, "upgrade", "0008")
 
 
 @pytest.fixture(scope="package")
 def refused() -> list[httpx.Response]:
-    """How the door answered the requests for a second change while the third example was in flight."""
+    """Return the responses to requests for a second change while the third example was in flight."""
     return []
 
 
 @pytest.fixture(scope="package")
 def refreshed(rolled_back: Run, http: httpx.Client, client: AdminClient, refused: list[httpx.Response]) -> Run:
-    """The run that refreshed a page without a migration; meanwhile two more changes were asked for."""
+    """Return the run that refreshed a page without a migration. Two more changes were requested while it was in flight."""
     run = client.start("ship-change", {"change": "refresh-catalogue"})
     for name in ("refresh-catalogue", "order-history-index"):
         refused.append(http.post("/jobs/ship-change/runs", json={"change": name}))

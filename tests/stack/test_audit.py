@@ -1,4 +1,4 @@
-"""The audit of the example shop on the running stack, from the job to the page."""
+"""The audit of the example shop on the running stack, from job to page."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ UNDECLARED = {"upload-limit", "logging"}
 
 @pytest.fixture(scope="module")
 def audited(client: AdminClient) -> Run:
-    """The example shop, audited."""
+    """Return the run that audited the example shop."""
     return finished(client, client.start("audit-service", {"service": "shop"}))
 
 
-def test_the_shop_passes(audited: Run) -> None:
-    """What can be checked of the shop passes: it is an example in this, too. What cannot says why."""
+def test_the_shop_passes_its_audit(audited: Run) -> None:
+    """Every item that can be checked passes. Every other item states the reason."""
     items = audited["audit"]["items"]
     assert [item for item in items if item["result"] == "fail"] == []
     assert audited["state"]["name"] == "Passed", audited["failures"]
@@ -29,8 +29,8 @@ def test_the_shop_passes(audited: Run) -> None:
     assert {"leak-probe", "database-role", "personal-pages", "content-security-policy", "header-lint"} <= passed
 
 
-def test_the_page_has_the_checklist(http: httpx.Client, audited: Run) -> None:
-    """Each item with its result in words."""
+def test_the_page_shows_the_checklist(http: httpx.Client, audited: Run) -> None:
+    """The page shows each item with its result."""
     page = http.get(f"/pages/runs/{audited['id']}").text
     assert all(item["code"] in page for item in audited["audit"]["items"])
     assert "slipway_shop_app is neither superuser nor owner." in page

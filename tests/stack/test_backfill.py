@@ -1,4 +1,4 @@
-"""A backfill on the running stack: paused, killed, resumed, cancelled, begun again; every row changed exactly once."""
+"""A backfill on the running stack: paused, killed, resumed, cancelled and started again. Every row changes exactly once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ pause_s = 0.15
 
 @pytest.fixture
 def counted(shop_database: PostgreSQL, changes: Path) -> Iterator[str]:
-    """A table of the shop's database, and the backfill of it; both are gone afterwards, as other tests compare schemas."""
+    """Create a table in the shop's database, and its backfill. Drop the table later, because other tests compare schemas."""
     (changes / NAME).mkdir()
     (changes / NAME / "backfill.toml").write_text(BACKFILL)
     run(shop_database, f"CREATE TABLE counted AS SELECT i AS id, 0 AS n FROM generate_series(1, {ROWS}) AS i")
@@ -55,12 +55,12 @@ def run(database: PostgreSQL, statement: str) -> None:
 
 
 def attempts_of(stack: Stack, run: Run) -> int:
-    """How often Prefect has seen a run begin."""
-    found = httpx.get(f"{stack.prefect_url}/api/flow_runs/{run['id']}", trust_env=False).json()
-    return int(found["run_count"])
+    """Return how often a run has started, according to Prefect."""
+    flow_run = httpx.get(f"{stack.prefect_url}/api/flow_runs/{run['id']}", trust_env=False).json()
+    return int(flow_run["run_count"])
 
 
-def test_paused_killed_cancelled_and_begun_again(
+def test_a_backfill_survives_pause_kill_and_cancellation(
     counted: str,
     stack: Stack,
     client: AdminClient,
@@ -68,37 +68,39 @@ def test_paused_killed_cancelled_and_begun_again(
     http: httpx.Client,
     shop_database: PostgreSQL,
 ) -> None:
-    """Whatever happens to the run, its progress can be read, the service is held, and the sums are right at the end."""
-    found = client.start("backfill", {"change": counted})
+    """The progress stays readable, the run keeps its service lock, and every row is changed exactly once at the end."""
+    started = client.start("backfill", {"change": counted})
 
     def progress(run: Run) -> dict[str, Any]:
         return client.run(run["id"])["backfill"] or {"rows_passed": 0, "held_because": ""}
 
-    wait_for(lambda: progress(found)["rows_passed"], "the first rows")
+    wait_for(lambda: progress(started)["rows_passed"], "the first rows")
     with pytest.raises(SlipwayError, match=r"\(backfill add-one\) is in flight for shop"):
         client.start("ship-change", {"change": "refresh-catalogue"})
 
-    client.say(found["id"], "pause", "rush hour")
-    wait_for(lambda: progress(found)["held_because"] == "paused by ada: rush hour", "the pause")
-    done = scalar(shop_database, "SELECT sum(n) FROM counted")
-    kill_flow(stack, found)
-    wait_for(lambda: attempts_of(stack, found) == 2, "the run to be resumed")  # it is crashed for a moment only
-    wait_for(lambda: client.run(found["id"])["state"]["type"] == "RUNNING", "the admin service to hear of it")
-    client.say(found["id"], "resume", "it is quiet again")
-    refused = http.post(f"/runs/{found['id']}/resume", json={"why": "twice"})
+    client.act(started["id"], "pause", "rush hour")
+    wait_for(lambda: progress(started)["held_because"] == "paused by ada: rush hour", "the pause")
+    changed_rows = scalar(shop_database, "SELECT sum(n) FROM counted")
+    kill_flow(stack, started)
+    wait_for(lambda: attempts_of(stack, started) == 2, "the run to be resumed")  # the crashed state lasts only a moment
+    wait_for(
+        lambda: client.run(started["id"])["state"]["type"] == "RUNNING", "the admin service to show the running state"
+    )
+    client.act(started["id"], "resume", "it is quiet again")
+    refused = http.post(f"/runs/{started['id']}/resume", json={"why": "twice"})
     assert refused.status_code == 409
-    assert refused.json()["failed"] == f"Run {found['id']} is not paused."
-    wait_for(lambda: progress(found)["rows_passed"] > done, "more rows than before the kill")
+    assert refused.json()["failed"] == f"Run {started['id']} is not paused."
+    wait_for(lambda: progress(started)["rows_passed"] > changed_rows, "more rows than before the kill")
 
-    approver.say(found["id"], "cancel", "enough for today")
-    ended = finished(client, found)
-    done = scalar(shop_database, "SELECT sum(n) FROM counted")
-    assert 0 < done < ROWS
+    approver.act(started["id"], "cancel", "enough for today")
+    ended = finished(client, started)
+    changed_rows = scalar(shop_database, "SELECT sum(n) FROM counted")
+    assert 0 < changed_rows < ROWS
     assert ended["state"] == {
         "type": "CANCELLED",
         "name": "Cancelled",
-        "message": f"Cancelled by grace: enough for today. {done:,} of {ROWS:,} rows are done and stay so; "
-        f"slipway backfill {counted} goes on from there.",
+        "message": f"Cancelled by grace: enough for today. {changed_rows:,} of {ROWS:,} rows are done and stay changed; "
+        f"slipway backfill {counted} continues from there.",
     }
     assert ended["failures"] == []
     assert scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold") == 0
@@ -106,9 +108,9 @@ def test_paused_killed_cancelled_and_begun_again(
     again = finished(client, client.start("backfill", {"change": counted}))
     assert again["state"]["message"] == "20,000 rows passed, 20,000 changed, 0 skipped", again
     assert again["backfill"]["rows_passed"] == ROWS
-    wanted = {"artifacts": {"flow_run_id": {"any_": [again["id"]]}, "type": {"any_": ["progress"]}}}
-    bars = httpx.post(f"{stack.prefect_url}/api/artifacts/filter", json=wanted, trust_env=False).json()
-    assert [bar["data"] for bar in bars] == [100.0]  # the Prefect UI tells the same
+    query = {"artifacts": {"flow_run_id": {"any_": [again["id"]]}, "type": {"any_": ["progress"]}}}
+    bars = httpx.post(f"{stack.prefect_url}/api/artifacts/filter", json=query, trust_env=False).json()
+    assert [bar["data"] for bar in bars] == [100.0]  # the progress in the Prefect UI
     assert scalar(shop_database, "SELECT ARRAY[sum(n), min(n), max(n)] FROM counted") == [ROWS, 1, 1]
-    over = http.post(f"/runs/{again['id']}/pause", json={"why": "late"})
-    assert over.json()["failed"] == f"Run {again['id']} is over: Backfilled."
+    refused_pause = http.post(f"/runs/{again['id']}/pause", json={"why": "late"})
+    assert refused_pause.json()["failed"] == f"Run {again['id']} is over: Backfilled."

@@ -1,4 +1,4 @@
-"""The example Django admin: a person starts a job in it, and sees how it stands."""
+"""The example Django admin: a user starts a job, and sees its state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADD, RUNS = "/admin/jobs/run/add/", "/admin/jobs/run/"
 
 @pytest.fixture(scope="module")
 def django(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A browser that is signed in to the Django admin."""
+    """Start the Django admin. Yield an HTTP client that is signed in."""
     folder, [port] = tmp_path_factory.mktemp("django"), free_ports([0])
     environment = {
         "PYTHONPATH": str(ROOT),
@@ -59,20 +59,20 @@ def django(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
 
 
 def hidden(page: str) -> dict[str, str]:
-    """The hidden fields of a form."""
+    """Return the hidden fields of a form."""
     return {
         name: re.search(r'value="([^"]*)"', tag)[1]  # type: ignore[index]
         for tag, name in re.findall(r'(<input type="hidden" name="([^"]+)"[^>]*>)', page)
     }
 
 
-def test_a_job_started_in_django(django: httpx.Client) -> None:
-    """What does not fit is said beside the form; what fits is one run, also sent twice, and its state is shown as it is."""
+def test_a_job_is_started_in_django(django: httpx.Client) -> None:
+    """Invalid parameters are reported in the form. A form that is sent twice starts one run, and its current state is shown."""
     form = hidden(django.get(ADD).text)
-    bad = django.post(ADD, data={**form, "job": "purge-routes", "parameters": '{"service": "nobody"}'})
-    assert bad.status_code == 200 and "There is no service &#x27;nobody&#x27;." in bad.text
-    good = {**form, "job": "purge-routes", "parameters": '{"service": "shop", "routes": ["/products"]}'}
-    assert [django.post(ADD, data=good).status_code for _ in range(2)] == [302, 302]
+    invalid = django.post(ADD, data={**form, "job": "purge-routes", "parameters": '{"service": "nobody"}'})
+    assert invalid.status_code == 200 and "There is no service &#x27;nobody&#x27;." in invalid.text
+    valid_form = {**form, "job": "purge-routes", "parameters": '{"service": "shop", "routes": ["/products"]}'}
+    assert [django.post(ADD, data=valid_form).status_code for _ in range(2)] == [302, 302]
     page = django.get(RUNS).text
     assert page.count('class="field-state"') == 1 and '"routes": ["/products"]' in page.replace("&quot;", '"')
     wait_for(lambda: 'class="field-state">Completed<' in django.get(RUNS).text, "the run to have ended")

@@ -1,4 +1,4 @@
-"""How a run ends when the way on, the way back, the record or a person is missing: loudly, and with what to do."""
+"""The end of a run when the rollback, the resume, the record or the approval fails: with a clear state and the fix."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from slipway.databases.postgresql.database import PostgreSQL
 from slipway.deployments.stack import Stack
 from slipway.runs.attempts import MAX_RESUMES
 from tests.crash.killing import kill_flow
-from tests.paced import Paced
+from tests.paced import LatencyProxy
 from tests.stack.runs import Run, finished, scalar, step_names, wait_for_approval
 
 Derive = Callable[..., str]
@@ -22,21 +22,21 @@ Derive = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def derive(at_0008: None, changes: Path) -> Derive:
-    """Make a change like the one that drops an index in use, for the shop that is measured for a shorter time."""
+    """Return a function that creates a change like the one that drops an index in use, for a service with short windows."""
 
     def make(name: str, *lines: str) -> str:
         folder = changes / name
         shutil.copytree(changes / "drop-open-orders-index", folder, ignore=shutil.ignore_patterns("record.md", "*.svg"))
         file = folder / "change.toml"
-        written = re.sub(r'service\s*= "shop"', 'service = "shop-quick"', file.read_text(encoding="utf-8"))
-        file.write_text("\n".join([*lines, written]), encoding="utf-8")
+        policy = re.sub(r'service\s*= "shop"', 'service = "shop-quick"', file.read_text(encoding="utf-8"))
+        file.write_text("\n".join([*lines, policy]), encoding="utf-8")
         return name
 
     return make
 
 
 def execute(database: PostgreSQL, *statements: str) -> None:
-    """Change a database behind Slipway's back."""
+    """Change a database without Slipway."""
     engine = create_engine(database.url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for statement in statements:
@@ -44,16 +44,18 @@ def execute(database: PostgreSQL, *statements: str) -> None:
     engine.dispose()
 
 
-def held(stack: Stack) -> int:
-    """How many services are held."""
+def count_service_locks(stack: Stack) -> int:
+    """Return the number of service locks."""
     return int(scalar(PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"]), "SELECT count(*) FROM hold"))
 
 
-def test_a_roll_back_that_fails(derive: Derive, stack: Stack, client: AdminClient, shop_database: PostgreSQL) -> None:
-    """The run ends in a state that says so and names the command, and that command then rolls the service back."""
+def test_a_failed_rollback_names_the_command_to_repeat_it(
+    derive: Derive, stack: Stack, client: AdminClient, shop_database: PostgreSQL
+) -> None:
+    """The run's state reports the failure and names a command. This command then rolls the change back."""
     name = derive("no-way-back", 'approval = "none"')
     before = shop_database.schema()
-    execute(  # the copy that is rehearsed on has the trigger too, and lets the index be created
+    execute(  # the rehearsal's copy has the trigger too, but the trigger allows the index there
         shop_database,
         "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN "
         "IF current_database() !~ '^slipway_copy_' THEN RAISE EXCEPTION 'no room for an index'; END IF; END $$",
@@ -64,21 +66,21 @@ def test_a_roll_back_that_fails(derive: Derive, stack: Stack, client: AdminClien
     finally:
         execute(shop_database, "DROP EVENT TRIGGER no_index", "DROP FUNCTION refuse")
     assert (ended["state"]["type"], ended["state"]["name"]) == ("FAILED", "RollBackFailed")
-    said = ended["state"]["message"]
-    assert said.startswith(f"THE ROLL BACK OF {name} FAILED on shop-quick. ")
-    assert "no room for an index" in said
-    assert said.endswith(f"slipway rollback {name}")
+    message = ended["state"]["message"]
+    assert message.startswith(f"THE ROLLBACK OF {name} FAILED on shop-quick. ")
+    assert "no room for an index" in message
+    assert message.endswith(f"slipway rollback {name}")
     assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0009"
-    assert held(stack) == 0
-    by_hand = finished(client, client.start("roll-back-change", {"change": name}))
-    assert by_hand["state"]["name"] == "RolledBack"
+    assert count_service_locks(stack) == 0
+    repeated = finished(client, client.start("roll-back-change", {"change": name}))
+    assert repeated["state"]["name"] == "RolledBack"
     assert shop_database.schema() == before
 
 
 def test_a_run_that_keeps_crashing_gives_up(
-    derive: Derive, stack: Stack, client: AdminClient, front: Paced, until: Callable[[Run, str], Run]
+    derive: Derive, stack: Stack, client: AdminClient, front: LatencyProxy, until: Callable[[Run, str], Run]
 ) -> None:
-    """After the last resume it only looks where the service stands, says so, and gives the service free."""
+    """After the last resume, the run only reports the state of the service and releases the service lock."""
     name = derive("crashes-for-ever")
     store = PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"])
     with front.hold("/account", signed_in=False):
@@ -91,34 +93,39 @@ def test_a_run_that_keeps_crashing_gives_up(
     assert ended["state"]["message"].startswith(f"The run crashed {MAX_RESUMES} times and was not resumed again. ")
     assert "0008" in ended["state"]["message"]
     assert ended["state"]["message"].endswith(f"slipway rollback {name}")
-    assert held(stack) == 0
+    assert count_service_locks(stack) == 0
 
 
-def test_a_record_that_cannot_be_written(derive: Derive, stack: Stack, client: AdminClient, changes: Path) -> None:
-    """The service is back, and the run says that only the record is missing."""
+def test_a_missing_record_ends_as_not_recorded(
+    derive: Derive, stack: Stack, client: AdminClient, changes: Path
+) -> None:
+    """The change is rolled back, and the run reports that only the record is missing."""
     name = derive("no-record")
     (changes / name / "record.md").mkdir()
     ended = finished(client, client.start("roll-back-change", {"change": name}))
     (changes / name / "record.md").rmdir()
     assert (ended["state"]["type"], ended["state"]["name"]) == ("FAILED", "NotRecorded")
-    assert ended["state"]["message"].startswith("RolledBack, without a record: ")
+    assert ended["state"]["message"].startswith("RolledBack, but the record was not written: ")
     assert "0008" in ended["state"]["message"]
-    assert held(stack) == 0
+    assert count_service_locks(stack) == 0
 
 
-def test_a_hold_whose_run_is_gone(derive: Derive, stack: Stack, client: AdminClient) -> None:
-    """A hold never outlives its run for good: the next run finds it, releases it, says so, and goes on."""
+def test_the_service_lock_of_a_lost_run_is_released(derive: Derive, stack: Stack, client: AdminClient) -> None:
+    """The next run releases the service lock of a run that is gone, logs that, and continues."""
     store = PostgreSQL(stack.environment["SLIPWAY_DATABASE_URL"])
     lost = uuid.uuid4()
     execute(store, f"INSERT INTO hold (service, run_id, change) VALUES ('shop-quick', '{lost}', 'long-ago')")
     run = finished(client, client.start("roll-back-change", {"change": derive("behind-a-lost-hold")}))
     assert run["state"]["name"] == "RolledBack"
-    assert f"released the hold of shop-quick: run {lost} has ended" in (stack.home / "logs" / "worker.log").read_text()
-    assert held(stack) == 0
+    assert (
+        f"Released the service lock of shop-quick: run {lost} has ended"
+        in (stack.home / "logs" / "worker.log").read_text()
+    )
+    assert count_service_locks(stack) == 0
 
 
 @pytest.mark.parametrize("answer", ["nobody", "no"])
-def test_an_approval_that_is_not_given(
+def test_a_run_without_approval_is_rejected(
     answer: str,
     derive: Derive,
     stack: Stack,
@@ -127,14 +134,14 @@ def test_an_approval_that_is_not_given(
     changes: Path,
     shop_database: PostgreSQL,
 ) -> None:
-    """Nobody's answer in time is a no: the run ends as rejected, changes nothing, and the record says who and why."""
+    """Without an approval in time, the run is rejected and changes nothing. The record states who rejected it, and why."""
     hours = 0.0001 if answer == "nobody" else 1
     name = derive(f"answered-by-{answer}", 'approval = "required"', f"approval_within_h = {hours}")
     run = client.start("ship-change", {"change": name})
     expected = "Slipway: Nobody answered in time."
     if answer == "no":
         wait_for_approval(client, run)
-        approver.say(run["id"], "reject", "not on a Friday.")
+        approver.act(run["id"], "reject", "not on a Friday.")
         expected = "grace: not on a Friday."
     ended = finished(client, run)
     assert (ended["state"]["type"], ended["state"]["name"]) == ("CANCELLED", "Rejected")
@@ -142,29 +149,31 @@ def test_an_approval_that_is_not_given(
     assert f"| approval | rejected by {expected} |" in (changes / name / "record.md").read_text(encoding="utf-8")
     assert "migrate" not in step_names(ended)
     assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"
-    assert held(stack) == 0
+    assert count_service_locks(stack) == 0
 
 
-def test_rehearsing_alone(derive: Derive, stack: Stack, client: AdminClient, shop_database: PostgreSQL) -> None:
-    """The job rehearses with everything that a shipment would look at, says what the way back is worth, and ships nothing."""
+def test_rehearse_change_ships_nothing(
+    derive: Derive, stack: Stack, client: AdminClient, shop_database: PostgreSQL
+) -> None:
+    """The job rehearses with all checks of a shipment, reports the reversibility of the rollback, and ships nothing."""
     before = shop_database.schema()
     ended = finished(client, client.start("rehearse-change", {"change": derive("only-rehearsed")}))
     assert (ended["state"]["type"], ended["state"]["name"]) == ("COMPLETED", "Rehearsed")
-    assert ended["state"]["message"].startswith("The way back is lossless: the schema and all 125,0")
+    assert ended["state"]["message"].startswith("The downgrade is lossless: the schema and all 125,0")
     assert ended["rehearsal"]["reversibility"] == "lossless"
-    assert [ran["argv"][1] for ran in ended["rehearsal"]["commands"]] == ["upgrade", "downgrade", "upgrade"]
+    assert [command["argv"][1] for command in ended["rehearsal"]["commands"]] == ["upgrade", "downgrade", "upgrade"]
     assert shop_database.schema() == before
-    assert held(stack) == 0
+    assert count_service_locks(stack) == 0
 
 
-def test_cancelling_a_measurement(
-    at_0008: None, client: AdminClient, front: Paced, until: Callable[[Run, str], Run]
+def test_a_measurement_can_be_cancelled(
+    at_0008: None, client: AdminClient, front: LatencyProxy, until: Callable[[Run, str], Run]
 ) -> None:
-    """A job that holds no service can be cancelled too."""
+    """A job without a service lock can be cancelled too."""
     with front.hold("/account", signed_in=True):  # the page that shows the sign-in
         run = client.start("measure-service", {"service": "shop"})
         until(run, "measure service")
-        client.say(run["id"], "cancel", "too loud")
+        client.act(run["id"], "cancel", "too loud")
     ended = finished(client, run)
     assert ended["state"]["name"] == "Cancelled"
-    assert ended["state"]["message"] == "Cancelled by ada: too loud. Nothing had been changed."
+    assert ended["state"]["message"] == "Cancelled by ada: too loud. Nothing was changed."

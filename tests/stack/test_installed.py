@@ -1,4 +1,4 @@
-"""The installed package in an environment of its own, used from the folder of an application with packages of our names."""
+"""The installed package in a new environment, beside an application whose packages have the same names as ours."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ def where() -> str:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment in which the wheel is installed. It finds the other packages in ours."""
+    """Install the wheel in a new environment, which finds all other packages in ours. Return its interpreter."""
     folder = tmp_path_factory.mktemp("installed")
     wheel = build_wheel(folder)
     subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
-    made = folder / "env" / "bin" / "python"
-    argv = [str(made), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
+    interpreter = folder / "env" / "bin" / "python"
+    argv = [str(interpreter), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
     subprocess.run(argv, check=True, env={**os.environ, "PYTHONPATH": ""})
-    # Only the folder itself is added: the files in it that lead to our checkout are not read from there.
+    # Only the folder itself is added. Python does not read its .pth files, which lead to our checkout.
     [site_packages] = (folder / "env" / "lib").glob("python*/site-packages")
     (site_packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
-    return made
+    return interpreter
 
 
 @pytest.fixture(scope="module")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the application."""
+    """Create the application. Return its folder."""
     folder = tmp_path_factory.mktemp("application")
     write_application(folder)
     (folder / "application.py").write_text(APPLICATION, encoding="utf-8")
@@ -64,13 +64,13 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(stack: Stack, application: Path) -> dict[str, str]:
-    """The environment of the stack, in which nothing leads to the checkout, but for the files that a team configures."""
+    """Return the stack's environment without paths to the checkout, except the files that a team configures."""
     return {**stack.environment, "PYTHONPATH": str(application)}
 
 
 @pytest.fixture(scope="module")
 def worker(stack: Stack, python: Path, application: Path, environment: Mapping[str, str]) -> Iterator[Path]:
-    """The log of a worker in a pool of its own, to which the job goes meanwhile."""
+    """Start a worker of the installed package in its own pool, and move the job there. Yield the worker's log."""
     log = application / "worker.log"
     argv = [
         str(python),
@@ -102,7 +102,7 @@ def worker(stack: Stack, python: Path, application: Path, environment: Mapping[s
 
 @pytest.fixture(scope="module")
 def mounted(stack: Stack, python: Path, application: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """The address of the application, in which our router is mounted."""
+    """Start the application with our mounted router. Yield its address."""
     [port] = free_ports([0])
     url = f"http://127.0.0.1:{port}"
     argv = [str(python), "-m", "uvicorn", "application:app", "--host", "127.0.0.1", "--port", str(port)]
@@ -123,8 +123,8 @@ def mounted(stack: Stack, python: Path, application: Path, environment: Mapping[
 
 
 @pytest.mark.usefixtures("at_0008")
-def test_a_change_shipped_by_the_installed_package(stack: Stack, python: Path, mounted: str, worker: Path) -> None:
-    """The application's router starts the job, the worker in the application's folder runs it, and the change is kept."""
+def test_the_installed_package_ships_a_change(stack: Stack, python: Path, mounted: str, worker: Path) -> None:
+    """The router in the application starts the job, the worker in the application's folder runs it, and the change is kept."""
     assert str(python.parents[1]) in httpx.get(f"{mounted}/where", trust_env=False).text
     with closing(AdminClient(f"{mounted}/slipway", token_of(stack, "installed", "admin"))) as client:
         run = finished(client, client.start("ship-change", {"change": "refresh-catalogue"}))
@@ -134,7 +134,9 @@ def test_a_change_shipped_by_the_installed_package(stack: Stack, python: Path, m
     assert run["id"] in log and "Traceback" not in log
 
 
-def test_the_applications_packages_are_its_own(python: Path, application: Path, environment: Mapping[str, str]) -> None:
-    """In the same environment the application still imports its own packages."""
+def test_the_application_imports_its_own_packages(
+    python: Path, application: Path, environment: Mapping[str, str]
+) -> None:
+    """The application still imports its own packages in the same environment."""
     code = "; ".join(f"import {name}; assert {name}.OWNER == 'the application'" for name in OWN)
     subprocess.run([str(python), "-c", code], cwd=application, env=dict(environment), check=True)

@@ -1,4 +1,4 @@
-"""The pages of runs that were really made, on the running stack."""
+"""The pages of real runs on the running stack."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import httpx
 from tests.stack.runs import Run
 
 
-def test_the_run_that_kept_its_change(http: httpx.Client, kept: Run) -> None:
-    """The page tells what the record tells: the rehearsal's report with its statements and plans, numbers, decision."""
+def test_the_page_of_a_kept_run_shows_its_record(http: httpx.Client, kept: Run) -> None:
+    """The page shows the same as the record: the rehearsal's report with statements and plans, the numbers, the decision."""
     runs = http.get("/pages/changes/order-history-index").text
     assert f'href="/pages/runs/{kept["id"]}"' in runs and ">Kept</span>" in runs
     page = http.get(f"/pages/runs/{kept['id']}").text
@@ -16,7 +16,7 @@ def test_the_run_that_kept_its_change(http: httpx.Client, kept: Run) -> None:
     for part in (
         "<h3>Statements of the upgrade</h3>",
         "<h3>Findings</h3>",
-        "The way back is lossless",
+        "The downgrade is lossless",
         "<h3>Before and after</h3>",
     ):
         assert part in page
@@ -25,8 +25,8 @@ def test_the_run_that_kept_its_change(http: httpx.Client, kept: Run) -> None:
     assert picture.headers["content-type"] == "image/svg+xml" and "<svg" in picture.text
 
 
-def test_the_job_that_shipped_it(http: httpx.Client, kept: Run) -> None:
-    """Card, parameters with a field for each, and the runs."""
+def test_the_page_of_a_job_lists_its_runs(http: httpx.Client, kept: Run) -> None:
+    """The page shows the card, a field for each parameter, and the runs."""
     page = http.get("/pages/jobs/ship-change").text
     assert "<strong>Owner:</strong>" in page and 'type="checkbox" id="f-staging"' in page
     assert f'href="/pages/runs/{kept["id"]}"' in page

@@ -1,4 +1,4 @@
-"""One change with real latencies. Nobody knows its verdict beforehand; what must follow from each verdict is known."""
+"""One change with real latencies. Its verdict is not known in advance, but each verdict has a known decision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REVISIONS = {"keep": "0009", "roll back": "0008", "freeze": "0009"}
 
 @pytest.fixture(scope="module")
 def shipped(at_0008: None, changes: Path, client: AdminClient) -> Run:
-    """The run of a change as the project has it, on the shop without the front."""
+    """Return the run of an example change on the shop without the latency proxy."""
     shutil.copytree(ROOT / "changes" / "drop-open-orders-index", changes / NAME, ignore=shutil.ignore_patterns("*.svg"))
     file = changes / NAME / "change.toml"
     file.write_text(file.read_text(encoding="utf-8").replace('"shop"', '"shop-real"'), encoding="utf-8")
@@ -28,7 +28,7 @@ def shipped(at_0008: None, changes: Path, client: AdminClient) -> Run:
 
 
 def test_the_decision_follows_from_the_verdict(shipped: Run, shop_database: PostgreSQL) -> None:
-    """Kept only if nothing regressed, rolled back only if something did; the database is where the decision says."""
+    """A change is kept only without a regression, and rolled back only with one. The revision matches the decision."""
     assert shipped["failures"] == []
     verdict, decision = shipped["verdict"], shipped["decision"]["word"]
     expected = {"regressed": "roll back", "inconclusive": "freeze", "environment-shift": "freeze"}
@@ -39,8 +39,8 @@ def test_the_decision_follows_from_the_verdict(shipped: Run, shop_database: Post
     assert verdict["verdict"] == worst
 
 
-def test_the_numbers_are_of_real_requests(shipped: Run) -> None:
-    """Every request of both windows is counted, as a sample or as an error, and the record has the same numbers."""
+def test_every_request_is_counted(shipped: Run) -> None:
+    """Every request of both windows counts as a sample or as an error, and the record has the same numbers."""
     windows = {window["step"]: window for window in shipped["measurements"]}
     assert {"measure before", "measure after"} <= set(windows)
     for window in windows.values():
@@ -54,8 +54,10 @@ def test_the_numbers_are_of_real_requests(shipped: Run) -> None:
     assert "- Measured before the change: 20 bursts in 6 s." in shipped["record"]["markdown"]
 
 
-def test_it_can_be_rolled_back(shipped: Run, client: AdminClient, shop_database: PostgreSQL) -> None:
-    """Whatever the verdict was, the command of the record brings the service back."""
+def test_a_change_can_be_rolled_back_after_any_verdict(
+    shipped: Run, client: AdminClient, shop_database: PostgreSQL
+) -> None:
+    """The change can be rolled back after any verdict."""
     ended = finished(client, client.start("roll-back-change", {"change": NAME}))
     assert ended["state"]["name"] == "RolledBack"
     assert scalar(shop_database, "SELECT version_num FROM alembic_version") == "0008"

@@ -1,4 +1,4 @@
-"""References to Prefect's Secret blocks, read by a run's process from a real Prefect server."""
+"""A run's process reads Prefect's Secret blocks from a real Prefect server."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ AWAY = """
 
 
 def run(stack: Stack, code: str, **environment: str) -> str:
-    """What a process of a run prints."""
+    """Return the output of a process with a run's environment."""
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**stack.environment, **environment})
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.strip()
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**stack.environment, **environment})
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
 
 
 def test_a_secret_is_read_by_its_name(stack: Stack) -> None:
-    """Inside of an event loop, too; one that is missing is named."""
+    """A secret is also read inside an event loop. The error names a missing secret."""
     run(stack, MAKE)
     assert run(stack, READ) == "InvalidInput There is no Prefect Secret 'no-such-secret'."
 
 
-def test_prefect_is_away(stack: Stack) -> None:
-    """It may pass, so the step is tried again."""
-    told = run(stack, AWAY, PREFECT_API_URL="http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES="0")
-    assert told == "Unavailable Prefect does not tell the Secret 'reader-token': ConnectError. True"
+def test_an_unreachable_prefect_server_is_a_temporary_error(stack: Stack) -> None:
+    """The error is temporary, so the step is retried."""
+    output = run(stack, AWAY, PREFECT_API_URL="http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES="0")
+    assert output == "Unavailable Could not read the Secret 'reader-token' from Prefect: ConnectError. True"

@@ -1,4 +1,4 @@
-"""A change that has to be kept and rolled back on staging before production takes it, on the running stack."""
+"""A change that must be kept and rolled back on staging before it ships to production, on the running stack."""
 
 import shutil
 from pathlib import Path
@@ -14,21 +14,21 @@ NAME = "refresh-live"
 
 @pytest.fixture(scope="module")
 def change(at_0008: None, changes: Path) -> Path:
-    """A change for `shop-live`, whose staging is `shop-quick`."""
+    """Create a change for `shop-live`, whose staging service is `shop-quick`."""
     folder = changes / NAME
     shutil.copytree(changes / "refresh-catalogue", folder, ignore=shutil.ignore_patterns("record*.md", "*.svg"))
     file = folder / "change.toml"
-    written = file.read_text(encoding="utf-8")
-    assert '"shop"' in written and written.rstrip().endswith('require = "not-regressed"')
-    file.write_text(written.replace('"shop"', '"shop-live"', 1), encoding="utf-8")
+    policy = file.read_text(encoding="utf-8")
+    assert '"shop"' in policy and policy.rstrip().endswith('require = "not-regressed"')
+    file.write_text(policy.replace('"shop"', '"shop-live"', 1), encoding="utf-8")
     return folder
 
 
-def test_from_staging_to_production(change: Path, stack: Stack, client: AdminClient) -> None:
-    """Refused until staging has kept it and rolled it back; then its record links both runs."""
+def test_a_change_must_pass_staging_before_production(change: Path, stack: Stack, client: AdminClient) -> None:
+    """Production refuses the change until staging has kept it and rolled it back. Then the record links both runs."""
     refused = finished(client, client.start("ship-change", {"change": NAME}))
     assert refused["state"]["name"] == "Failed"
-    assert refused["failures"][0]["failed"] == f"{NAME} was not kept on shop-quick yet. Nothing was changed."
+    assert refused["failures"][0]["failed"] == f"{NAME} has not been kept on shop-quick. Nothing was changed."
     assert step_names(refused) == ["validate", "hold the service", "look at staging", "release the service"]
 
     kept = finished(client, client.start("ship-change", {"change": NAME, "staging": True}))
@@ -37,7 +37,7 @@ def test_from_staging_to_production(change: Path, stack: Stack, client: AdminCli
     assert f"    slipway rollback {NAME} --staging" in kept["record"]["markdown"]
     half = finished(client, client.start("ship-change", {"change": NAME}))
     assert half["failures"][0]["failed"] == (
-        f"Run {kept['id']} on shop-quick kept the change, but it was not rolled back there yet. Nothing was changed."
+        f"Run {kept['id']} on shop-quick kept the change, but it has not been rolled back there. Nothing was changed."
     )
 
     back = finished(client, client.roll_back(kept["id"]))
@@ -52,7 +52,7 @@ def test_from_staging_to_production(change: Path, stack: Stack, client: AdminCli
     assert f"; rolled back there by run {back['id']}, " in record
 
 
-def test_a_service_without_staging(at_0008: None, client: AdminClient) -> None:
-    """What it does not name it cannot be asked for, at the door."""
-    with pytest.raises(Exception, match=r"Service shop names no staging service\."):
+def test_a_service_without_staging_refuses_a_staging_run(at_0008: None, client: AdminClient) -> None:
+    """The API refuses a staging run of a service without a staging service."""
+    with pytest.raises(Exception, match=r"Service shop has no staging service\."):
         client.start("ship-change", {"change": "refresh-catalogue", "staging": True})

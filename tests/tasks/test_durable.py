@@ -1,4 +1,4 @@
-"""What makes a step durable: its key, and what is retried."""
+"""Tests of the durable steps: cache keys, results and retries."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +22,7 @@ from slipway.tasks import (
     roll_back,
     validate,
 )
-from slipway.tasks.engine.durable import _may_pass_by_itself, step_name
+from slipway.tasks.engine.durable import _is_transient, step_name
 
 MODULES = (
     approval,
@@ -41,28 +41,28 @@ MODULES = (
 
 
 def steps() -> list[Task[..., Any]]:
-    """Every durable step."""
-    found = {id(value): value for module in MODULES for value in vars(module).values() if isinstance(value, Task)}
-    return list(found.values())
+    """Return every durable step."""
+    tasks = {id(value): value for module in MODULES for value in vars(module).values() if isinstance(value, Task)}
+    return list(tasks.values())
 
 
 def key(step: Task[..., Any], run: str, **parameters: Any) -> str | None:
-    """The cache key of a step in a run."""
+    """Return the cache key of a step in a run."""
     assert step.cache_key_fn is not None
     context = SimpleNamespace(task=step, task_run=SimpleNamespace(flow_run_id=run))
     return step.cache_key_fn(context, parameters)
 
 
 def test_two_steps_with_equal_arguments_do_not_collide() -> None:
-    """Every step of a run has a key of its own, although most get the same plan and nothing else."""
-    one_each = {step.name: step for step in steps()}
-    assert len(one_each) >= 13
-    keys = [key(step, "run", plan="the same") for step in one_each.values()]
+    """Every step of a run has its own cache key, although most steps get only the same plan."""
+    unique_steps = {step.name: step for step in steps()}
+    assert len(unique_steps) >= 13
+    keys = [key(step, "run", plan="the same") for step in unique_steps.values()]
     assert len(set(keys)) == len(keys)
 
 
-def test_a_step_taken_twice_has_two_keys_by_its_label() -> None:
-    """`measure before` and `measure after` are two steps, in each run anew, and a repeat finds its own."""
+def test_the_label_is_part_of_the_cache_key() -> None:
+    """`measure before` and `measure after` have different keys, also in another run. A repeated step has the same key."""
     assert key(measure.measure, "run", label="before") == key(measure.measure, "run", label="before")
     different = [
         key(measure.measure, "run", label="before"),
@@ -73,21 +73,21 @@ def test_a_step_taken_twice_has_two_keys_by_its_label() -> None:
     assert step_name("measure", {"label": "before"}) == "measure before"
 
 
-def test_results_are_json_on_storage() -> None:
-    """Every step's result is kept as JSON, which another worker and another version can read."""
+def test_results_are_persisted_as_json() -> None:
+    """Another worker and another version can read a step's result."""
     assert {(step.persist_result, step.result_serializer) for step in steps()} == {(True, "json")}
 
 
 @pytest.mark.parametrize(
     ("error", "retried"),
     [
-        (Unavailable("It is away.", expected="It."), True),
-        (InvalidInput("It is wrong.", expected="It right."), False),
-        (SlipwayError("It failed.", expected="It to work.", retry_is_safe=True), False),
+        (Unavailable("The database does not answer.", expected="The database answers."), True),
+        (InvalidInput("The change is wrong.", expected="A correct change."), False),
+        (SlipwayError("The step failed.", expected="The step works.", retry_is_safe=True), False),
         (ValueError("a bug"), False),
     ],
 )
-def test_only_what_may_pass_by_itself_is_retried(error: Exception, retried: bool) -> None:
-    """A part that is away is asked again; what would fail the same way is not."""
+def test_only_transient_errors_are_retried(error: Exception, retried: bool) -> None:
+    """Only `Unavailable` is retried. Every other error would occur again."""
     state = Mock(spec_set=["result"], **{"result.return_value": error})
-    assert _may_pass_by_itself(measure.measure, SimpleNamespace(), state) is retried
+    assert _is_transient(measure.measure, SimpleNamespace(), state) is retried

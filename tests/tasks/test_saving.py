@@ -1,4 +1,4 @@
-"""A step's outcome reaches our store, however often it or the store fails meanwhile."""
+"""Tests that a step's outcome is saved in the store, even after failures of the step or the store."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from slipway.runs.store import Store
 from slipway.shipping.outcomes import Failure
 from slipway.tasks.engine import saving
 
-AWAY = Unavailable("It is away.", expected="It.")
+UNAVAILABLE = Unavailable("The store does not answer.", expected="The store answers.")
 
 
 @pytest.fixture
 def store(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """The store of a run."""
-    made = Store(database)
-    made.create_tables()
-    monkeypatch.setattr(saving, "own_store", lambda: made)
+    """Return the store of a run."""
+    created = Store(database)
+    created.create_tables()
+    monkeypatch.setattr(saving, "own_store", lambda: created)
     monkeypatch.setattr(saving, "run_id", lambda: "run")
-    monkeypatch.setattr(saving, "EVERY_S", 0.0)
-    yield made
-    made.close()
+    monkeypatch.setattr(saving, "RETRY_EVERY_S", 0.0)
+    yield created
+    created.close()
 
 
-def kept(store: Store) -> list[tuple[str, str, object]]:
-    """What the store has of the run."""
+def saved(store: Store) -> list[tuple[str, str, object]]:
+    """Return the run's outcomes in the store."""
     return [(outcome.step, outcome.kind, outcome.body) for outcome in store.outcomes_of("run")]
 
 
@@ -36,76 +36,76 @@ FAILURE = Failure(words="It broke.", for_a_person=False)
 ROW = ("decide", "Failure", FAILURE.model_dump(mode="json"))
 
 
-def test_what_a_step_left_behind_is_kept(store: Store) -> None:
-    """Once the step is over, and under its type's name."""
+def test_the_outcome_of_a_step_is_saved(store: Store) -> None:
+    """The outcome is in the store when the step ends, with the name of its type."""
     saving.start_saving("decide", FAILURE)
     saving.wait_saved("decide", FAILURE)
-    assert kept(store) == [ROW]
+    assert saved(store) == [ROW]
 
 
-def test_a_store_that_is_away_when_it_begins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked again when the step is over."""
-    with monkeypatch.context() as without:
+def test_a_store_that_is_unavailable_at_the_start(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome is saved when the step ends."""
+    with monkeypatch.context() as outage:
 
-        def away(*_: object) -> None:
-            raise AWAY
+        def fail(*_: object) -> None:
+            raise UNAVAILABLE
 
-        without.setattr(store, "keeping", away)
+        outage.setattr(store, "saving", fail)
         saving.start_saving("decide", FAILURE)
     saving.wait_saved("decide", FAILURE)
-    assert kept(store) == [ROW]
+    assert saved(store) == [ROW]
 
 
-def test_a_store_that_goes_away_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked again, each second, until it has it."""
-    asked = []
+def test_saving_is_retried_until_the_store_answers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the store fails while it saves, the outcome is sent again, once per second."""
+    attempts = []
 
     @contextmanager
-    def goes_away(*_: object) -> Iterator[None]:
+    def fail_at_the_end(*_: object) -> Iterator[None]:
         yield
-        raise AWAY
+        raise UNAVAILABLE
 
-    def twice_away(*row: object) -> None:
-        asked.append(row)
-        if len(asked) < 3:
-            raise AWAY
-        Store.keep(store, *row)  # type: ignore[arg-type]
+    def fail_twice(*row: object) -> None:
+        attempts.append(row)
+        if len(attempts) < 3:
+            raise UNAVAILABLE
+        Store.save(store, *row)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as without:
-        without.setattr(store, "keeping", goes_away)
+    with monkeypatch.context() as outage:
+        outage.setattr(store, "saving", fail_at_the_end)
         saving.start_saving("decide", FAILURE)
-    monkeypatch.setattr(saving, "get_run_logger", _Deaf)
-    with monkeypatch.context() as slow:
-        slow.setattr(store, "keep", twice_away)
+    monkeypatch.setattr(saving, "get_run_logger", _SilentLogger)
+    with monkeypatch.context() as outage:
+        outage.setattr(store, "save", fail_twice)
         saving.wait_saved("decide", FAILURE)
-    assert len(asked) == 3
-    assert kept(store) == [ROW]
+    assert len(attempts) == 3
+    assert saved(store) == [ROW]
 
 
-def test_a_store_that_stays_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the end that is an error; nothing goes on as if it had been kept."""
-    looks = []
+def test_a_store_that_stays_unavailable_fails_the_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the last attempt the step raises Unavailable, so the run does not continue without the outcome."""
+    attempts = []
 
-    def away(*_: object) -> None:
-        looks.append(1)
-        raise AWAY
+    def fail(*_: object) -> None:
+        attempts.append(1)
+        raise UNAVAILABLE
 
-    monkeypatch.setattr(saving, "get_run_logger", _Deaf)
-    monkeypatch.setattr(store, "outcome_of", away)
+    monkeypatch.setattr(saving, "get_run_logger", _SilentLogger)
+    monkeypatch.setattr(store, "outcome_of", fail)
     with pytest.raises(Unavailable):
         saving.wait_saved("decide", FAILURE)
-    assert len(looks) == saving.TRIES
+    assert len(attempts) == saving.ATTEMPTS
 
 
-def test_a_step_whose_process_died_before_the_store_had_it(store: Store) -> None:
-    """Prefect has its result, so it is not run again: what it left behind is kept from that, once."""
+def test_prefects_result_is_saved_after_a_crash(store: Store) -> None:
+    """If the process died before the store had the outcome, the outcome is saved from Prefect's result, only once."""
     saving.wait_saved("decide", FAILURE)
-    assert kept(store) == [ROW]
+    assert saved(store) == [ROW]
     before = store.outcomes_of("run")
     saving.wait_saved("decide", FAILURE)
     assert store.outcomes_of("run") == before
 
 
-class _Deaf:
+class _SilentLogger:
     def warning(self, *_: object) -> None:
-        """Say nothing; there is no run here."""
+        """Log nothing, because the test has no run."""

@@ -1,4 +1,4 @@
-"""Settings to practise with: SQLite beside the project, a key made anew at each start unless one is set."""
+"""Settings for practice: a SQLite file in the project folder. Without DJANGO_SECRET_KEY, each start generates a new key."""
 
 import os
 import secrets

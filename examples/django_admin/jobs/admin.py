@@ -1,4 +1,4 @@
-"""Slipway's jobs in Django's admin: "Add run" starts one, the list shows how each stands now."""
+"""Slipway's jobs in Django's admin: "Add run" starts a run, and the list shows the current state of each run."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from jobs.models import Run
 from slipway.client import Slipway
 from slipway.core.errors import SlipwayError
 
-LISTED = 200  # runs whose states one request asks for
+LISTED = 200  # most runs whose states are read at once
 
 
 @contextmanager
 def slipway() -> Iterator[Slipway]:
-    """The admin service that the settings name."""
+    """Yield a client of the admin service in the settings."""
     with Slipway(settings.SLIPWAY_ADMIN_URL, settings.SLIPWAY_TOKEN) as client:
         yield client
 
 
 class StartForm(forms.ModelForm):
-    """A job and its parameters. The key makes one run of it, however often the form is sent."""
+    """A job and its parameters. Because of the key, a form that is sent several times starts one run."""
 
     job = forms.ChoiceField()
     key = forms.UUIDField(widget=forms.HiddenInput)
 
     class Meta:
-        """What a person fills in."""
+        """The fields that a person fills in."""
 
         model = Run
         fields = ("job", "parameters")
@@ -49,28 +49,28 @@ class StartForm(forms.ModelForm):
             self.fields["job"].help_text = str(error)
 
     def clean(self) -> dict[str, Any]:
-        """Start the run, as only Slipway knows whether the parameters fit; what it refuses stands above the form."""
-        found: dict[str, Any] = super().clean()
+        """Start the run, because only Slipway can validate the parameters. Show Slipway's error above the form."""
+        cleaned: dict[str, Any] = super().clean()
         if not self.errors:
             try:
                 with slipway() as client:
-                    started = client.start(found["job"], found["parameters"] or {}, key=str(found["key"]))
-                    self.instance.run_id = started.id
+                    run = client.start(cleaned["job"], cleaned["parameters"] or {}, key=str(cleaned["key"]))
+                    self.instance.run_id = run.id
             except SlipwayError as error:
                 raise forms.ValidationError(str(error)) from error
-        return found
+        return cleaned
 
 
 @admin.register(Run)
 class RunAdmin(admin.ModelAdmin):
-    """Runs are added and looked at; what was asked for is never changed."""
+    """Runs can be added and viewed, not changed."""
 
     form = StartForm
     list_display = ("job", "parameters", "state", "asked_by", "asked_at")
     actions = ("cancel",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        """All runs, each with its state; the newest runs are asked for once for the whole list."""
+        """Return all runs with their states. One request to Slipway reads the states of the newest runs."""
         states = []
         try:
             with slipway() as client:
@@ -81,32 +81,32 @@ class RunAdmin(admin.ModelAdmin):
 
     @admin.display(description="state")
     def state(self, run: Run) -> str:
-        """How it stands now, as Slipway says."""
+        """Return the run's current state in Slipway."""
         return run.now
 
     def save_model(self, request: HttpRequest, obj: Run, form: StartForm, change: bool) -> None:
-        """Keep which run was started, and for whom; a form that was sent twice is one run, and one line."""
-        known = Run.objects.filter(run_id=obj.run_id).first()
+        """Save the run and its user. If the form was sent twice, it is one run and one row."""
+        existing = Run.objects.filter(run_id=obj.run_id).first()
         obj.asked_by = request.user
-        if known is None:
+        if existing is None:
             super().save_model(request, obj, form, change)
         else:
-            obj.pk = known.pk
+            obj.pk = existing.pk
 
     @admin.action(description="Cancel the selected runs")
-    def cancel(self, request: HttpRequest, chosen: QuerySet[Run]) -> None:
-        """Ask Slipway to cancel each; a refusal is shown in its words."""
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
+        """Request the cancellation of each run. Show Slipway's error if it refuses."""
         with slipway() as client:
-            for run in chosen:
+            for run in queryset:
                 try:
-                    client.say(run.run_id, "cancel", f"{request.user.get_username()} in the Django admin")
+                    client.act(run.run_id, "cancel", f"{request.user.get_username()} in the Django admin")
                 except SlipwayError as error:
                     messages.error(request, f"{run.job}: {error}")
 
     def has_change_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
-        """Nobody changes what was asked for."""
+        """Return false: requested runs cannot be changed."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
-        """Nobody makes it unasked."""
+        """Return false: requested runs cannot be deleted."""
         return False

@@ -1,11 +1,11 @@
-"""Which run somebody asked for. How it stands is Slipway's to say, so it is not kept here."""
+"""The requested runs. Their state is not stored here, because Slipway knows it."""
 
 from django.conf import settings
 from django.db import models
 
 
 class Run(models.Model):
-    """One run of a job of Slipway's."""
+    """One run of a Slipway job."""
 
     run_id = models.CharField("run", max_length=40, unique=True, editable=False)
     job = models.CharField(max_length=100)
@@ -14,7 +14,7 @@ class Run(models.Model):
     asked_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        """The newest first."""
+        """Newest runs first."""
 
         ordering = ("-asked_at",)
 

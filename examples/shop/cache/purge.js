@@ -1,6 +1,6 @@
 // Purges one URL: `GET /purge<path and query>` with the header X-Purge-Token.
-// 200: an entry was removed. 404: there was none. 403: wrong token.
-// nginx opens the file on every hit, so that an unlinked entry is a miss from the next request on.
+// 200: the entry was removed. 404: nothing was stored. 403: wrong token.
+// nginx opens the file on every hit, so the next request after an unlink is a miss.
 import crypto from 'crypto';
 import fs from 'fs';
 
@@ -12,7 +12,7 @@ function purge(r) {
         r.return(403, 'Wrong purge token\n');
         return;
     }
-    // The raw request line, as in proxy_cache_key: r.uri is decoded and would miss encoded paths.
+    // The raw target, as in proxy_cache_key: r.uri is decoded and would miss encoded paths.
     const target = r.variables.request_uri;
     const removed = target.startsWith(PREFIX + '/') && removeEntry(r.variables.pages_dir, target.slice(PREFIX.length));
     r.return(removed ? 200 : 404, removed ? 'Purged\n' : 'Nothing to purge\n');

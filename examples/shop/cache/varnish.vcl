@@ -21,7 +21,7 @@ sub vcl_recv {
             return (synth(403, "Wrong purge token"));
         }
         if (req.method == "BAN") {
-            # A regular expression, escaped by who asks; only stored headers are named, so that the lurker can work.
+            # A regular expression, escaped by the caller. It uses only stored headers, so that the ban lurker can process it.
             if (!req.http.X-Ban-Prefix || !std.ban("obj.http.x-url ~ ^" + req.http.X-Ban-Prefix)) {
                 return (synth(400, "No ban"));
             }
@@ -44,12 +44,12 @@ sub vcl_recv {
     if (req.http.Cookie ~ "(^|;\s*)shop_session=") {
         return (pass);
     }
-    # Only the session decides what a page shows; other cookies would divide the cache for nothing.
+    # A page depends only on the session cookie. Other cookies would only split the cache.
     unset req.http.Cookie;
 }
 
 sub vcl_hash {
-    # One shop, whatever name it is called by: a purge cannot miss because of its Host.
+    # The Host is not part of the key, so a purge does not depend on it.
     hash_data(req.url);
     return (lookup);
 }
@@ -59,7 +59,7 @@ sub vcl_backend_response {
         set beresp.http.xkey = beresp.http.Surrogate-Key;
     }
     set beresp.http.x-url = bereq.url;
-    # A page is fresh or fetched again: nobody measures, or is served, a stale one.
+    # A page is fresh or fetched again. Stale pages are neither served nor measured.
     set beresp.grace = 0s;
 }
 

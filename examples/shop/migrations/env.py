@@ -1,4 +1,4 @@
-"""Runs the migrations on the database of DATABASE_URL, or prints their SQL (`--sql`)."""
+"""Run the migrations on the database at DATABASE_URL, or print their SQL (`--sql`)."""
 
 import os
 
@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, pool
 
 
 def run_migrations(**target: object) -> None:
-    """Run them, each in its own transaction, so that schema and version never differ by more than one revision."""
+    """Run each migration in its own transaction, so that schema and version never differ by more than one revision."""
     context.configure(transaction_per_migration=True, **target)
     with context.begin_transaction():
         context.run_migrations()

@@ -1,4 +1,4 @@
-"""The shop as one ASGI application; nothing connects before the first request."""
+"""The shop as an ASGI application. It does not connect to the database before the first request."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ def create_app() -> ASGIApp:
 
 
 def build(settings: Settings) -> FastAPI:
-    """Put the routes, the error pages, the pool and the signer together."""
+    """Build the application from routes, error pages, pool and signer."""
     app = FastAPI(lifespan=close_pool, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.pool = open_pool(settings.database_url)
     app.state.signer = sign_in.open_signer(settings.session_secret)
@@ -44,29 +44,29 @@ async def close_pool(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def show_health() -> Response:
-    """Say that the process answers; looks at nothing else."""
+    """Report that the process answers, without any other check."""
     return JSONResponse({"ok": True}, headers={"Cache-Control": "no-store"})
 
 
 def show_not_found(request: Request, error: Exception) -> Response:
-    """An address with an ill-typed id names no page."""
+    """Answer 404 for an address with an invalid id."""
     return show_error(request, 404)
 
 
 def show_http_error(request: Request, error: HTTPException) -> Response:
-    """Show the page of an HTTP error, with the headers that belong to it."""
+    """Show the page of an HTTP error with the error's headers."""
     page = show_error(request, error.status_code)
     page.headers.update(error.headers or {})
     return page
 
 
 async def show_failure(request: Request, error: Exception) -> Response:
-    """Show that the shop failed; must not need the database, which may be the reason."""
+    """Show the page for an internal error. It must not need the database, which may be the cause."""
     return send_private("error.html", 500, customer=None, code=500)
 
 
 def show_error(request: Request, status: int) -> Response:
-    """Show a small page that names the customer like every other page."""
+    """Show a small error page with the customer's name, like every other page."""
     with request.app.state.pool.connect() as connection:
         customer = sign_in.find_customer(request, connection)
     return send_private("error.html", status, customer=customer, code=status)

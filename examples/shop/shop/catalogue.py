@@ -1,4 +1,4 @@
-"""The pages that everybody may see: home, the products, one product."""
+"""The public pages: home, the products, one product."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -18,7 +18,7 @@ router = APIRouter()
 
 
 def tag_products(products: Iterable[Row]) -> list[str]:
-    """Give the surrogate keys of a page that shows these products."""
+    """Return the surrogate keys of a page that shows these products."""
     return ["products", *(f"product-{product.id}" for product in products)]
 
 
@@ -34,7 +34,7 @@ def show_home(request: Request) -> Response:
 @router.api_route("/products", methods=["GET", "HEAD"])
 def list_products(request: Request, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Response:
     """Show one page of the catalogue, in the order of the ids."""
-    window = {"size": PAGE_SIZE + 1, "start": (page - 1) * PAGE_SIZE}  # one more tells whether a next page exists
+    window = {"size": PAGE_SIZE + 1, "start": (page - 1) * PAGE_SIZE}  # one more row shows whether a next page exists
     with request.app.state.pool.connect() as connection:
         customer = find_customer(request, connection)
         products = connection.execute(database.PRODUCTS_OF_PAGE, window).all()

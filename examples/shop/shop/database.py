@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine, create_engine, text
 
-# Two looks at the newest orders: the limit comes before the join, so that twenty products are read and not all.
+# The subquery limits the orders before the join, so that only twenty products are read.
 RECENT_ORDERS = text("""
     SELECT recent.id, recent.placed_at, recent.status, recent.quantity, recent.total_cents,
            products.id AS product_id, products.title
@@ -14,7 +14,7 @@ RECENT_ORDERS = text("""
     ORDER BY recent.placed_at DESC, recent.id DESC
 """)
 
-# 'open' is written out, so that the partial index matches whether the plan is prepared or not.
+# 'open' is a literal, so that the partial index matches in prepared and unprepared plans.
 OPEN_ORDERS = text("""
     SELECT recent.id, recent.placed_at, recent.quantity, recent.total_cents,
            products.id AS product_id, products.title
@@ -40,14 +40,14 @@ NEWEST_PRODUCTS = text("SELECT id, title, price_cents FROM products ORDER BY upd
 
 
 def open_pool(database_url: str) -> Engine:
-    """Make the pool; the first connection is opened by the first query."""
+    """Create the pool. The first query opens the first connection."""
     return create_engine(
         database_url,
         pool_size=10,
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,
-        # The pages only read: without a transaction a query is one round trip instead of three.
+        # The pages only read. Without a transaction, a query is one round trip instead of three.
         isolation_level="AUTOCOMMIT",
         # Customers have from one to tens of thousands of orders: a plan prepared for the average one misses the index
         # that the large ones need. Unprepared, every query is planned for its own customer.

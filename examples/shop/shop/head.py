@@ -1,4 +1,4 @@
-"""The headers that stand on every answer: the release, and what a browser may do with it."""
+"""The headers of every response: the release, and security headers for browsers."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 def allow_style(page: str) -> str:
-    """Name the page's own style sheet by its hash, so that no other one in a page is followed."""
+    """Return the hash source of the page's own style sheet, so that browsers apply no other inline style sheet."""
     style = page.split("<style>")[1].split("</style>")[0]
     return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
 
@@ -22,14 +22,14 @@ SECURITY = (
 
 
 class Head:
-    """Wraps an application from outside, so that even its last-resort error page has them."""
+    """Wrap an application and add the headers to every response, even to its last-resort error page."""
 
     def __init__(self, app: ASGIApp, release: str) -> None:
         self.app = app
         self.headers = ((b"x-release", release.encode("ascii")), *SECURITY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add the headers to the head of the answer."""
+        """Add the headers to the response."""
 
         async def send_with_head(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""Answers as HTML, with the headers that tell caches what they may keep."""
+"""HTML responses, with the headers that tell caches what they may store."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,18 +10,18 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
-# A shared cache keeps the page for an hour, a browser asks again every time.
+# A shared cache stores the page for an hour. A browser revalidates it every time.
 SHARED = "public, max-age=0, s-maxage=3600"
 PRIVATE = "private, no-store"
 
 
 def format_money(cents: int) -> str:
-    """Write an amount in euros."""
+    """Format an amount in euros."""
     return f"€{cents / 100:,.2f}"
 
 
 def format_day(moment: datetime) -> str:
-    """Write the day of a moment."""
+    """Format the day of a time."""
     return f"{moment:%d %b %Y}"
 
 
@@ -39,12 +39,12 @@ def render(template: str, **context: Any) -> bytes:
 
 
 def send_private(template: str, status: int = 200, **context: Any) -> Response:
-    """Answer with a page that no cache may keep."""
+    """Return a page that no cache may store."""
     return HTMLResponse(render(template, **context), status, {"Cache-Control": PRIVATE})
 
 
 def send_catalogue(request: Request, template: str, tags: Iterable[str], **context: Any) -> Response:
-    """Answer with a page of the catalogue: for everybody when anonymous, private when signed in."""
+    """Return a page of the catalogue: cacheable for anonymous visitors, private for signed-in customers."""
     if context["customer"]:
         page = send_private(template, **context)
         page.headers["Vary"] = "Cookie"
@@ -57,7 +57,7 @@ def send_catalogue(request: Request, template: str, tags: Iterable[str], **conte
 
 
 def describe_shared(body: bytes, tags: Iterable[str]) -> dict[str, str]:
-    """Give the headers of a page that shared caches may keep."""
+    """Return the headers of a page that shared caches may store."""
     return {
         "Cache-Control": SHARED,
         "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
@@ -67,6 +67,6 @@ def describe_shared(body: bytes, tags: Iterable[str]) -> dict[str, str]:
 
 
 def has_matching_tag(if_none_match: str, etag: str) -> bool:
-    """Compare weakly, as RFC 9110 section 13.1.2 asks for If-None-Match."""
+    """Return whether an If-None-Match header matches, by weak comparison (RFC 9110, section 13.1.2)."""
     candidates = [candidate.strip().removeprefix("W/") for candidate in if_none_match.split(",")]
     return etag in candidates or "*" in candidates

@@ -1,10 +1,10 @@
-"""Passwords, kept as scrypt hashes: `salt$hash`, both in hexadecimal."""
+"""Passwords, stored as scrypt hashes: `salt$hash`, both in hexadecimal."""
 
 import hashlib
 import hmac
 import secrets
 
-# A sign-in with an unknown address is compared with this, so that it takes as long as one with a known address.
+# A sign-in with an unknown address is checked against this hash, so that it takes as long as one with a known address.
 NOBODYS_HASH = f"{'00' * 16}${'00' * 32}"
 
 
@@ -15,7 +15,7 @@ def hash_password(password: str) -> str:
 
 
 def check_password(password: str, stored: str | None) -> bool:
-    """Tell whether the password belongs to the stored hash; None belongs to no password."""
+    """Return whether the password matches the stored hash. No password matches None."""
     salt, expected = (stored or NOBODYS_HASH).split("$")
     return hmac.compare_digest(scrypt(password, bytes.fromhex(salt)), bytes.fromhex(expected))
 

@@ -1,6 +1,6 @@
-"""Fills an empty shop: `python -m shop.seed [--customers N] [--orders N] [--products N]`.
+"""Fill an empty shop: `python -m shop.seed [--customers N] [--orders N] [--products N]`.
 
-PostgreSQL makes the rows itself, in one transaction: a seed that fails leaves the tables empty.
+PostgreSQL generates the rows in one transaction. A failed seed leaves the tables empty.
 """
 
 import argparse
@@ -37,7 +37,7 @@ PRODUCTS = text("""
                   (ARRAY['Bowl','Lamp','Chair','Kettle','Blanket','Vase','Basket'])[1 + i % 7] AS thing) AS words
 """)
 
-# One order in 25 is Alice's, a dozen are Bob's, the others fall on few customers often and on many seldom.
+# One order in 25 is Alice's, and a dozen are Bob's. Of the others, a few customers have many and most have few.
 # Orders are placed in the order of their ids. Most of the last fifth are open; of Alice's only the last thirty.
 ORDERS = text("""
     WITH drawn AS MATERIALIZED (
@@ -62,7 +62,7 @@ ORDERS = text("""
     FROM drawn JOIN products ON products.id = drawn.product_id
 """)
 
-# What slows a bulk load down (PostgreSQL manual, "Populating a Database"), with the statement that brings it back.
+# Constraints and indexes that slow down a bulk load (PostgreSQL manual, "Populating a Database"): DROP and CREATE each.
 SLOW_PARTS = text("""
     SELECT 'ALTER TABLE orders DROP CONSTRAINT ' || conname,
            'ALTER TABLE orders ADD CONSTRAINT ' || conname || ' ' || pg_get_constraintdef(oid)
@@ -75,7 +75,7 @@ SLOW_PARTS = text("""
 
 def main() -> None:
     """Read the sizes and fill the database of DATABASE_URL."""
-    parser = argparse.ArgumentParser(description="Fill an empty shop that stands at revision " + REVISION)
+    parser = argparse.ArgumentParser(description="Fill an empty shop whose schema is at revision " + REVISION)
     parser.add_argument("--customers", type=int, default=200_000)
     parser.add_argument("--orders", type=int, default=1_000_000)
     parser.add_argument("--products", type=int, default=5_000)
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def fill(engine: Engine, sizes: dict[str, int], password: str) -> None:
-    """Fill the tables in one transaction, then bring statistics and visibility map up to date."""
+    """Fill the tables in one transaction, then update statistics and visibility map."""
     with engine.begin() as connection:
         refuse_unless_ready(connection)
         connection.execute(text("SELECT setseed(0.42)"))  # the same shop every time
@@ -97,12 +97,12 @@ def fill(engine: Engine, sizes: dict[str, int], password: str) -> None:
         time_stage("orders", lambda: connection.execute(ORDERS, sizes))
         time_stage("indexes", lambda: restore_parts(connection, restore))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # Without this the first autovacuum would fall into somebody's measurement.
+        # Without this, the first autovacuum would run during a measurement.
         time_stage("vacuum analyze", lambda: connection.execute(text("VACUUM ANALYZE customers, products, orders")))
 
 
 def refuse_unless_ready(connection: Connection) -> None:
-    """End the process with a reason unless the schema is at the expected revision and the tables are empty."""
+    """Raise SystemExit with a reason unless the schema is at the expected revision and the tables are empty."""
     revision = read_revision(connection)
     if revision != REVISION:
         raise SystemExit(f"refused: expected the schema at {REVISION}, found {revision}; nothing was changed")
@@ -119,14 +119,14 @@ def read_revision(connection: Connection) -> str | None:
 
 
 def insert_customers(connection: Connection, sizes: dict[str, int], password: str) -> None:
-    """Insert the two test customers, who may sign in, and the others, who may not."""
+    """Insert the two test customers, who have passwords, and the others, who have none."""
     hashes = {"alice_hash": hash_password(password), "bob_hash": hash_password(password)}
     connection.execute(TEST_CUSTOMERS, hashes)
     connection.execute(CUSTOMERS, sizes)
 
 
 def set_aside_slow_parts(connection: Connection) -> list[str]:
-    """Drop the indexes and foreign keys of orders; return the statements that bring them back."""
+    """Drop the indexes and foreign keys of orders. Return the statements that create them again."""
     parts = connection.execute(SLOW_PARTS).all()
     for drop, _ in parts:
         connection.execute(text(drop))
@@ -134,7 +134,7 @@ def set_aside_slow_parts(connection: Connection) -> list[str]:
 
 
 def restore_parts(connection: Connection, statements: list[str]) -> None:
-    """Bring indexes and foreign keys back, and let the next rows have the next ids."""
+    """Create indexes and foreign keys again, and set the id sequences after the highest ids."""
     for statement in statements:
         connection.execute(text(statement))
     for table in ("customers", "products", "orders"):
@@ -142,7 +142,7 @@ def restore_parts(connection: Connection, statements: list[str]) -> None:
 
 
 def time_stage(name: str, work: Callable[[], object]) -> None:
-    """Do the work of one stage and print how long it took."""
+    """Run one stage and print its duration."""
     start = time.perf_counter()
     work()
     print(f"{name}: {time.perf_counter() - start:.1f} s", flush=True)

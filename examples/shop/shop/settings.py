@@ -1,4 +1,4 @@
-"""What the shop reads from its environment."""
+"""The shop's settings, read from environment variables."""
 
 import os
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Settings:
 
 
 def read_settings() -> Settings:
-    """Read the settings; raises RuntimeError that names a missing variable."""
+    """Read the settings. Raises RuntimeError that names a missing variable."""
     return Settings(
         database_url=require_variable("DATABASE_URL"),
         session_secret=require_variable("SHOP_SESSION_SECRET"),
@@ -23,8 +23,8 @@ def read_settings() -> Settings:
 
 
 def require_variable(name: str) -> str:
-    """Return a variable of the environment; raises RuntimeError when it is missing or empty."""
+    """Return an environment variable. Raises RuntimeError if it is missing or empty."""
     value = os.environ.get(name)
     if not value:
-        raise RuntimeError(f"{name} is not set; the shop expects it in the environment")
+        raise RuntimeError(f"The environment variable {name} is not set.")
     return value

@@ -1,1 +1,1 @@
-"""The requests that the service answers in JSON, a file for each kind of thing."""
+"""The JSON API of the admin service, with one module per resource."""

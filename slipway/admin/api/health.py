@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it is ready. The only requests that need nobody else."""
+"""The liveness and readiness routes. Neither needs a sign-in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ router = APIRouter()
 
 @router.get("/health", response_model=schemas.Health, openapi_extra=schemas.OPEN)
 async def health() -> dict[str, bool]:
-    """The process lives; asks nobody."""
+    """Return 200 while the process is running; no other service is checked."""
     return {"ok": True}
 
 
@@ -21,7 +21,7 @@ async def health() -> dict[str, bool]:
     "/ready", response_model=schemas.Ready, responses={503: {"model": schemas.Ready}}, openapi_extra=schemas.OPEN
 )
 async def ready(container: ServicesDep) -> Response:
-    """Whether Prefect and the store answer, and the newest runs are known; 503 names what does not."""
+    """Return 200 if Prefect and the store answer and the newest runs are loaded; 503 lists the failures."""
     missing = await container.missing()
     body = {"ready": not missing, "missing": missing}
     return JSONResponse(body, status_code=503 if missing else 200)

@@ -1,4 +1,4 @@
-"""Jobs, their switches, and the start of a run."""
+"""The routes for jobs: list them, switch them off and on, and start a run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from slipway.admin.services import AdminServices, ServicesDep
 from slipway.admin.templating import link
 
 IdempotencyKey = Annotated[str | None, Header(max_length=200, pattern=r"^[\x21-\x7e]+$")]
-STARTED: schemas.Documented = {202: {"headers": schemas.WHERE}}
+STARTED: schemas.Documented = {202: {"headers": schemas.LOCATION}}
 router = APIRouter(tags=["jobs"])
 
 
 class Switch(BaseModel):
-    """What is switched: the schedules (`paused`), or the whole job (`disabled`); what is left out stays as it is."""
+    """Switch the schedules (`paused`) or the whole job (`disabled`); an omitted member is not changed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,31 +30,33 @@ class Switch(BaseModel):
     why: str = Field(default="", max_length=2_000)
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _check_not_empty(self) -> Self:
         if self.paused is None and self.disabled is None:
-            raise ValueError("paused or disabled, or both")
+            raise ValueError("set paused, disabled or both")
         return self
 
 
 @router.get("/jobs", response_model=list[schemas.Job], responses=schemas.READING)
 async def jobs(container: ServicesDep) -> Any:
-    """Every job: card, parameters, schedules."""
+    """Return every job: card, parameters, schedules."""
     return await container.jobs.all()
 
 
 @router.get("/jobs/{job}", response_model=schemas.Job, responses=schemas.problems(404, 503))
 async def one_job(job: str, container: ServicesDep) -> Any:
-    """One job."""
+    """Return one job."""
     return await container.jobs.one(job)
 
 
 @router.patch("/jobs/{job}", response_model=schemas.Job, responses=schemas.problems(404, 413, 503))
 async def switch_job(job: str, switch: Switch, container: ServicesDep, caller: CallerDep) -> Any:
-    """Switch a job's schedules off or on (`paused`), or the job altogether (`disabled`: nobody can start it)."""
-    who = caller.person
-    shown = await container.jobs.switch(job, paused=switch.paused, disabled=switch.disabled, by=who, why=switch.why)
-    container.synchroniser.soon()  # with its schedules a job's planned runs come and go
-    return shown
+    """Switch a job's schedules off or on (`paused`), or the whole job (`disabled`: nobody can start a run)."""
+    person = caller.person
+    switched = await container.jobs.switch(
+        job, paused=switch.paused, disabled=switch.disabled, by=person, why=switch.why
+    )
+    container.synchroniser.request_resync()  # Prefect creates or deletes the planned runs of the schedules
+    return switched
 
 
 @router.post(
@@ -72,15 +74,15 @@ async def start_run(
     limited: Limited,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Start a run; the same Idempotency-Key with the same parameters answers with the same run."""
+    """Start a run. The same Idempotency-Key with the same parameters returns the same run."""
     return await started(container, job, parameters, idempotency_key, request, response)
 
 
 async def started(
     container: AdminServices, job: str, parameters: Document, key: str | None, request: Request, response: Response
 ) -> Document:
-    """Start a run, and tell in the answer where it is."""
+    """Start a run, and set the Location header of the response."""
     run = await container.jobs.start(job, parameters, key)
-    container.saw(run)
+    container.record_run(run)
     response.headers["Location"] = link(request, f"/runs/{run['id']}")
     return summary(run, await container.names())

@@ -1,4 +1,4 @@
-"""Runs: the list, one run with everything that is known of it, its log, and what happens to it as it happens."""
+"""The routes for runs: the list, one run, its log, and its event stream."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from slipway.core.frozen import ServiceName
 Cursor = Annotated[str, Query(max_length=2_000)]
 STREAM: schemas.Documented = {
     200: {
-        "description": "Server-sent events; the schema is of one, with its data as JSON.",
+        "description": "Server-sent events; the schema describes one event, with its data as JSON.",
         "content": {"text/event-stream": {"schema": schemas.Event.model_json_schema()}},
     },
-    204: {"description": "The run is over, and the caller has seen its end."},
+    204: {"description": "The run has ended, and the caller has received its last event."},
 }
 router = APIRouter(tags=["runs"])
 
@@ -40,12 +40,12 @@ async def runs(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Cursor = "",
 ) -> Any:
-    """Runs, the newest first; those of the last seven days unless `since` says otherwise.
+    """Return runs, newest first, since a time (default: 7 days ago).
 
-    What a schedule has only planned is listed with state=SCHEDULED.
+    Future runs of a schedule are listed only with state=SCHEDULED.
     """
-    wanted = RunFilter(job, (state,) if state else (), service, caller.readable)
-    page = await container.page(wanted, limit=limit, since=since, cursor=cursor)
+    run_filter = RunFilter(job, (state,) if state else (), service, caller.readable)
+    page = await container.page(run_filter, limit=limit, since=since, cursor=cursor)
     return _aged(container, b'{"runs":[%b],"next":%b' % (b",".join(page.encoded), to_json(page.next)))
 
 
@@ -55,7 +55,7 @@ async def runs(
     responses={**schemas.problems(404, 503), 200: {"headers": schemas.AGE}},
 )
 async def one_run(run_id: UUID, container: ServicesDep) -> Any:
-    """One run: its steps, findings, measurements, verdict, decision and record."""
+    """Return one run: its steps, findings, measurements, verdict, decision and record."""
     return _aged(container, (await container.full(run_id)).head)
 
 
@@ -63,7 +63,7 @@ async def one_run(run_id: UUID, container: ServicesDep) -> Any:
 async def logs(
     run_id: UUID, container: ServicesDep, after: Cursor = "", limit: Annotated[int, Query(ge=1, le=200)] = 200
 ) -> Any:
-    """Lines of the run's log, the oldest first; `next` of an answer is the `after` of the next request."""
+    """Return lines of the run's log, oldest first. Send `next` of a response as `after` of the next request."""
     return await container.logs(run_id, after=after, limit=limit)
 
 
@@ -71,18 +71,18 @@ async def logs(
 async def events(
     run_id: UUID, container: ServicesDep, last_event_id: Annotated[str, Header(max_length=100)] = ""
 ) -> Response:
-    """What happens to the run, as server-sent events, until it is over.
+    """Send the changes of the run as server-sent events until the run has ended.
 
-    `run`: all of it. `change`: the members that have changed. `end`: it is over. `resync`: what came since the given
-    Last-Event-ID cannot be told any more, and a `run` follows.
+    `run`: the whole run. `change`: the changed members. `end`: the run has ended. `resync`: the changes since the given
+    Last-Event-ID are no longer kept, and a `run` event follows.
     """
-    if await container.seen_its_end(run_id, last_event_id):
-        return Response(status_code=204)  # a browser does not come back then
+    if await container.has_seen_end(run_id, last_event_id):
+        return Response(status_code=204)  # a browser does not reconnect after 204
     return EventStream(await container.changes(run_id, last_event_id))
 
 
 def _aged(container: AdminServices, head: bytes) -> Response:
-    """An answer with its age, as members and as a header."""
+    """Return a response with its age, as JSON members and as a header."""
     age = container.age_s
     body = b'%b,"as_of":%b,"age_s":%b}' % (head, to_json(container.as_of), b"%.1f" % age)
     return Response(body, media_type="application/json", headers={"Age": str(int(age)), "Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""Services: what their measured routes were like."""
+"""The route for a service's history of measurements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ router = APIRouter(tags=["services"])
 
 @router.get("/services/{service}/history", response_model=schemas.History, responses=schemas.problems(404, 503))
 async def history(service: ServiceName, container: ServicesDep, since: datetime | None = None) -> Any:
-    """What measure-service has seen: every series with its baseline, the changes, and the points (30 days by default)."""
+    """Return the results of measure-service: every series with its baseline, the changes, and the points (30 days)."""
     if since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
     recent = await container.points(service, None)

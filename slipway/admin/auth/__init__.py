@@ -1,1 +1,1 @@
-"""Who asks, and what they may: looked at before any door is reached."""
+"""Authentication and authorisation of requests. Both happen before a request reaches an endpoint."""

@@ -1,4 +1,4 @@
-"""Who asks: a person in a session, behind a proxy or by a token, and what they may do."""
+"""The caller of a request, authenticated by a session, a proxy or a token, and the caller's permissions."""
 
 from __future__ import annotations
 
@@ -12,76 +12,76 @@ from fastapi import Depends, Request
 from slipway.accounts.grants import RIGHTS, Grant, Right
 from slipway.admin.problems import Forbidden
 
-CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)  # of the request at work
+CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)  # of the current request
 
 
 @dataclass(frozen=True)
 class Caller:
-    """One who asks. `person` is in whose name it is done: a token acts in the name of the account that made it."""
+    """An authenticated caller. `person` is the name under which the caller acts: for a token, the account that created it."""
 
     person: str
     how: Literal["session", "token", "proxy"]
     grants: tuple[Grant, ...]
-    token: str = ""  # its name
-    csrf: str = ""  # what this session's forms carry
+    token: str = ""  # the token's name
+    csrf: str = ""  # the CSRF token in the forms of this session
 
     def may(self, right: Right, service: str | None) -> bool:
-        """Whether they may do something to a service; None is what concerns all of them."""
+        """Return whether the caller has a right for a service. None stands for all services."""
         return any(grant.allows(right, service) for grant in self.grants)
 
     def may_somewhere(self, right: Right) -> bool:
-        """Whether they have a right for any service at all."""
+        """Return whether the caller has a right for at least one service."""
         return any(right in RIGHTS[grant.role] for grant in self.grants)
 
     def may_everywhere(self, right: Right) -> bool:
-        """Whether they have a right for all services."""
+        """Return whether the caller has a right for all services."""
         return self.may(right, None)
 
     def readable(self, service: str | None) -> bool:
-        """Whether they may see what belongs to a service; for lists and streams."""
+        """Return whether the caller may see the runs and changes of a service, in lists and streams."""
         return self.may("read", service)
 
     @property
-    def words(self) -> str:
-        """How they came, for the log."""
+    def log_label(self) -> str:
+        """Return how the caller authenticated, for the access log."""
         return f"token {self.token}" if self.token else self.how
 
 
 def caller_of(request: Request) -> Caller:
-    """Who asks. Raises Forbidden where the guard has let nobody in: no request gets here without it."""
-    found = seen(request.scope)
-    if found is None:
-        raise Forbidden("It is not known who asks.", expected="A request that went through the guard.")
-    return found
-
-
-def seen(scope: Mapping[str, Any]) -> Caller | None:
-    """Who asks, where that is known; a stranger is nobody."""
-    found: Caller | None = scope.get("slipway.caller")
-    return found
-
-
-def about(request: Request, what: str) -> None:
-    """Tell the log more than the path does, such as the name in a form; never a secret."""
-    request.scope["slipway.about"] = what
-
-
-def demand(right: Right, service: str | None) -> Caller:
-    """Who asks, if they have the right for a service. Raises Forbidden; also when nobody is known to ask."""
-    caller = CALLER.get()
-    if caller is None or not caller.may(right, service):
-        raise refused(caller, right, service)
+    """Return the caller of a request. Raises `Forbidden` if the guard did not authenticate the request."""
+    caller = caller_in(request.scope)
+    if caller is None:
+        raise Forbidden("The request is not authenticated.", expected="A request that the guard has checked.")
     return caller
 
 
-def refused(caller: Caller | None, right: Right, service: str | None) -> Forbidden:
-    """What somebody is told who has not the right."""
-    who = caller.person if caller else "Nobody"
-    about = "all services" if service is None else service
-    return Forbidden(f"{who} may not {right} {about}.", expected=f"The right to {right}, which an admin gives.")
+def caller_in(scope: Mapping[str, Any]) -> Caller | None:
+    """Return the caller in an ASGI scope; None if the request is not authenticated."""
+    caller: Caller | None = scope.get("slipway.caller")
+    return caller
 
 
-async def _caller(request: Request) -> Caller:  # not async, it would be called in a thread, for each request
+def add_log_detail(request: Request, detail: str) -> None:
+    """Add a detail to the request's entry in the access log, such as the name in a form. Never pass a secret."""
+    request.scope["slipway.log_detail"] = detail
+
+
+def require_right(right: Right, service: str | None) -> Caller:
+    """Return the current caller. Raises `Forbidden` without a caller, or if the caller lacks the right for the service."""
+    caller = CALLER.get()
+    if caller is None or not caller.may(right, service):
+        raise forbidden(caller, right, service)
+    return caller
+
+
+def forbidden(caller: Caller | None, right: Right, service: str | None) -> Forbidden:
+    """Return the error for a caller without the right."""
+    person = caller.person if caller else "A caller without sign-in"
+    target = "all services" if service is None else service
+    return Forbidden(f"{person} may not {right} {target}.", expected=f"The right to {right}, which an admin can grant.")
+
+
+async def _caller(request: Request) -> Caller:  # async, because FastAPI calls sync dependencies in a thread
     return caller_of(request)
 
 

@@ -1,27 +1,27 @@
-"""The cookie of a session."""
+"""The session cookie."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from slipway.accounts.sessions import LASTS
+from slipway.accounts.sessions import LIFETIME
 
 NAME = "slipway_session"
 
 
 def session_key(request: Request) -> str:
-    """The key in the request's cookie; empty where there is none."""
+    """Return the session key in the request's cookie; empty without a cookie."""
     return request.cookies.get(_name(request)) or ""
 
 
 def set_session(request: Request, response: Response, key: str) -> None:
-    """Give the browser the key of a new session."""
-    _write(request, response, key, int(LASTS.total_seconds()))
+    """Set the cookie with the key of a new session."""
+    _write(request, response, key, int(LIFETIME.total_seconds()))
 
 
 def end_session(request: Request, response: Response) -> None:
-    """Take it away."""
+    """Delete the session cookie."""
     _write(request, response, "", 0)
 
 
@@ -38,7 +38,7 @@ def _write(request: Request, response: Response, key: str, seconds: int) -> None
 
 
 def _name(request: Request) -> str:
-    """With TLS and at the root a name that no other host and no path below can set (RFC 6265bis, 4.1.3)."""
+    """Return the cookie name. With TLS and at the root, no other host and no subpath can set it (RFC 6265bis, 4.1.3)."""
     return f"__Host-{NAME}" if _is_https(request) and not request.scope.get("root_path") else NAME
 
 

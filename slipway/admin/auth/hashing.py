@@ -1,4 +1,4 @@
-"""Hashing of passwords beside the requests: in threads, few at once, and not for everybody who asks."""
+"""Password hashing in threads, with limits on parallel hashes and on waiting requests."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from typing import TypeVar
 
 from slipway.core.errors import Unavailable
 
-AT_ONCE, AT_MOST = 2, 32  # hashes computed side by side (64 MB each), and requests that have one or wait for one
+PARALLEL, MAX_REQUESTS = 2, 32  # hashes computed in parallel (64 MB each); requests that hash or wait
 T = TypeVar("T")
 
 
 class Hashing:
-    """The hashing of one process."""
+    """The password hashing of one process."""
 
     def __init__(self) -> None:
-        self._free = asyncio.Semaphore(AT_ONCE)
-        self._wanted = 0
+        self._free = asyncio.Semaphore(PARALLEL)
+        self._requests = 0
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` gives, in a thread. Raises Unavailable when too many wait already."""
-        if self._wanted >= AT_MOST:
-            raise Unavailable("Too many people sign in at once.", expected="A moment.")
-        self._wanted += 1
+        """Run `work` in a thread and return its result. Raises `Unavailable` if too many requests already wait."""
+        if self._requests >= MAX_REQUESTS:
+            raise Unavailable(
+                "Too many people are signing in at the same time.", expected="A new attempt in a few seconds."
+            )
+        self._requests += 1
         try:
             async with self._free:
                 return await asyncio.to_thread(work)
         finally:
-            self._wanted -= 1
+            self._requests -= 1

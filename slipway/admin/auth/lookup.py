@@ -1,4 +1,4 @@
-"""Who asks: looked up in the store, for a read at most a second old, for everything else afresh."""
+"""Authentication of callers against the store. Reads accept a cached caller for up to 1 s; actions always read the store."""
 
 from __future__ import annotations
 
@@ -20,138 +20,138 @@ from slipway.accounts.tokens import Tokens
 from slipway.admin.auth.caller import Caller
 from slipway.admin.auth.cookies import session_key
 from slipway.admin.auth.hashing import Hashing
-from slipway.admin.auth.proxy import Named, Proxy
+from slipway.admin.auth.proxy import Proxy, ProxyUser
 from slipway.admin.problems import NotSignedIn
 from slipway.core.errors import InvalidInput
 from slipway.core.settings import Settings
 from slipway.runs.store import Store
 
-FRESH_S = 1.0  # so long a read may be answered to somebody whose rights another process has just ended
-KNOWN = 2_000  # callers kept at most
+CACHE_S = 1.0  # a read may succeed for this long after another process has removed the caller's rights
+MAX_CACHED = 2_000  # callers
 
 
 class Access:
-    """Accounts, sessions, tokens and the log of one store, and who asks."""
+    """The accounts, links, sessions, tokens and access log of one store, and the authentication of callers."""
 
     def __init__(self, store: Store, settings: Settings, clock: Clock = utc_now) -> None:
         self.accounts = Accounts(store, clock)
         self.links = Links(store, clock)
         self.sessions = Sessions(store, clock)
         self.tokens = Tokens(store, clock)
-        self.tries = SignInThrottle(store, clock)
+        self.throttle = SignInThrottle(store, clock)
         self.log = AccessLog(store)
         self.proxy = Proxy(settings)
         self.hashing = Hashing()
-        self._known: dict[str, tuple[float, Caller | None]] = {}
-        self._renewing: dict[str, asyncio.Future[Caller | None]] = {}
-        self._changes = 0
-        self._noting: set[asyncio.Task[None]] = set()
+        self._cache: dict[str, tuple[float, Caller | None]] = {}
+        self._refreshing: dict[str, asyncio.Future[Caller | None]] = {}
+        self._generation = 0
+        self._writing: set[asyncio.Task[None]] = set()
 
     async def caller(self, request: Request, *, fresh: bool) -> Caller | None:
-        """Who asks, or None for a stranger. Raises NotSignedIn for a token or a name that is not good."""
-        shown = request.headers.get("authorization")
-        if shown is not None:
-            return await self._by_token(shown, fresh)
-        named = self.proxy.named(request.scope)
-        if named is not None:
-            return await self._by_proxy(named, fresh)
+        """Return the caller; None without credentials. Raises `NotSignedIn` for an invalid token or proxy user."""
+        authorization = request.headers.get("authorization")
+        if authorization is not None:
+            return await self._by_token(authorization, fresh)
+        user = self.proxy.user(request.scope)
+        if user is not None:
+            return await self._by_proxy(user, fresh)
         key = session_key(request)
-        return await self._looked_up(f"session {key}", lambda: self._by_session(key), fresh) if key else None
+        return await self._find(f"session {key}", lambda: self._read_session(key), fresh) if key else None
 
-    def forget(self) -> None:
-        """What was known of callers is looked up anew; after every change of rights through this process."""
-        self._known.clear()
-        self._changes += 1
+    def clear_cache(self) -> None:
+        """Clear the cached callers. Every change of rights through this process calls this."""
+        self._cache.clear()
+        self._generation += 1
 
-    async def begin(self, request: Request, what: str, on: str, *, who: str, how: str) -> str:
-        """Write into the log that something begins; the id is for `note`. Raises Unavailable."""
+    async def record_start(self, request: Request, what: str, on: str, *, who: str, how: str) -> str:
+        """Record in the access log that an action starts. Return the id for `record`. Raises `Unavailable`."""
         address = self.proxy.address_of(request.scope)
-        return await asyncio.to_thread(self.log.begin, who=who, how=how, address=address, what=what, on=on)
+        return await asyncio.to_thread(self.log.start, who=who, how=how, address=address, what=what, on=on)
 
-    async def note(
-        self, request: Request, what: str, on: str, outcome: str, *, who: str = "", how: str = "", begun: str = ""
+    async def record(
+        self, request: Request, what: str, on: str, outcome: str, *, who: str = "", how: str = "", started: str = ""
     ) -> None:
-        """Write into the log. Raises Unavailable."""
+        """Write an entry to the access log. Raises `Unavailable`."""
         address = self.proxy.address_of(request.scope)
-        told: dict[str, Any] = {"address": address, "what": what, "on": on, "outcome": outcome, "begun": begun}
-        await asyncio.to_thread(self.log.add, who=who or "a stranger", how=how or "none", **told)
+        fields: dict[str, Any] = {"address": address, "what": what, "on": on, "outcome": outcome, "started": started}
+        await asyncio.to_thread(self.log.add, who=who or "a stranger", how=how or "none", **fields)
 
-    def later(self, noting: Coroutine[Any, Any, None]) -> None:
-        """Have something noted that nobody needs to wait for."""
-        task = asyncio.ensure_future(noting)
-        self._noting.add(task)
-        task.add_done_callback(self._noting.discard)
+    def write_later(self, writing: Coroutine[Any, Any, None]) -> None:
+        """Write a log entry in the background."""
+        task = asyncio.ensure_future(writing)
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
 
     async def newest(self, limit: int, before: int | None) -> list[AccessLogEntry]:
-        """The log as `AccessLog.newest` reads it, with what this process has yet to note."""
-        await self.written()
+        """Return entries as `AccessLog.newest` does, after all background writes of this process."""
+        await self.wait_written()
         return await asyncio.to_thread(self.log.newest, limit, before)
 
-    async def written(self) -> None:
-        """Return when what was to be noted later has been."""
-        await asyncio.gather(*self._noting, return_exceptions=True)
+    async def wait_written(self) -> None:
+        """Wait until all background writes to the log have finished."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
 
-    async def _by_token(self, shown: str, fresh: bool) -> Caller:
-        scheme, _, key = shown.partition(" ")
-        found = None
+    async def _by_token(self, authorization: str, fresh: bool) -> Caller:
+        scheme, _, key = authorization.partition(" ")
+        caller = None
         if scheme.lower() == "bearer" and key:
-            found = await self._looked_up(f"token {key}", lambda: self._of_token(key.strip()), fresh)
-        if found is None:
+            caller = await self._find(f"token {key}", lambda: self._read_token(key.strip()), fresh)
+        if caller is None:
             raise NotSignedIn(
-                "The token is not good (any more).",
-                expected="One as `slipway access token` makes them, that has neither expired nor been revoked.",
+                "The token is not valid.",
+                expected="A token from `slipway access token` that is neither expired nor revoked.",
                 headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             )
-        return found
+        return caller
 
-    async def _by_proxy(self, named: Named, fresh: bool) -> Caller:
-        found = await self._looked_up(f"proxy {named}", lambda: self._of_named(named), fresh)
-        if found is None:
+    async def _by_proxy(self, user: ProxyUser, fresh: bool) -> Caller:
+        caller = await self._find(f"proxy {user}", lambda: self._read_proxy_user(user), fresh)
+        if caller is None:
             raise NotSignedIn(
-                f"The proxy names {named.name}, who may do nothing here.",
-                expected="An account of that name, or a group.",
+                f"The proxy reports the user {user.name}, who has no rights here.",
+                expected="An account of that name that is not disabled, or a group with a role.",
             )
-        return found
+        return caller
 
-    async def _looked_up(self, what: str, look: Callable[[], Caller | None], fresh: bool) -> Caller | None:
-        slot = hashlib.sha256(what.encode()).hexdigest()  # keys stay out of what is kept
+    async def _find(self, credential: str, read: Callable[[], Caller | None], fresh: bool) -> Caller | None:
+        slot = hashlib.sha256(credential.encode()).hexdigest()  # so that the cache contains no keys
         now = time.monotonic()
-        at, found = self._known.get(slot, (0.0, None))
-        if not fresh and found is not None and now - at < FRESH_S:
-            if now - at > FRESH_S / 2 and slot not in self._renewing:  # who reads all the time never waits
-                self._renewing[slot] = asyncio.ensure_future(self._look(slot, look))
-                self._renewing[slot].add_done_callback(lambda done: self._renewed(slot, done))
-            return found
-        return await self._look(slot, look)
+        read_at, cached = self._cache.get(slot, (0.0, None))
+        if not fresh and cached is not None and now - read_at < CACHE_S:
+            if now - read_at > CACHE_S / 2 and slot not in self._refreshing:  # so that a steady reader never waits
+                self._refreshing[slot] = asyncio.ensure_future(self._read(slot, read))
+                self._refreshing[slot].add_done_callback(lambda done: self._refreshed(slot, done))
+            return cached
+        return await self._read(slot, read)
 
-    async def _look(self, slot: str, look: Callable[[], Caller | None]) -> Caller | None:
-        now, changes = time.monotonic(), self._changes
-        found = await asyncio.to_thread(look)
-        if len(self._known) >= KNOWN:
-            self._known.clear()
-        if changes == self._changes:  # otherwise it may be from before the change
-            self._known[slot] = now, found
-        return found
+    async def _read(self, slot: str, read: Callable[[], Caller | None]) -> Caller | None:
+        now, generation = time.monotonic(), self._generation
+        caller = await asyncio.to_thread(read)
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
+        if generation == self._generation:  # otherwise the caller may be from before a change of rights
+            self._cache[slot] = now, caller
+        return caller
 
-    def _renewed(self, slot: str, done: asyncio.Future[Caller | None]) -> None:
-        del self._renewing[slot]
+    def _refreshed(self, slot: str, done: asyncio.Future[Caller | None]) -> None:
+        del self._refreshing[slot]
         if not done.cancelled():
-            done.exception()  # who asks next meets it
+            done.exception()  # ignored here: the caller's next request reads the store and raises the error
 
-    def _of_token(self, key: str) -> Caller | None:
+    def _read_token(self, key: str) -> Caller | None:
         token = self.tokens.find(key)
         return None if token is None else Caller(token.person, "token", (token.grant,), token=token.name)
 
-    def _by_session(self, key: str) -> Caller | None:
+    def _read_session(self, key: str) -> Caller | None:
         account = self.sessions.account_of(key)
         return None if account is None else Caller(account.name, "session", (account.grant,), csrf=csrf_of(key))
 
-    def _of_named(self, named: Named) -> Caller | None:
-        account = self._account(named.name)
+    def _read_proxy_user(self, user: ProxyUser) -> Caller | None:
+        account = self._account(user.name)
         if account is not None and account.disabled_at is not None:
             return None
-        grants = named.grants if named.grants is not None else (account.grant,) if account else ()
-        return Caller(named.name, "proxy", grants) if grants else None
+        grants = user.grants if user.grants is not None else (account.grant,) if account else ()
+        return Caller(user.name, "proxy", grants) if grants else None
 
     def _account(self, name: str) -> Account | None:
         try:
@@ -161,5 +161,5 @@ class Access:
 
 
 def csrf_of(key: str) -> str:
-    """What the forms of a session carry: it follows from the session's key, and the key does not follow from it."""
+    """Return the CSRF token of a session. It is derived from the session key; the key cannot be derived from it."""
     return hashlib.sha256(f"form {key}".encode()).hexdigest()

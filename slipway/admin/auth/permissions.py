@@ -1,4 +1,4 @@
-"""What each request needs: the one table. A request without a line here is refused, whoever asks."""
+"""The permission table: the right that each request needs. A request without an entry is refused to every caller."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from slipway.accounts.grants import Right
 
 
 class Scope(StrEnum):
-    """For which service the right is needed."""
+    """The services for which a caller needs the right."""
 
     OPEN = "no sign-in"
-    ANY = "any service; what is shown is filtered"
+    ANY = "any service; the response is filtered"
     ALL = "all services"
     SERVICE = "the service in the path"
     CHANGE = "the service of the change in the path"
     RUN = "the service of the run"
-    PARAMETERS = "the service in the parameters, or that of their change"
+    PARAMETERS = "the service in the parameters, or the service of their change"
 
 
 @dataclass(frozen=True)
 class Permission:
-    """One line: a request, the right it needs, and for which service. `what` is its name in the log."""
+    """One entry: a request, the right that it needs, and for which service. `action` is its name in the access log."""
 
     method: str
     path: str
     right: Right | None
     scope: Scope
-    what: str
-    by_another: bool = False  # than who asked for the run
+    action: str
+    by_another: bool = False  # the requester of the run is refused
     _compiled: Any = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_compiled", compile_path(self.path)[0])
 
     def match(self, path: str) -> dict[str, str] | None:
-        """The parameters of a path that this line is about, or None. It matches as the router does."""
-        found = self._compiled.match(path)
-        return None if found is None else found.groupdict()
+        """Return the path parameters if the path matches this entry, else None. Matches as the router does."""
+        match = self._compiled.match(path)
+        return None if match is None else match.groupdict()
 
 
-def _open(method: str, path: str, what: str) -> Permission:
-    return Permission(method, path, None, Scope.OPEN, what)
+def _open(method: str, path: str, action: str) -> Permission:
+    return Permission(method, path, None, Scope.OPEN, action)
 
 
-def _read(path: str, scope: Scope, what: str) -> Permission:
-    return Permission("GET", path, "read", scope, what)
+def _read(path: str, scope: Scope, action: str) -> Permission:
+    return Permission("GET", path, "read", scope, action)
 
 
-def _act(path: str, right: Right, scope: Scope, what: str, *, by_another: bool = False) -> Permission:
-    return Permission("POST", path, right, scope, what, by_another)
+def _act(path: str, right: Right, scope: Scope, action: str, *, by_another: bool = False) -> Permission:
+    return Permission("POST", path, right, scope, action, by_another)
 
 
 ACTIONS: tuple[tuple[str, Right], ...] = (
@@ -68,7 +68,7 @@ ACTIONS: tuple[tuple[str, Right], ...] = (
 PERMISSIONS: tuple[Permission, ...] = (
     _open("GET", "/health", "health"),
     _open("GET", "/ready", "readiness"),
-    _open("GET", "/static/{path:path}", "what pages are made of"),
+    _open("GET", "/static/{path:path}", "static files"),
     _open("GET", "/pages/sign-in", "sign-in page"),
     _open("POST", "/pages/sign-in", "sign in"),
     _open("GET", "/pages/link/{key}", "one-time link"),
@@ -108,7 +108,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     *(
         Permission(method, f"/pages/runs/{{run_id}}/{action}", right, Scope.RUN, f"{action} run", action == "approve")
         for action, right in ACTIONS
-        for method in ("GET", "POST")  # a page that says what will happen, and its button
+        for method in ("GET", "POST")  # a confirmation page and its button
     ),
     Permission("GET", "/access/log", "administer", Scope.ALL, "access log"),
     Permission("GET", "/pages/access", "administer", Scope.ALL, "access page"),
@@ -120,24 +120,24 @@ PERMISSIONS: tuple[Permission, ...] = (
 
 
 def permission_of(method: str, path: str) -> tuple[Permission, dict[str, str]] | None:
-    """The line for a request with the parameters of its path; None when there is none. HEAD is a GET."""
-    asked = "GET" if method == "HEAD" else method
-    for need in PERMISSIONS:
-        if need.method == asked and (found := need.match(path)) is not None:
-            return need, found
+    """Return the entry for a request and its path parameters; None without an entry. HEAD counts as GET."""
+    table_method = "GET" if method == "HEAD" else method
+    for permission in PERMISSIONS:
+        if permission.method == table_method and (params := permission.match(path)) is not None:
+            return permission, params
     return None
 
 
 def methods_of(path: str) -> list[str]:
-    """The methods that lines name for a path."""
-    return sorted({need.method for need in PERMISSIONS if need.match(path) is not None})
+    """Return the methods that the table allows for a path."""
+    return sorted({permission.method for permission in PERMISSIONS if permission.match(path) is not None})
 
 
 def as_markdown() -> str:
-    """The table as it stands in docs/access.md."""
+    """Return the table as Markdown, as in docs/reference/access.md."""
     rows = [
-        f"| `{need.method} {need.path}` | {need.right or '–'} | {need.scope}"
-        f"{'; not by who asked for the run' if need.by_another else ''} |"
-        for need in PERMISSIONS
+        f"| `{permission.method} {permission.path}` | {permission.right or '–'} | {permission.scope}"
+        f"{'; not by the requester of the run' if permission.by_another else ''} |"
+        for permission in PERMISSIONS
     ]
     return "\n".join(["| request | right | for |", "|---|---|---|", *rows])

@@ -1,4 +1,4 @@
-"""The pages: drawn on the server from what the JSON doors answer; whoever has no script sees and does all of it."""
+"""The HTML pages, rendered on the server from the data of the JSON API. Every page works without JavaScript."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from slipway.core.errors import SlipwayError
 
 
 def install(app: FastAPI) -> None:
-    """Add the pages and what they are made of."""
+    """Add the pages and their static files to the app."""
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     for routes in (overview, jobs, actions, history, runs, services, changes):
         app.include_router(routes.router)
 
 
 def problem_page(request: Request, status: int, title: str, error: SlipwayError) -> HTMLResponse:
-    """An error as a page."""
+    """Return an error as a page."""
     return page(request, "problem.html", status=status, title=title, error=error)

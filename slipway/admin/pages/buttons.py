@@ -1,21 +1,27 @@
-"""What a person can do to a run as it stands now, and what will come of it, in words. Pure."""
+"""The actions that a run allows in its current state, each with the text that says what the action does. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slipway.admin.actions import FOR_A_PERSON, OVER
+from slipway.admin.actions import NEEDS_A_PERSON, OVER
 from slipway.admin.jobs import BACKFILL
 from slipway.admin.prefect_api import Document
 
-IS_LIVE = ("Kept", "Frozen", "RollBackFailed", "GaveUp", "NotRecorded")  # ends behind which the change may be live
+MAY_BE_LIVE = (
+    "Kept",
+    "Frozen",
+    "RollBackFailed",
+    "GaveUp",
+    "NotRecorded",
+)  # end states in which the change may be live
 SHIP, REHEARSE, ROLL_BACK = "ship-change", "rehearse-change", "roll-back-change"
-SETTLED = ("decide", "roll back")  # from these steps on a run goes to its end, whoever wants it cancelled
+POINT_OF_NO_RETURN = ("decide", "roll back")  # once one of these steps has started, the run cannot be cancelled
 
 
 @dataclass(frozen=True)
 class Action:
-    """A button: `right` is what who presses it needs; with `danger` the name of the change or service is asked for."""
+    """A button. `right` is the permission that the user needs; if `danger`, the user types a name to confirm."""
 
     name: str
     label: str
@@ -25,101 +31,114 @@ class Action:
 
     @property
     def path(self) -> str:
-        """The last part of its address."""
+        """Return the last segment of the URL path of the action."""
         return self.name.replace(" ", "-")
 
 
 APPROVE = Action(
-    "approve", "Approve", "approve", "The run goes on: it migrates the live service, purges, measures and judges."
+    "approve",
+    "Approve",
+    "approve",
+    "The run continues: it migrates the live database, purges the cache, measures the service, and judges the result.",
 )
 REJECT = Action(
-    "reject", "Reject", "approve", "The run ends as Rejected. Nothing is changed; the record says who and why."
+    "reject",
+    "Reject",
+    "approve",
+    "The run ends as Rejected. The live service is not changed. The record shows who rejected the change, and why.",
 )
 PAUSE = Action(
-    "pause", "Pause", "operate", "It pauses behind its batch. What is done stays done, and the service stays held."
+    "pause",
+    "Pause",
+    "operate",
+    "The backfill pauses after its current batch. Rows that are already changed stay changed. The run keeps the service "
+    "lock, so no other run can change this service.",
 )
-RESUME = Action("resume", "Go on", "operate", "It goes on from the row where it paused.")
-RETRY = Action("retry", "Start again", "operate", "A new run of the same job is started, with the same parameters.")
-UNDO = Action(
+RESUME = Action("resume", "Resume", "operate", "The backfill continues from the row where it paused.")
+RETRY = Action("retry", "Retry", "operate", "A new run of the same job starts, with the same parameters.")
+ROLL_BACK_LIVE = Action(
     "rollback",
     "Roll back",
     "operate",
-    "The job roll-back-change is started: it brings the database of the live service back to where the change began, "
-    "and purges the change's routes once more.",
+    "A run of the job roll-back-change starts. It downgrades the live database to the revision before the change and "
+    "purges the routes of the change again.",
     danger=True,
 )
 CANCEL = Action(
-    "cancel", "Cancel", "operate", "The run stops within a few seconds. Nothing was changed, and nothing will be."
+    "cancel",
+    "Cancel",
+    "operate",
+    "The run stops within a few seconds. It has not changed the live service, and it will not.",
 )
 CANCEL_LIVE = Action(
     "cancel",
     "Cancel and roll back",
     "operate",
-    "The change has begun to go live. The run stops what it does and goes all the way back: the database by its "
-    "downgrade, then the purge, then a measurement that proves it.",
+    "The change is already going live. The run stops its current step and rolls back: it downgrades the live database, "
+    "purges the cache, and measures the service to confirm the rollback.",
     danger=True,
 )
 CANCEL_ROWS = Action(
     "cancel",
     "Cancel",
     "operate",
-    "The run stops behind its batch. Rows that were changed stay changed; another run goes on from there.",
+    "The run stops after its current batch. Rows that are already changed stay changed. A new run continues from there.",
     danger=True,
 )
 CANCEL_WORK = Action(
-    "cancel", "Cancel", "operate", "The run stops within a few seconds. What it has done so far stays done."
+    "cancel", "Cancel", "operate", "The run stops within a few seconds. Work that is already done is not undone."
 )
 ALL = ("approve", "reject", "pause", "resume", "cancel", "retry", "rollback")
 
 
-def possible(run: Document) -> tuple[Action, ...]:
-    """The buttons that make sense now, the one that a person looks for first.
+def possible_actions(run: Document) -> tuple[Action, ...]:
+    """Return the actions that the run allows now, the most likely one first.
 
-    A crashed run is resumed by a worker of its pool, so it is on its way.
+    A worker resumes a crashed run, so a crashed run counts as running.
     """
     state = run["state"]
     if state["type"] in OVER:
-        return _afterwards(run)
+        return _ended_actions(run)
     if state["type"] == "CANCELLING":
         return ()
     if state["name"] == "Suspended":
-        return APPROVE, REJECT, *_cancel(run)
-    return (*_pauses(run), *_cancel(run))
+        return APPROVE, REJECT, *_cancel_actions(run)
+    return (*_pause_actions(run), *_cancel_actions(run))
 
 
-def named(run: Document, name: str) -> Action | None:
-    """One of the buttons that make sense now, by its name."""
-    return next((action for action in possible(run) if action.name == name), None)
+def find_action(run: Document, name: str) -> Action | None:
+    """Return the action of this name if the run allows it now, else None."""
+    return next((action for action in possible_actions(run) if action.name == name), None)
 
 
-def to_type(run: Document) -> str:
-    """The name that has to be typed before a danger: of the change, or of the service, or of the job."""
+def confirmation_name(run: Document) -> str:
+    """Return the name that the user types to confirm a dangerous action: of the change, else the service, else the job."""
     return str(run["change"] or run["service"] or run["job"])
 
 
-def _afterwards(run: Document) -> tuple[Action, ...]:
+def _ended_actions(run: Document) -> tuple[Action, ...]:
     name, is_ship = run["state"]["name"], run["job"] == SHIP
-    if is_ship and name in IS_LIVE:
-        return (UNDO,)
-    if run["state"]["type"] == "COMPLETED" or run["job"] is None or name in FOR_A_PERSON:
+    if is_ship and name in MAY_BE_LIVE:
+        return (ROLL_BACK_LIVE,)
+    if run["state"]["type"] == "COMPLETED" or run["job"] is None or name in NEEDS_A_PERSON:
         return ()
     return (RETRY,) if all(failure["retry_is_safe"] for failure in run.get("failures") or ()) else ()
 
 
-def _pauses(run: Document) -> tuple[Action, ...]:
+def _pause_actions(run: Document) -> tuple[Action, ...]:
     if run["job"] != BACKFILL or run["state"]["type"] != "RUNNING":
         return ()
-    held = (run.get("backfill") or {}).get("held_because") or ""
-    return (RESUME,) if held.startswith("paused by") else (PAUSE,)
+    held_because = (run.get("backfill") or {}).get("held_because") or ""
+    return (RESUME,) if held_because.startswith("paused by") else (PAUSE,)
 
 
-def _cancel(run: Document) -> tuple[Action, ...]:
-    """What a cancel means depends on how far the run is."""
-    begun = {step["name"] for step in run.get("steps") or ()}
-    if begun.intersection(SETTLED):
+def _cancel_actions(run: Document) -> tuple[Action, ...]:
+    """Return the cancel action that fits the progress of the run: its effect depends on the steps that have started."""
+    started_steps = {step["name"] for step in run.get("steps") or ()}
+    if started_steps.intersection(POINT_OF_NO_RETURN):
         return ()
     if run["job"] == SHIP:
-        return (CANCEL_LIVE,) if "migrate" in begun else (CANCEL,)
+        return (CANCEL_LIVE,) if "migrate" in started_steps else (CANCEL,)
     if run["job"] == BACKFILL:
         return (CANCEL_ROWS,) if run.get("backfill") else (CANCEL,)
     return (CANCEL,) if run["job"] in (REHEARSE, ROLL_BACK) else (CANCEL_WORK,)

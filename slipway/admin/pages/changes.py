@@ -1,4 +1,4 @@
-"""The changes and backfills below changes/: the list, and one with its plan, its runs and its record."""
+"""The pages of the changes and backfills below changes/: the list, and one change with its plan, runs and record."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/pages/changes")
 async def all_changes(request: Request, container: ServicesDep, caller: CallerDep) -> Response:
-    """Every folder below changes/, with its owner and its reason."""
-    found = await asyncio.to_thread(plans.folders, container.settings.changes)
-    return page(request, "changes.html", folders=[folder for folder in found if caller.readable(folder.service)])
+    """Show every folder below changes/ with its service and its reason."""
+    folders = await asyncio.to_thread(plans.folders, container.settings.changes)
+    return page(request, "changes.html", folders=[folder for folder in folders if caller.readable(folder.service)])
 
 
 @router.get("/pages/changes/{change}")
 async def one_change(request: Request, change: str, container: ServicesDep, caller: CallerDep) -> Response:
-    """One change: its plan, what can be done with it, its runs, its record."""
+    """Show one change: its plan, the jobs that can be started for it, its runs and its record."""
     folder = await asyncio.to_thread(plans.read, container.settings.changes, change)
     runs = await _runs(container, caller, folder)
-    moves = bool(triage.runs_now(runs))
-    region = live.region(request, "runs_live.html", stale=live.stale(container), moves=moves, runs=runs, older="")
-    if live.is_asked(request):
-        return live.answer(request, region)
-    written = await asyncio.to_thread(plans.record, container.settings.changes, change)
-    record = to_html(written, images=link(request, f"/pages/changes/{change}/picture.svg"))
+    polling = bool(triage.runs_now(runs))
+    region = live.region(
+        request, "runs_live.html", stale=live.stale_notice(container), polling=polling, runs=runs, older=""
+    )
+    if live.is_live_request(request):
+        return live.respond(request, region)
+    markdown = await asyncio.to_thread(plans.record, container.settings.changes, change)
+    record = to_html(markdown, images=link(request, f"/pages/changes/{change}/picture.svg"))
     return page(
         request,
         "change.html",
@@ -47,22 +49,22 @@ async def one_change(request: Request, change: str, container: ServicesDep, call
         facts=plans.facts(folder),
         jobs=[BACKFILL] if folder.backfill else [REHEARSE, SHIP, ROLL_BACK] if folder.change else [],
         key=new_key(),
-        record=Markup(record),  # noqa: S704 - to_html lets no HTML of a text pass
+        record=Markup(record),  # noqa: S704 - to_html escapes HTML in the text
         live=region.html,
     )
 
 
 async def _runs(container: AdminServices, caller: Caller, folder: plans.Folder) -> list[Document]:
-    """The runs of a change, also those on the staging of its service."""
+    """Return the runs of a change, including those on the staging service."""
     if folder.service is None:
         return []
     states = [*triage.NOW, *triage.ENDED]
-    found = await container.runs(states=states, limit=LIMIT, readable=caller.readable)
-    return [run for run in found if run["change"] == folder.name]
+    runs = await container.runs(states=states, limit=LIMIT, readable=caller.readable)
+    return [run for run in runs if run["change"] == folder.name]
 
 
 @router.get("/pages/changes/{change}/picture.svg")
 async def picture(change: str, container: ServicesDep) -> Response:
-    """The picture beside a change's record. Raises NotFound."""
-    drawn = await asyncio.to_thread(plans.picture, container.settings.changes, change)
-    return Response(drawn, media_type="image/svg+xml", headers=PICTURE)
+    """Return the picture of the record of a change. Raises NotFound."""
+    svg = await asyncio.to_thread(plans.picture, container.settings.changes, change)
+    return Response(svg, media_type="image/svg+xml", headers=PICTURE)

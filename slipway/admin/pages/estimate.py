@@ -1,4 +1,4 @@
-"""How far a run is, what it is at, and how long it may still take, by its rows or by an earlier run of its job. Pure."""
+"""Estimate the progress and the remaining time of a run, from its rows or from an earlier run of its job. Pure."""
 
 from __future__ import annotations
 
@@ -9,66 +9,70 @@ from datetime import datetime
 from slipway.admin.prefect_api import Document
 
 IN_FLIGHT = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING", "CRASHED")
-WENT_WELL = ("Kept", "Completed", "Rehearsed", "Passed", "Backfilled")
+SUCCESSFUL = ("Kept", "Completed", "Rehearsed", "Passed", "Backfilled")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Where a run is: `done` from 0 to 1 and `eta_s` are None while nobody can know; `to_come` are steps ahead of it."""
+    """The progress of a run: `done` (0 to 1) and `eta_s` are None if unknown; `upcoming` are the steps still to start."""
 
     step: str = ""
-    words: str = ""
+    detail: str = ""
     done: float | None = None
     eta_s: float | None = None
-    to_come: tuple[str, ...] = ()
+    upcoming: tuple[str, ...] = ()
 
 
 def estimate(run: Document, earlier: Document | None, now: datetime) -> Estimate:
-    """Where a run is that is on its way; nothing for one that has ended."""
+    """Return the progress of a run that is in flight; an empty estimate for a run that has ended."""
     if run["state"]["type"] not in IN_FLIGHT:
         return Estimate()
-    at_work = [step["name"] for step in run["steps"] if step["state"]["type"] == "RUNNING"]
-    step = at_work[-1] if at_work else ""
+    running = [step["name"] for step in run["steps"] if step["state"]["type"] == "RUNNING"]
+    step = running[-1] if running else ""
     if run["backfill"]:
         return _by_rows(run["backfill"], step)
     if earlier is not None and run["steps"]:
         return _by_steps(run, earlier, step, now)
-    at = run["progress"]
-    return Estimate(step, "Of this step:", at["share"], at["eta_s"]) if at else Estimate(step)
+    progress = run["progress"]
+    return (
+        Estimate(step, "Progress of this step:", progress["share"], progress["eta_s"]) if progress else Estimate(step)
+    )
 
 
 def similar_run(run: Document, others: Sequence[Document]) -> str | None:
-    """The id of the ended run that a run can best be compared with: of the same change, or else of the same service."""
+    """Return the id of the ended run that is most similar: of the same change, or else of the same service; or None."""
     ended = [other for other in others if other["id"] != run["id"] and other["ended"] and other["job"] == run["job"]]
-    well = [other for other in ended if other["state"]["name"] in WENT_WELL and other["service"] == run["service"]]
-    same = [other for other in well if other["change"] == run["change"]]
-    return next((str(found["id"]) for found in (*same, *well)), None)
+    same_service = [
+        other for other in ended if other["state"]["name"] in SUCCESSFUL and other["service"] == run["service"]
+    ]
+    same_change = [other for other in same_service if other["change"] == run["change"]]
+    return next((str(other["id"]) for other in (*same_change, *same_service)), None)
 
 
 def _by_rows(rows: Document, step: str) -> Estimate:
     total = max(rows["total"], rows["rows_passed"], 1)
     about = "" if rows["total_is_exact"] else "about "
-    words = f"{rows['rows_passed']:,} of {about}{rows['total']:,} rows are done"
+    detail = f"{rows['rows_passed']:,} of {about}{rows['total']:,} rows are done"
     if rows["rows_skipped"]:
-        words += f", {rows['rows_skipped']:,} skipped"
-    held = f" It waits: {rows['held_because']}." if rows["held_because"] else ""
-    return Estimate(step, f"{words}.{held}", rows["rows_passed"] / total, rows["eta_s"])
+        detail += f", {rows['rows_skipped']:,} skipped"
+    waiting = f" The backfill is waiting: {rows['held_because']}." if rows["held_because"] else ""
+    return Estimate(step, f"{detail}.{waiting}", rows["rows_passed"] / total, rows["eta_s"])
 
 
 def _by_steps(run: Document, earlier: Document, step: str, now: datetime) -> Estimate:
-    """The time that the earlier run took for each step tells how much is left; a step that takes longer adds nothing."""
-    took = {each["name"]: each["seconds"] or 0.0 for each in earlier["steps"]}
-    begun = {each["name"]: each for each in run["steps"]}
-    to_come = tuple(name for name in took if name not in begun)
-    left = sum(took[name] for name in to_come)
-    if step in took:
-        left += max(0.0, took[step] - _running_for(begun[step], now))
-    whole = sum(took.values())
-    if not whole:
-        return Estimate(step, to_come=to_come)
-    waits = run["state"]["type"] == "PAUSED"  # for a person, and nobody knows how long
-    done = min(1.0, max(0.0, (whole - left) / whole))
-    return Estimate(step, done=done, eta_s=None if waits else left, to_come=to_come)
+    """Estimate from the duration of each step of the earlier run. A step that takes longer than before has 0 s left."""
+    durations = {other["name"]: other["seconds"] or 0.0 for other in earlier["steps"]}
+    started = {own["name"]: own for own in run["steps"]}
+    upcoming = tuple(name for name in durations if name not in started)
+    left = sum(durations[name] for name in upcoming)
+    if step in durations:
+        left += max(0.0, durations[step] - _running_for(started[step], now))
+    total = sum(durations.values())
+    if not total:
+        return Estimate(step, upcoming=upcoming)
+    is_paused = run["state"]["type"] == "PAUSED"  # the run waits for a person, for an unknown time
+    done = min(1.0, max(0.0, (total - left) / total))
+    return Estimate(step, done=done, eta_s=None if is_paused else left, upcoming=upcoming)
 
 
 def _running_for(step: Document, now: datetime) -> float:

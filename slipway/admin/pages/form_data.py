@@ -1,4 +1,4 @@
-"""What a form sent: its fields, the key by which a double click is one run, and why somebody acts."""
+"""The data of a submitted form: its fields, its idempotency key (a double click starts one run), and the user's reason."""
 
 from __future__ import annotations
 
@@ -12,58 +12,61 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
-from slipway.admin.actions import ActionRequest, Reason, said_by
+from slipway.admin.actions import ActionRequest, Reason, action_request
 from slipway.admin.auth.caller import Caller
 from slipway.admin.prefect_api import Document
 from slipway.admin.templating import HEADERS, link
 from slipway.core.errors import InvalidInput
 
-Posted = Mapping[str, list[str]]
-OWN = ("csrf", "key", "confirm", "why")  # fields of the form itself, beside a job's parameters
-MOST_FIELDS = 500
+FormData = Mapping[str, list[str]]
+OWN_FIELDS = ("csrf", "key", "confirm", "why")  # fields of the form itself, which are not parameters of the job
+MAX_FIELDS = 500
 
 
-async def posted(request: Request) -> Posted:
-    """The fields of a form with their values. Raises InvalidInput for what is no text."""
-    async with request.form(max_files=0, max_fields=MOST_FIELDS) as form:
-        found: dict[str, list[str]] = {}
+async def read_form(request: Request) -> FormData:
+    """Return the fields of a form with their values. Raises InvalidInput if a value contains a NUL character."""
+    async with request.form(max_files=0, max_fields=MAX_FIELDS) as form:
+        fields: dict[str, list[str]] = {}
         for name, value in form.multi_items():
-            found.setdefault(name, []).append(str(value))
-    if any("\0" in value for values in found.values() for value in values):  # which no database keeps
-        raise InvalidInput("The form carries a NUL.", expected="Text.")
-    return found
+            fields.setdefault(name, []).append(str(value))
+    if any("\0" in value for values in fields.values() for value in values):  # PostgreSQL cannot store NUL in text
+        raise InvalidInput("The form contains a NUL character.", expected="Text without NUL characters.")
+    return fields
 
 
-def one(fields: Posted, name: str) -> str:
-    """One field's value; empty for one that was not sent."""
+def field_value(fields: FormData, name: str) -> str:
+    """Return the last value of a field, without surrounding white space; empty if the field was not sent."""
     return fields.get(name, [""])[-1].strip()
 
 
 def new_key() -> str:
-    """The key of a form that is drawn now."""
+    """Return a random idempotency key for a new form."""
     return secrets.token_urlsafe(16)
 
 
-def key_of(fields: Posted, parameters: Document) -> str:
-    """The idempotency key of a form: sent twice it is one run, sent again with other parameters another one.
+def idempotency_key(fields: FormData, parameters: Document) -> str:
+    """Return the idempotency key of a form and its parameters.
 
-    Raises InvalidInput for a key that no form of ours has drawn.
+    The same form sent twice starts one run; sent again with other parameters, it starts another run. Raises
+    InvalidInput for a missing or malformed key.
     """
-    key = one(fields, "key")
+    key = field_value(fields, "key")
     if not re.fullmatch(r"[A-Za-z0-9_-]{8,64}", key):
-        raise InvalidInput("The form carries no key.", expected="A form as the page draws it; open it again.")
-    written = json.dumps(parameters, sort_keys=True)
-    return f"{key}-{hashlib.sha256(written.encode()).hexdigest()[:16]}"
+        raise InvalidInput("The form has no valid key.", expected="The form as the page sends it: reload the page.")
+    encoded = json.dumps(parameters, sort_keys=True)
+    return f"{key}-{hashlib.sha256(encoded.encode()).hexdigest()[:16]}"
 
 
-def said(caller: Caller, fields: Posted) -> ActionRequest:
-    """Why somebody acts, in the name of who is signed in. Raises InvalidInput in words where it does not say why."""
+def read_action_request(caller: Caller, fields: FormData) -> ActionRequest:
+    """Return the reason from the form, in the name of the signed-in user. Raises InvalidInput if the reason is missing."""
     try:
-        return said_by(caller, Reason(why=one(fields, "why")))
+        return action_request(caller, Reason(why=field_value(fields, "why")))
     except ValidationError:
-        raise InvalidInput("The form does not say why.", expected="2 to 2,000 letters.") from None
+        raise InvalidInput(
+            "The reason is missing, too short or too long.", expected="A reason of 2 to 2,000 characters."
+        ) from None
 
 
-def go_to(request: Request, path: str) -> RedirectResponse:
-    """On to one of the pages, to be read (303), so that a reload does not send the form again."""
+def redirect_to(request: Request, path: str) -> RedirectResponse:
+    """Redirect to a page (303 See Other), so that a reload does not send the form again."""
     return RedirectResponse(link(request, path), status_code=303, headers=HEADERS)

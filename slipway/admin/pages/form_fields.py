@@ -1,4 +1,4 @@
-"""A job's parameters, as its JSON Schema describes them, as fields of a form. Pure."""
+"""Convert the JSON Schema of a job's parameters into form fields. Pure."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from slipway.admin.formatting import told
+from slipway.admin.formatting import as_text
 
 Kind = Literal["text", "long text", "whole number", "number", "boolean", "choice", "date", "lines", "json"]
 Schema = Mapping[str, Any]
-UNKNOWN: Any = object()  # a default that there is none of; None is one
-LONG = 200  # a text that may be longer gets room for it
-MAX_DEPTH = 20  # of references to references: a schema that names itself ends here
+NO_VALUE: Any = object()  # no default, or no value; None can be a default
+LONG = 200  # characters; a text that may be longer gets a text area
+MAX_DEPTH = 20  # of nested references: ends the resolution of a schema that refers to itself
 
 
 @dataclass(frozen=True)
 class Field:
-    """One parameter as a field; `schema` is its own, without references, and without the null that it may be."""
+    """One parameter as a form field. `schema` is the parameter's schema with references resolved and null removed."""
 
     name: str
     kind: Kind
     schema: Schema
     required: bool = False
     nullable: bool = False
-    default: Any = UNKNOWN
+    default: Any = NO_VALUE
     description: str = ""
     choices: tuple[Any, ...] = ()
     suggestions: tuple[str, ...] = ()
 
     @property
     def has_default(self) -> bool:
-        """Whether something applies when the field is left empty."""
-        return self.default is not UNKNOWN and self.default not in (None, [], "")
+        """Whether a default applies when the field is left empty."""
+        return self.default is not NO_VALUE and self.default not in (None, [], "")
 
     @property
-    def default_words(self) -> str:
-        """The default as a person would fill it in."""
-        return "\n".join(map(str, self.default)) if self.kind == "lines" else told(self.default)
+    def default_text(self) -> str:
+        """Return the default as the user would type it."""
+        return "\n".join(map(str, self.default)) if self.kind == "lines" else as_text(self.default)
 
     @property
     def limits(self) -> str:
-        """What a value must keep to, in words: `1 to 10`, `at least 3 characters`."""
+        """Return the limits of the value as text: `1 to 10`, `at least 3 characters`; empty without limits."""
         schema = self.schema
         if self.kind in ("whole number", "number"):
             return _number_limits(schema)
@@ -53,10 +53,10 @@ class Field:
 
 
 def fields(schema: Schema, *, services: Sequence[str] = (), changes: Sequence[str] = ()) -> tuple[Field, ...]:
-    """The parameters of a job in their order. `service` is chosen from the services, `change` has suggestions."""
-    needed = schema.get("required") or ()
-    found = [_field(name, each, schema, name in needed) for name, each in (schema.get("properties") or {}).items()]
-    return tuple(_known(field, services, changes) for field in found)
+    """Return the parameters of a job in schema order. `service` is a choice of `services`, `change` suggests `changes`."""
+    required = schema.get("required") or ()
+    plain = [_field(name, own, schema, name in required) for name, own in (schema.get("properties") or {}).items()]
+    return tuple(_with_known_names(field, services, changes) for field in plain)
 
 
 def _field(name: str, schema: Schema, root: Schema, required: bool) -> Field:
@@ -65,14 +65,14 @@ def _field(name: str, schema: Schema, root: Schema, required: bool) -> Field:
     if isinstance(items, Mapping):
         plain = {**plain, "items": _without_null(_resolved(items, root), root)[0]}
     description = schema.get("description") or plain.get("description") or ""
-    default = schema["default"] if "default" in schema else plain.get("default", UNKNOWN)
+    default = schema["default"] if "default" in schema else plain.get("default", NO_VALUE)
     choices = tuple(plain["enum"]) if isinstance(plain.get("enum"), list) else ()
     choices = (plain["const"],) if "const" in plain else choices
     return Field(name, _kind(plain, choices), plain, required, nullable, default, str(description), choices)
 
 
-def _known(field: Field, services: Sequence[str], changes: Sequence[str]) -> Field:
-    """What Slipway knows the names of is picked from them."""
+def _with_known_names(field: Field, services: Sequence[str], changes: Sequence[str]) -> Field:
+    """Add the known services as choices, or the known changes as suggestions."""
     if field.kind != "text":
         return field
     if field.name == "service" and services:
@@ -81,7 +81,7 @@ def _known(field: Field, services: Sequence[str], changes: Sequence[str]) -> Fie
 
 
 def _kind(schema: Schema, choices: tuple[Any, ...]) -> Kind:
-    """The field that a value of this schema is filled into; whatever is none of these is written as JSON."""
+    """Return the kind of field for a schema; `json` if no other kind fits."""
     if choices:
         return "choice"
     kind = schema.get("type")
@@ -91,8 +91,8 @@ def _kind(schema: Schema, choices: tuple[Any, ...]) -> Kind:
         return "long text" if schema.get("maxLength", 0) > LONG and not schema.get("pattern") else "text"
     if kind == "array" and _is_plain(schema.get("items")):
         return "lines"
-    plain: dict[Any, Kind] = {"integer": "whole number", "number": "number", "boolean": "boolean"}
-    return plain.get(kind, "json") if isinstance(kind, str) else "json"
+    scalars: dict[Any, Kind] = {"integer": "whole number", "number": "number", "boolean": "boolean"}
+    return scalars.get(kind, "json") if isinstance(kind, str) else "json"
 
 
 def _is_plain(items: Any) -> bool:
@@ -100,58 +100,58 @@ def _is_plain(items: Any) -> bool:
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:
-    """The schema with what it refers to in its place; what stands beside a reference counts more."""
+    """Return the schema with its references resolved. Keys next to a reference override the keys of its target."""
     for _ in range(MAX_DEPTH):
-        beside = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
-        alone = schema.get("allOf")
+        siblings = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
+        all_of = schema.get("allOf")
         if "$ref" in schema:
-            schema = {**_at(str(schema["$ref"]), root), **beside}
-        elif isinstance(alone, list) and len(alone) == 1 and isinstance(alone[0], Mapping):
-            schema = {**alone[0], **beside}
+            schema = {**_target(str(schema["$ref"]), root), **siblings}
+        elif isinstance(all_of, list) and len(all_of) == 1 and isinstance(all_of[0], Mapping):
+            schema = {**all_of[0], **siblings}
         else:
             return schema
     return {}
 
 
-def _at(reference: str, root: Schema) -> Schema:
-    """What a JSON Pointer (RFC 6901) into the same document leads to; nothing for one that leads elsewhere."""
-    found: Any = root if reference.startswith("#/") else None
-    for written in reference[2:].split("/"):
-        part = written.replace("~1", "/").replace("~0", "~")
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+def _target(reference: str, root: Schema) -> Schema:
+    """Return the target of a JSON Pointer (RFC 6901) in this document; empty if there is none, or in another document."""
+    target: Any = root if reference.startswith("#/") else None
+    for escaped in reference[2:].split("/"):
+        key = escaped.replace("~1", "/").replace("~0", "~")
+        target = target.get(key) if isinstance(target, Mapping) else None
+    return target if isinstance(target, Mapping) else {}
 
 
 def _without_null(schema: Schema, root: Schema) -> tuple[Schema, bool]:
-    """The one thing that a value may be besides null, and whether it may be null."""
-    either = schema.get("anyOf") or schema.get("oneOf")
-    if not isinstance(either, list):
+    """Return the single alternative to null (or the schema itself if there are several), and whether null is allowed."""
+    alternatives = schema.get("anyOf") or schema.get("oneOf")
+    if not isinstance(alternatives, list):
         return schema, False
-    kinds = [_resolved(kind, root) for kind in either]
-    others = [kind for kind in kinds if kind.get("type") != "null"]
-    if len(others) != 1:
-        return schema, len(others) < len(kinds)
-    beside = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
-    return {**others[0], **beside}, len(others) < len(kinds)
+    resolved = [_resolved(alternative, root) for alternative in alternatives]
+    non_null = [alternative for alternative in resolved if alternative.get("type") != "null"]
+    if len(non_null) != 1:
+        return schema, len(non_null) < len(resolved)
+    siblings = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
+    return {**non_null[0], **siblings}, len(non_null) < len(resolved)
 
 
 def _number_limits(schema: Schema) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
         return f"{low} to {high}"
-    words = (
+    labels = (
         ("minimum", "at least"),
         ("exclusiveMinimum", "above"),
         ("maximum", "at most"),
         ("exclusiveMaximum", "below"),
     )
-    return ", ".join(f"{word} {schema[name]}" for name, word in words if schema.get(name) is not None)
+    return ", ".join(f"{label} {schema[name]}" for name, label in labels if schema.get(name) is not None)
 
 
-def _span(low: Any, high: Any, one: str, many: str) -> str:
-    """`at least 3 characters`, `at most 1 line`, `3 to 5 lines`; nothing without limits."""
+def _span(low: Any, high: Any, singular: str, plural: str) -> str:
+    """Return `at least 3 characters`, `at most 1 line`, `3 to 5 lines`; empty without limits."""
     if low and high:
-        return f"{low} to {high} {many}"
+        return f"{low} to {high} {plural}"
     if low:
-        return f"at least {low} {one if low == 1 else many}"
-    return f"at most {high} {one if high == 1 else many}" if high else ""
+        return f"at least {low} {singular if low == 1 else plural}"
+    return f"at most {high} {singular if high == 1 else plural}" if high else ""

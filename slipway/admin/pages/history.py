@@ -1,4 +1,4 @@
-"""All runs, also old ones: by job, service and state, a page at a time."""
+"""The list of all runs, including old ones: filtered by job, service, state and age, one page at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATES: dict[str, tuple[str, ...]] = {
     "cancelled": ("CANCELLED",),
 }
 SINCE = {"a week": 7, "a month": 30, "a year": 365, "ever": 0}
-Word = Annotated[str, Query(max_length=200)]
+FilterValue = Annotated[str, Query(max_length=200)]
 router = APIRouter(include_in_schema=False)
 
 
@@ -34,29 +34,29 @@ async def runs(
     request: Request,
     container: ServicesDep,
     caller: CallerDep,
-    job: Word = "",
-    service: Word = "",
-    state: Word = "any",
-    since: Word = "a week",
+    job: FilterValue = "",
+    service: FilterValue = "",
+    state: FilterValue = "any",
+    since: FilterValue = "a week",
     cursor: Annotated[str, Query(max_length=500)] = "",
 ) -> Response:
-    """The newest first; `Older` goes on from there, whatever comes in meanwhile."""
+    """Show runs, the newest first. `Older` continues from the last one, even if new runs have started."""
     if state not in STATES or since not in SINCE:
-        raise InvalidInput("The list cannot be chosen so.", expected="The choices of its form.")
-    wanted = RunFilter(job or None, STATES[state], service or None, caller.readable)
+        raise InvalidInput("The filter has an unknown value.", expected="A `state` and a `since` that the form offers.")
+    run_filter = RunFilter(job or None, STATES[state], service or None, caller.readable)
     begin = datetime.now(UTC) - timedelta(days=SINCE[since]) if SINCE[since] else EPOCH
-    found = await container.page(wanted, limit=LIMIT, since=begin, cursor=cursor)
+    listed = await container.page(run_filter, limit=LIMIT, since=begin, cursor=cursor)
     chosen = {"job": job, "service": service, "state": state, "since": since}
     return page(
         request,
         "runs.html",
-        stale=live.stale(container),
-        runs=found.runs,
-        older=urlencode({**chosen, "cursor": found.next}) if found.next else "",
+        stale=live.stale_notice(container),
+        runs=listed.runs,
+        older=urlencode({**chosen, "cursor": listed.next}) if listed.next else "",
         newest=urlencode(chosen) if cursor else "",
         chosen=chosen,
         choices={
-            "job": ["", *(each["name"] for each in await container.jobs.all())],
+            "job": ["", *(deployed["name"] for deployed in await container.jobs.all())],
             "service": ["", *await readable_services(container, caller)],
             "state": list(STATES),
             "since": list(SINCE),

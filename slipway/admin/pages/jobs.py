@@ -1,4 +1,4 @@
-"""A job: its card, the form that starts it, its schedules, its runs."""
+"""The pages of the jobs: a job's description, the form that starts a run, its schedules and its runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from slipway.admin.auth.caller import CallerDep, caller_of, demand
+from slipway.admin.auth.caller import CallerDep, caller_of, require_right
 from slipway.admin.jobs import BACKFILL, describe
 from slipway.admin.limits import take
 from slipway.admin.markdown import to_html
 from slipway.admin.pages import forms, live, plans, triage
-from slipway.admin.pages.form_data import OWN, Posted, go_to, key_of, new_key, one, posted, said
+from slipway.admin.pages.form_data import (
+    OWN_FIELDS,
+    FormData,
+    field_value,
+    idempotency_key,
+    new_key,
+    read_action_request,
+    read_form,
+    redirect_to,
+)
 from slipway.admin.pages.form_fields import Field, fields
-from slipway.admin.pages.forms import EMPTY, PREFIX, Filled
+from slipway.admin.pages.forms import EMPTY, PREFIX, FilledForm
 from slipway.admin.prefect_api import Document
 from slipway.admin.problems import Refusal, status_of
 from slipway.admin.services import AdminServices, ServicesDep
@@ -25,10 +34,10 @@ from slipway.config.service import load_services
 from slipway.core.errors import InvalidInput, SlipwayError
 
 LIMIT = 50
-CONFIRM_TAG = "confirm"  # of a deployment: the name of what it acts on is asked for before it is started
+CONFIRM_TAG = "confirm"  # tag of a deployment: the user must type the name of the change or service before a run starts
 SWITCHES: dict[str, dict[str, bool | None]] = {
     "pause": {"paused": True, "disabled": None},
-    "go on": {"paused": False, "disabled": None},
+    "resume": {"paused": False, "disabled": None},
     "disable": {"paused": None, "disabled": True},
     "enable": {"paused": None, "disabled": False},
 }
@@ -37,135 +46,142 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/pages/jobs")
 async def all_jobs(request: Request, container: ServicesDep) -> Response:
-    """Every job with the first words of its card."""
+    """Show every job with the first line of its description."""
     return page(request, "jobs.html", jobs=await container.jobs.all())
 
 
 @router.get("/pages/jobs/{job}")
 async def one_job(request: Request, job: str, container: ServicesDep, caller: CallerDep) -> Response:
-    """A job; the form may be filled in by the address, as `?p.service=shop`."""
-    found = await container.jobs.find(job)
+    """Show a job. The query string can fill in the form, for example `?p.service=shop`."""
+    deployment = await container.jobs.find(job)
     runs = await container.runs(job=job, states=[*triage.NOW, *triage.ENDED], limit=LIMIT, readable=caller.readable)
     region = live.region(
         request,
         "runs_live.html",
-        stale=live.stale(container),
-        moves=bool(triage.runs_now(runs)),
+        stale=live.stale_notice(container),
+        polling=bool(triage.runs_now(runs)),
         runs=runs,
         older=urlencode({"job": job, "since": "ever"}),
     )
-    if live.is_asked(request):
-        return live.answer(request, region)
-    asked = {name.removeprefix(PREFIX): value for name, value in request.query_params.items()}
-    return await _drawn(request, container, found, Filled({}, asked, {}), live=region.html)
+    if live.is_live_request(request):
+        return live.respond(request, region)
+    prefilled = {name.removeprefix(PREFIX): value for name, value in request.query_params.items()}
+    return await _job_page(request, container, deployment, FilledForm({}, prefilled, {}), live=region.html)
 
 
 @router.post("/pages/jobs/{job}")
 async def start(request: Request, job: str, container: ServicesDep) -> Response:
-    """Start a run from the form; what a job with the tag `confirm` acts on has to be named first."""
-    found, sent = await container.jobs.find(job), await posted(request)
-    known = await _fields(request, container, found)
-    if strangers := forms.unknown(known, sent, OWN):
-        raise InvalidInput(f"The job {job} takes no {', '.join(strangers)[:200]}.", expected="The fields of its form.")
-    filled = forms.read(known, found["parameter_openapi_schema"], sent)
+    """Start a run from the form. For a job with the tag `confirm`, the user must type a name first."""
+    deployment, form = await container.jobs.find(job), await read_form(request)
+    job_fields = await _fields(request, container, deployment)
+    if unknown := forms.unknown_names(job_fields, form, OWN_FIELDS):
+        raise InvalidInput(
+            f"The job {job} has no parameter {', '.join(unknown)[:200]}.", expected="Only the fields of the form."
+        )
+    filled = forms.read(job_fields, deployment["parameter_openapi_schema"], form)
     if filled.errors:
-        return await _drawn(request, container, found, filled, status=422)
-    asked = _name_to_type(found, filled.parameters)
+        return await _job_page(request, container, deployment, filled, status=422)
+    confirmation = _confirmation_name(deployment, filled.parameters)
     try:
-        if asked and one(sent, "confirm") != asked:
-            return await _confirm(request, container, found, filled, sent, asked)
+        if confirmation and field_value(form, "confirm") != confirmation:
+            return await _confirm_page(request, container, deployment, filled, form, confirmation)
         take(request)
-        run = await container.jobs.start(job, filled.parameters, key_of(sent, filled.parameters))
+        run = await container.jobs.start(job, filled.parameters, idempotency_key(form, filled.parameters))
     except Refusal:
         raise
     except SlipwayError as error:
-        return await _drawn(request, container, found, filled, status=status_of(error), fault=error)
-    container.saw(run)
-    return go_to(request, f"/pages/runs/{run['id']}")
+        return await _job_page(request, container, deployment, filled, status=status_of(error), fault=error)
+    container.record_run(run)
+    return redirect_to(request, f"/pages/runs/{run['id']}")
 
 
 @router.post("/pages/jobs/{job}/switch")
 async def switch(request: Request, job: str, container: ServicesDep, caller: CallerDep) -> Response:
-    """Switch a job's schedules off or on, or the whole job, with a reason."""
-    sent = await posted(request)
-    what = SWITCHES.get(one(sent, "do"))
-    if what is None:
-        raise InvalidInput("The form does not say what to switch.", expected=f"One of: {', '.join(SWITCHES)}.")
-    says = said(caller, sent)
-    await container.jobs.switch(job, by=says.by, why=says.why, **what)
-    return go_to(request, f"/pages/jobs/{job}")
+    """Pause or resume a job's schedules, or disable or enable the job, with a reason."""
+    form = await read_form(request)
+    settings = SWITCHES.get(field_value(form, "do"))
+    if settings is None:
+        raise InvalidInput("The form has no valid value for `do`.", expected=f"`do` is one of: {', '.join(SWITCHES)}.")
+    reason = read_action_request(caller, form)
+    await container.jobs.switch(job, by=reason.by, why=reason.why, **settings)
+    return redirect_to(request, f"/pages/jobs/{job}")
 
 
-async def _drawn(
+async def _job_page(
     request: Request,
     container: AdminServices,
-    found: Document,
-    filled: Filled = EMPTY,
+    deployment: Document,
+    filled: FilledForm = EMPTY,
     *,
     status: int = 200,
     fault: SlipwayError | None = None,
     live: Markup | None = None,
 ) -> Response:
-    """The page of a job with its form; its runs are left out where the form came back."""
-    known = await _fields(request, container, found)
+    """Return the page of a job with its form. `live` is its list of runs, which is left out after a failed submission."""
+    job_fields = await _fields(request, container, deployment)
     return page(
         request,
         "job.html",
         status=status,
-        job=await container.jobs.one(found["name"]),
-        card=_card(found),
-        fields=known,
+        job=await container.jobs.one(deployment["name"]),
+        card=_card(deployment),
+        fields=job_fields,
         filled=filled,
         fault=fault,
         key=new_key(),
         live=live,
-        confirms=CONFIRM_TAG in (found.get("tags") or ()),
-        in_prefect=f"{container.prefect_ui}/deployments/deployment/{found['id']}",
+        needs_confirmation=CONFIRM_TAG in (deployment.get("tags") or ()),
+        prefect_url=f"{container.prefect_ui}/deployments/deployment/{deployment['id']}",
     )
 
 
-async def _confirm(
-    request: Request, container: AdminServices, found: Document, filled: Filled, sent: Posted, asked: str
+async def _confirm_page(
+    request: Request,
+    container: AdminServices,
+    deployment: Document,
+    filled: FilledForm,
+    form: FormData,
+    confirmation: str,
 ) -> Response:
-    """What will happen, and a field for the name; refused (422) when another name was typed."""
-    tried = one(sent, "confirm")
+    """Return the confirmation page: what will happen, and a field for the name. The status is 422 after a wrong name."""
+    typed = field_value(form, "confirm")
     folder = None
     if "change" in filled.parameters:
         folder = await asyncio.to_thread(plans.read, container.settings.changes, str(filled.parameters["change"]))
-        demand("operate", folder.service)
+        require_right("operate", folder.service)
     values: dict[str, Any] = {
-        "job": describe(found),
-        "card": _card(found),
+        "job": describe(deployment),
+        "card": _card(deployment),
         "filled": filled,
-        "asked": asked,
-        "tried": tried,
-        "key": one(sent, "key"),
+        "confirmation": confirmation,
+        "typed": typed,
+        "key": field_value(form, "key"),
         "folder": folder,
         "facts": plans.facts(folder) if folder else [],
     }
-    return page(request, "confirm.html", status=422 if tried else 200, **values)
+    return page(request, "confirm.html", status=422 if typed else 200, **values)
 
 
-async def _fields(request: Request, container: AdminServices, found: Document) -> tuple[Field, ...]:
-    """The fields of the form, with the services and the changes that who asks may do something to."""
+async def _fields(request: Request, container: AdminServices, deployment: Document) -> tuple[Field, ...]:
+    """Return the fields of the form, with the services and changes that the caller may operate."""
     caller = caller_of(request)
     services = await asyncio.to_thread(load_services, container.settings.config)
     folders = await asyncio.to_thread(plans.folders, container.settings.changes)
     changes = [
-        each.name
-        for each in folders
-        if (each.backfill is not None) == (found["name"] == BACKFILL) and caller.may("operate", each.service)
+        folder.name
+        for folder in folders
+        if (folder.backfill is not None) == (deployment["name"] == BACKFILL) and caller.may("operate", folder.service)
     ]
-    own = [name for name in services if caller.may("operate", name)]
-    return fields(found["parameter_openapi_schema"], services=own, changes=changes)
+    operable = [name for name in services if caller.may("operate", name)]
+    return fields(deployment["parameter_openapi_schema"], services=operable, changes=changes)
 
 
-def _name_to_type(found: Document, parameters: Document) -> str:
-    """The name that has to be typed before a job is started; empty for one that asks for none."""
-    if CONFIRM_TAG not in (found.get("tags") or ()):
+def _confirmation_name(deployment: Document, parameters: Document) -> str:
+    """Return the name that the user must type before a run starts; empty if the job needs no confirmation."""
+    if CONFIRM_TAG not in (deployment.get("tags") or ()):
         return ""
-    return str(parameters.get("change") or parameters.get("service") or found["name"])
+    return str(parameters.get("change") or parameters.get("service") or deployment["name"])
 
 
-def _card(found: Document) -> Markup:
-    return Markup(to_html(found.get("description") or ""))  # noqa: S704 - to_html lets no HTML of a text pass
+def _card(deployment: Document) -> Markup:
+    return Markup(to_html(deployment.get("description") or ""))  # noqa: S704 - to_html escapes HTML in the text

@@ -1,4 +1,4 @@
-"""A service: what it was like, its last audit, its changes and its runs."""
+"""The pages of the services: the measured history, the last audit, the changes and the runs of a service."""
 
 from __future__ import annotations
 
@@ -25,27 +25,33 @@ router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
-class Words:
-    """A service's last measurement in words."""
+class Summary:
+    """The last measurement of a service as a sentence."""
 
     sentence: str
     at: datetime | None = None
     drifted: bool = False
 
 
-def words(trend: Trend, points: list[Point]) -> Words:
-    """What is to be said of a service in one sentence: what has drifted, or that all is as before. Pure."""
+def summarise(trend: Trend, points: list[Point]) -> Summary:
+    """Return one sentence about the measurements of a service: which series have drifted, or that none has. Pure."""
     if not points:
-        return Words("Not measured yet.")
+        return Summary("Not measured yet.")
     at = max(point.at for point in points)
     if slower := [series.sentence for series in trend.series if series.drifted]:
-        return Words(" ".join(slower), at, drifted=True)
-    fast = sorted(point.median_ms for point in points if point.at == at and point.median_ms is not None)
-    spread = _spread(fast) if fast else ", without a good answer"
-    known = sum(series.baseline_ms is not None for series in trend.series)
-    how = "as before" if known == len(trend.series) else "no baseline yet" if not known else f"{known} as before"
-    many = len(trend.series)
-    return Words(f"{many} {'series' if many > 1 else 'route'}: {how}{spread}.", at)
+        return Summary(" ".join(slower), at, drifted=True)
+    medians = sorted(point.median_ms for point in points if point.at == at and point.median_ms is not None)
+    spread = _spread(medians) if medians else ", no successful response"
+    with_baseline = sum(series.baseline_ms is not None for series in trend.series)
+    comparison = (
+        "as before"
+        if with_baseline == len(trend.series)
+        else "no baseline yet"
+        if not with_baseline
+        else f"{with_baseline} as before"
+    )
+    total = len(trend.series)
+    return Summary(f"{total} {'series' if total > 1 else 'route'}: {comparison}{spread}.", at)
 
 
 def _spread(medians: list[float]) -> str:
@@ -54,41 +60,41 @@ def _spread(medians: list[float]) -> str:
 
 
 async def readable_services(container: AdminServices, caller: Caller) -> list[str]:
-    """The services that who asks may see."""
+    """Return the services that the caller may see."""
     return [name for name in await asyncio.to_thread(load_services, container.settings.config) if caller.readable(name)]
 
 
-async def said_of(container: AdminServices, service: str) -> Words:
-    """A service's last measurement in words."""
+async def last_summary(container: AdminServices, service: str) -> Summary:
+    """Return the last measurement of a service as a sentence."""
     points = await container.points(service, None)
-    return words(await container.trend(service, points), points)
+    return summarise(await container.trend(service, points), points)
 
 
 @router.get("/pages/services")
 async def all_services(request: Request, container: ServicesDep, caller: CallerDep) -> Response:
-    """Every service with its last measurement."""
+    """Show every service with its last measurement."""
     services = await readable_services(container, caller)
-    told = await asyncio.gather(*(said_of(container, name) for name in services))
-    return page(request, "services.html", services=list(zip(services, told, strict=True)))
+    summaries = await asyncio.gather(*(last_summary(container, name) for name in services))
+    return page(request, "services.html", services=list(zip(services, summaries, strict=True)))
 
 
 @router.get("/pages/services/{service}")
 async def one_service(request: Request, service: str, container: ServicesDep, caller: CallerDep) -> Response:
-    """What its measured routes were like in the last 30 days, beside its changes; its last audit; its runs."""
-    points = await container.points(service, None)  # first: it knows whether there is such a service
+    """Show a service: the measurements of the last 30 days with its changes, the last audit, and the runs."""
+    points = await container.points(service, None)  # first, because it raises NotFound for an unknown service
     runs = await container.runs(
         service=service, states=[*triage.NOW, *triage.ENDED], limit=LIMIT, readable=caller.readable
     )
     region = live.region(
         request,
         "runs_live.html",
-        stale=live.stale(container),
-        moves=bool(triage.runs_now(runs)),
+        stale=live.stale_notice(container),
+        polling=bool(triage.runs_now(runs)),
         runs=runs,
         older=urlencode({"service": service, "since": "ever"}),
     )
-    if live.is_asked(request):
-        return live.answer(request, region)
+    if live.is_live_request(request):
+        return live.respond(request, region)
     trend, audited, folders = await asyncio.gather(
         container.trend(service, points),
         container.audited(service),
@@ -99,10 +105,10 @@ async def one_service(request: Request, service: str, container: ServicesDep, ca
         "service.html",
         service=service,
         trend=trend,
-        said=words(trend, points),
-        report=Markup(to_html(trend_report(trend))),  # noqa: S704 - to_html lets no HTML of a text pass
-        drawn_by=points[-1].run_id if points else "",
+        summary=summarise(trend, points),
+        report=Markup(to_html(trend_report(trend))),  # noqa: S704 - to_html escapes HTML in the text
+        picture_run_id=points[-1].run_id if points else "",
         audited=audited,
-        folders=[each for each in folders if each.document is not None and each.document.service == service],
+        folders=[folder for folder in folders if folder.document is not None and folder.document.service == service],
         live=region.html,
     )

@@ -1,4 +1,4 @@
-"""How runs stand: what runs now, what waits for a person, what failed lately. Pure."""
+"""Sort runs into groups: in flight, waiting for a person, failed, done. Pure."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from slipway.admin.prefect_api import Document
 
 NOW = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
-ASKS = {
-    "Suspended": "waits for an approval",
-    "Frozen": "is frozen: keep it, or roll it back",
-    "RollBackFailed": "could not be rolled back: go on by hand",
-    "GaveUp": "kept crashing: look where the service stands",
-    "NotRecorded": "is done, but has no record",
+NEEDED_ACTIONS = {
+    "Suspended": "Waiting for approval.",
+    "Frozen": "Frozen: keep the change or roll it back.",
+    "RollBackFailed": "The rollback failed: finish it by hand.",
+    "GaveUp": "The run crashed too often: check the state of the service.",
+    "NotRecorded": "The run is done, but it has no record.",
 }
-ANSWERS = ("RolledBack", "Kept")  # ends of a later run of the same change that settle an earlier one
+SETTLING_STATES = ("RolledBack", "Kept")  # end states of a later run of the same change that settle an earlier run
 
 
 def runs_now(runs: Iterable[Document]) -> list[Document]:
-    """What is on its way and waits for nobody; a run that a schedule has planned is not there yet."""
+    """Return the runs in flight that wait for nobody. Runs that a schedule has planned do not count yet."""
     return [run for run in runs if _type(run) in NOW and not run["planned"] and run["state"]["name"] != "Suspended"]
 
 
 def waiting(runs: Sequence[Document]) -> list[Document]:
-    """What a person has to look at, the newest first, as `runs` are; what a later run has settled is not asked again."""
+    """Return the runs that need a person, except those that a later run has settled. `runs` must have the newest first."""
     settled: set[tuple[str | None, str | None]] = set()
-    found = []
+    unsettled = []
     for run in runs:
-        about = (run["service"], run["change"])
-        if run["state"]["name"] in ANSWERS:
-            settled.add(about)
-        elif run["state"]["name"] in ASKS and about not in settled:
-            found.append(run)
-    return found
+        subject = (run["service"], run["change"])
+        if run["state"]["name"] in SETTLING_STATES:
+            settled.add(subject)
+        elif run["state"]["name"] in NEEDED_ACTIONS and subject not in settled:
+            unsettled.append(run)
+    return unsettled
 
 
 def failed(runs: Sequence[Document], waits: Sequence[Document]) -> list[Document]:
-    """What ended without doing its work, apart from what waits for a person; what was settled since stands here."""
-    asked = {run["id"] for run in waits}
-    return [run for run in runs if _type(run) in ("FAILED", "CRASHED") and run["id"] not in asked]
+    """Return the failed and crashed runs, except those in `waits`. Runs that a later run has settled are included."""
+    waiting_ids = {run["id"] for run in waits}
+    return [run for run in runs if _type(run) in ("FAILED", "CRASHED") and run["id"] not in waiting_ids]
 
 
 def done(runs: Iterable[Document]) -> list[Document]:
-    """What has ended otherwise."""
+    """Return the completed and cancelled runs."""
     return [run for run in runs if _type(run) in ("COMPLETED", "CANCELLED")]
 
 
-def asks(run: Document) -> str:
-    """What a run that waits wants of a person; empty for one that does not wait."""
-    return ASKS.get(str(run["state"]["name"]), "")
+def needed_action(run: Document) -> str:
+    """Return what the run needs from a person; empty if the run does not wait for a person."""
+    return NEEDED_ACTIONS.get(str(run["state"]["name"]), "")
 
 
 def _type(run: Document) -> str:

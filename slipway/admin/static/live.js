@@ -1,70 +1,70 @@
-// What keeps a live part of a page from disturbing who reads it. Without this script, and without htmx, every page works.
+// Keeps the focus, the scroll position, open details and the selection when a live part is replaced. Pages also work without scripts.
 "use strict";
-const hold = { open: new Set(), focus: null, scroll: new Map() };
-const named = (element) =>
+const saved = { open: new Set(), focus: null, scroll: new Map() };
+const identifier = (element) =>
   ["id", "href", "aria-label"].map((name) => [name, element.getAttribute(name)]).find(([, value]) => value);
 
-function find(root, { tag, name, value, at }) {
-  return [...root.querySelectorAll(tag)].filter((found) => found.getAttribute(name) === value)[at];
+function find(root, { tag, name, value, index }) {
+  return [...root.querySelectorAll(tag)].filter((element) => element.getAttribute(name) === value)[index];
 }
 
-function place(root, element) {
-  const found = named(element);
-  if (!found) return null;
-  const [name, value] = found;
+function locate(root, element) {
+  const attribute = identifier(element);
+  if (!attribute) return null;
+  const [name, value] = attribute;
   const tag = element.tagName.toLowerCase();
-  const alike = [...root.querySelectorAll(tag)].filter((each) => each.getAttribute(name) === value);
-  return { tag, name, value, at: alike.indexOf(element) };
+  const matches = [...root.querySelectorAll(tag)].filter((match) => match.getAttribute(name) === value);
+  return { tag, name, value, index: matches.indexOf(element) };
 }
 
-// Nobody looks: the tab is hidden, or the part is folded away. Ask again when somebody does.
+// Do not poll while the tab is hidden or the live part is inside a closed <details>.
 document.addEventListener("htmx:beforeRequest", (event) => {
-  const folded = event.target.closest("details:not([open])");
-  if (document.hidden || (folded && event.target.matches(".live"))) event.preventDefault();
+  const closed = event.target.closest("details:not([open])");
+  if (document.hidden || (closed && event.target.matches(".live"))) event.preventDefault();
 });
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const target = event.detail.target;
   if (!event.detail.shouldSwap || event.detail.isError || !target.matches(".live")) return;
   if (!event.detail.serverResponse.includes(`id="${target.id}"`)) {
-    event.detail.shouldSwap = false; // another page: who reads has been signed out
+    event.detail.shouldSwap = false; // the response is another page: the session has ended
     location.reload();
     return;
   }
   const selected = getSelection();
   if (!selected.isCollapsed && selected.containsNode(target, true)) {
-    event.detail.shouldSwap = false; // somebody copies; the next round brings the news
+    event.detail.shouldSwap = false; // the user has text selected; the next poll updates the part
     return;
   }
-  hold.open = new Set([...target.querySelectorAll("details[open][id]")].map((each) => each.id));
-  hold.focus = target.contains(document.activeElement) ? place(target, document.activeElement) : null;
-  hold.scroll = new Map([...target.querySelectorAll(".wide")].map((each) => [each.ariaLabel, each.scrollLeft]));
+  saved.open = new Set([...target.querySelectorAll("details[open][id]")].map((details) => details.id));
+  saved.focus = target.contains(document.activeElement) ? locate(target, document.activeElement) : null;
+  saved.scroll = new Map([...target.querySelectorAll(".wide")].map((wide) => [wide.ariaLabel, wide.scrollLeft]));
 });
 
 document.addEventListener("htmx:afterSwap", (event) => {
-  const shown = document.getElementById(event.detail.target.id) || document;
-  for (const id of hold.open) document.getElementById(id)?.setAttribute("open", "");
-  for (const each of shown.querySelectorAll(".wide")) each.scrollLeft = hold.scroll.get(each.ariaLabel) || 0;
-  if (hold.focus) find(shown, hold.focus)?.focus({ preventScroll: true });
-  hold.focus = null;
-  announce(shown);
+  const current = document.getElementById(event.detail.target.id) || document;
+  for (const id of saved.open) document.getElementById(id)?.setAttribute("open", "");
+  for (const wide of current.querySelectorAll(".wide")) wide.scrollLeft = saved.scroll.get(wide.ariaLabel) || 0;
+  if (saved.focus) find(current, saved.focus)?.focus({ preventScroll: true });
+  saved.focus = null;
+  announce(current);
 });
 
-// One short sentence, and only when it is another one.
+// Announce the state to screen readers, only when it has changed.
 function announce(root) {
-  const told = document.getElementById("told");
-  const news = root.querySelector("[data-say]")?.dataset.say;
-  if (news && told.dataset.last !== news) {
-    if (told.dataset.last) told.textContent = news;
-    told.dataset.last = news;
+  const status = document.getElementById("told");
+  const message = root.querySelector("[data-say]")?.dataset.say;
+  if (message && status.dataset.last !== message) {
+    if (status.dataset.last) status.textContent = message;
+    status.dataset.last = message;
   }
 }
 document.addEventListener("DOMContentLoaded", () => announce(document));
 
-const away = (is) => (document.getElementById("away").hidden = !is);
-document.addEventListener("htmx:sendError", () => away(true));
-document.addEventListener("htmx:timeout", () => away(true));
-document.addEventListener("htmx:responseError", () => away(true));
+const showUnreachable = (unreachable) => (document.getElementById("away").hidden = !unreachable);
+document.addEventListener("htmx:sendError", () => showUnreachable(true));
+document.addEventListener("htmx:timeout", () => showUnreachable(true));
+document.addEventListener("htmx:responseError", () => showUnreachable(true));
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.detail.successful || event.detail.xhr?.status === 204) away(false);
+  if (event.detail.successful || event.detail.xhr?.status === 204) showUnreachable(false);
 });

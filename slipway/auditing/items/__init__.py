@@ -1,1 +1,1 @@
-"""The items of an audit, one file each."""
+"""The items of an audit, one file per topic."""

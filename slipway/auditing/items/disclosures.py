@@ -1,4 +1,4 @@
-"""What an error page tells that only the service's owners should know. Pure. Source: OWASP, Error Handling."""
+"""Internal details in error pages. Pure. Source: OWASP, Error Handling."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from slipway.auditing.report import AuditItem, Observation
 from slipway.auditing.results import checked
 
-TELLS = {
+PATTERNS = {
     "a stack trace": re.compile(
         r"Traceback \(most recent call last\)|^\s*File \"[^\"]+\", line \d+|\bat [\w$.<>]+\([\w.]+:\d+(:\d+)?\)"
         r"|^\s+at .+:\d+:\d+\)?$|Stack trace:|goroutine \d+ \[",
@@ -29,19 +29,19 @@ TELLS = {
         re.IGNORECASE,
     ),
 }
-TELLING_HEADERS = ("server", "x-powered-by", "x-aspnet-version")
-MEND = "Answer errors with a page of your own, switch debugging off, and leave versions out of Server and X-Powered-By."
+VERSION_HEADERS = ("server", "x-powered-by", "x-aspnet-version")
+FIX = "Use a custom error page, disable debugging, and remove versions from Server and X-Powered-By."
 
 
 def error_page_item(errors: Sequence[Observation]) -> AuditItem:
-    """The item over the answers of 400 and above; it names what each tells, never the text itself."""
-    problems = [f"{one.place} ({one.status}) tells {what}" for one in errors for what in told(one)]
-    return checked("error-page", "Error pages tell nothing that is not for visitors.", "An error page tells too much.",
-                   problems, MEND)  # fmt: skip
+    """Return the item about the responses with a status from 400 on. Evidence names the kind of disclosure, never its text."""
+    problems = [f"{error.place} ({error.status}) discloses {kind}" for error in errors for kind in disclosures(error)]
+    return checked("error-page", "Error pages disclose no internal details.", "An error page discloses internal details.",
+                   problems, FIX)  # fmt: skip
 
 
-def told(one: Observation) -> list[str]:
-    """What one answer tells, as kinds."""
-    found = [kind for kind, pattern in TELLS.items() if pattern.search(one.body)]
-    headers = [name for name in TELLING_HEADERS if re.search(r"\d+\.\d+", one.header(name))]
-    return found + [f"a version in the header {name}" for name in headers]
+def disclosures(error: Observation) -> list[str]:
+    """Return the kinds of internal details that a response discloses."""
+    kinds = [kind for kind, pattern in PATTERNS.items() if pattern.search(error.body)]
+    headers = [name for name in VERSION_HEADERS if re.search(r"\d+\.\d+", error.header(name))]
+    return kinds + [f"a version in the header {name}" for name in headers]

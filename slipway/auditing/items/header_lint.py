@@ -1,4 +1,4 @@
-"""httplint: what a linter of HTTP headers notices in one response. It does no I/O."""
+"""Findings of httplint, a linter for HTTP headers, about one response. Pure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from httplint import HttpRequestLinter, HttpResponseLinter, levels
 from slipway.auditing.report import Observation
 from slipway.core.finding import Finding, Level
 
-# `public` is harmless where it is not needed, and serving stale is the cache's own business.
+# An unnecessary `public` is harmless, and serving stale pages is the cache's decision.
 IGNORED = {"STORE_PUBLIC_UNNECESSARY", "STALE_SERVABLE"}
 LEVELS: dict[levels, Level] = {levels.BAD: "error", levels.WARN: "warning"}
 
 
-def lint(one: Observation, url: str) -> list[Finding]:
-    """The errors and warnings about the headers of one response to a GET of `url`, by httplint's own codes.
+def lint(observation: Observation, url: str) -> list[Finding]:
+    """Return httplint's errors and warnings, with its codes, about the headers of one response to a GET of `url`.
 
-    Names of headers are in lower case. The body is not looked at, so Content-Length cannot be either.
+    Header names are in lower case. httplint gets no body, so Content-Length is not checked either.
     """
     request = HttpRequestLinter()
     request.process_request_topline(b"GET", url.encode(), b"1.1")
@@ -23,9 +23,13 @@ def lint(one: Observation, url: str) -> list[Finding]:
     request.finish_content(True)
     response = HttpResponseLinter()
     response.request = request
-    response.process_response_topline(b"1.1", str(one.status).encode(), b"")
+    response.process_response_topline(b"1.1", str(observation.status).encode(), b"")
     response.process_headers(
-        [(name.encode(), value.encode("latin-1", "replace")) for name, value in one.headers if name != "content-length"]
+        [
+            (name.encode(), value.encode("latin-1", "replace"))
+            for name, value in observation.headers
+            if name != "content-length"
+        ]
     )
     response.finish_content(True)
     return [

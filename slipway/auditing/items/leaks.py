@@ -1,4 +1,4 @@
-"""The leak probe: one page read in turn by one person, nobody, another person, nobody. Pure."""
+"""The leak probe: one page read in turn by one user, anonymous, another user, anonymous. Pure."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from slipway.auditing.report import AuditItem, Observation
 from slipway.auditing.results import checked
 from slipway.measurement.cache_class import cache_class
 
-MEND = (
-    "Purge the page, send Cache-Control: private, and let the cache pass by requests with a session cookie (RFC 9111)."
+FIX = (
+    "Purge the page, send Cache-Control: private, and make the cache bypass requests with a session cookie (RFC 9111)."
 )
 
 
 def leak_item(turns: Sequence[Sequence[Observation]], *, pairs: bool) -> AuditItem:
-    """One item over all probed pages; each inner sequence is one address in the order in which it was read.
+    """Return one item about all probed pages; each inner sequence has the readings of one URL in their order.
 
-    `pairs` says that two people took part. It fails when a page shows somebody else's marker, when a second reader gets
-    a stored copy of a personal page, when a personal page is not kept from caches, or when a hit sets a cookie.
+    `pairs` means that two users took part. The item fails if a page shows another user's marker, if a user gets a cached
+    copy of a personal page, if a personal page is not protected from caches, or if a hit sets a cookie.
     """
-    problems = [problem for turn in turns for problem in _of_turn(turn)]
-    people = "two people and nobody" if pairs else "one person and nobody"
-    fine = f"{len(turns)} pages were read in turn by {people}, and none was shown to another."
-    return checked("leak-probe", fine, "A page of one person can reach another.", problems, MEND)
+    problems = [problem for turn in turns for problem in _problems_of(turn)]
+    readers = "two users and anonymous" if pairs else "one user and anonymous"
+    pass_summary = f"{len(turns)} pages were read in turn by {readers}. No personal page reached another reader."
+    return checked("leak-probe", pass_summary, "A page of one user can reach another.", problems, FIX)
 
 
-def _of_turn(turn: Sequence[Observation]) -> list[str]:
-    personal = any(one.shows for one in turn)
+def _problems_of(turn: Sequence[Observation]) -> list[str]:
+    personal = any(observation.shows for observation in turn)
     problems = []
-    for one in turn:
-        hit = cache_class(dict(one.headers)) == "hit"
-        others = [name for name in one.shows if name != one.identity]
+    for observation in turn:
+        hit = cache_class(dict(observation.headers)) == "hit"
+        others = [name for name in observation.shows if name != observation.identity]
         if others:
-            problems.append(f"{one.place} shows the page of {', '.join(others)}")
-        if hit and personal and one.identity != "anonymous":
-            problems.append(f"{one.place} is a hit, and the page is personal")
-        if hit and one.values("set-cookie"):
-            problems.append(f"{one.place} is a hit that sets a cookie")
-        if told := unprotected(one):
-            problems.append(told)
+            problems.append(f"{observation.place} shows the page of {', '.join(others)}")
+        if hit and personal and observation.identity != "anonymous":
+            problems.append(f"{observation.place} is a hit, and the page is personal")
+        if hit and observation.values("set-cookie"):
+            problems.append(f"{observation.place} is a hit that sets a cookie")
+        if problem := unprotected(observation):
+            problems.append(problem)
     return problems

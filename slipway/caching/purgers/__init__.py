@@ -1,4 +1,4 @@
-"""Caches that can be purged: one small interface, one file a kind."""
+"""Caches that can be purged: one interface, one file per kind."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ KINDS: dict[str, type[Purger]] = {
 
 
 def purger_of(service: Service) -> Purger:
-    """The purger of a service's cache. Raises InvalidInput when it has none, or its entry lacks what the kind needs."""
+    """Return the purger of a service's cache. Raises InvalidInput without a cache, or if the entry does not fit its kind."""
     cache = service.cache
     if cache is None:
-        raise InvalidInput(f"Service {service.name} has no [service.cache].", expected="Its entry to say how to purge.")
+        raise InvalidInput(
+            f"Service {service.name} has no [service.cache].", expected="The entry has a [service.cache]."
+        )
     kind = resolve(cache.kind)
-    wrong = cache.misfit(kind)
-    if wrong:
-        raise InvalidInput(f"[service.cache] of {service.name}: {wrong}.", expected="An entry that fits its kind.")
-    made = KINDS[kind]
-    api = made.api if issubclass(made, Cdn) else ""
-    return made(
+    key_error = cache.key_error(kind)
+    if key_error:
+        raise InvalidInput(f"[service.cache] of {service.name}: {key_error}.", expected="An entry that fits its kind.")
+    purger_class = KINDS[kind]
+    api = purger_class.api if issubclass(purger_class, Cdn) else ""
+    return purger_class(
         Access(
             url=api if cache.url is None else resolve(cache.url),
             site=resolve(service.url),
@@ -55,8 +57,8 @@ def purger_of(service: Service) -> Purger:
 
 
 def _zone(service: str, reference: Reference) -> str:
-    """A zone becomes a part of the path of an API, so it is one word also where the environment names it."""
+    """Return the zone. It becomes part of an API path, so a zone from the environment is checked too."""
     zone = resolve(reference)
     if re.match(ZONE, zone) is None:
-        raise InvalidInput(f"The zone of the cache of {service} is no zone.", expected="Letters and digits.")
+        raise InvalidInput(f"The zone of the cache of {service} is not valid.", expected="Letters and digits.")
     return zone

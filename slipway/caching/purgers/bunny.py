@@ -1,8 +1,8 @@
-"""Bunny: a URL, a tag (`CDN-Tag`) or a prefix, one a request.
+"""Bunny: a URL, a tag (`CDN-Tag`) or a prefix, one per request.
 
 Sources: bunny.net's API reference, "Purge URL" (`POST /purge?url=…`, a URL that ends with "/" or "*" is a wildcard unless
 `exactPath` is set) and "Purge Cache" (`POST /pullzone/{id}/purgeCache` with `CacheTag`); "Purge Rate Limits" (token
-buckets by account: exact 120 and 5 a second, prefix 20 and one in two seconds; then 429). A purge is idempotent.
+buckets per account: exact 120 plus 5 per second, prefix 20 plus one per two seconds; then 429). A purge is idempotent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import httpx
 
 from slipway.caching.purgers.cdn import Cdn
-from slipway.caching.purgers.purger import Target, words
+from slipway.caching.purgers.purger import Target, describe_targets
 
 
 class Bunny(Cdn):
@@ -28,11 +28,11 @@ class Bunny(Cdn):
 
     def _purge(self, target: Target, values: Sequence[str], soft: bool) -> None:
         [value] = values
-        what = words(target, values)
+        description = describe_targets(target, values)
         if target == "tag":
-            # Without a tag in it this request would empty the whole zone; `_require` has refused an empty one.
-            self._send("POST", f"pullzone/{self.access.zone}/purgeCache", what, body={"CacheTag": value})
+            # Without a tag this request would empty the whole zone; `_require` has refused empty tags.
+            self._send("POST", f"pullzone/{self.access.zone}/purgeCache", description, body={"CacheTag": value})
             return
         page = self._page(value)
         query = {"url": page + "*"} if target == "prefix" else {"url": page, "exactPath": "true"}
-        self._send("POST", f"purge?{httpx.QueryParams(query)}", what)
+        self._send("POST", f"purge?{httpx.QueryParams(query)}", description)

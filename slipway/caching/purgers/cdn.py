@@ -1,4 +1,4 @@
-"""What the CDNs have in common: an API elsewhere, a zone, and answers in JSON that only say that a purge was taken."""
+"""The common part of the CDN purgers: a provider's API, a zone, and JSON answers that only confirm a purge."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from slipway.core.errors import InvalidInput, SlipwayError
 
 
 class Cdn(Purger):
-    """A purger whose cache is behind a provider's API. `api` is its documented address, "" where each account has one."""
+    """A purger for a provider's API. `api` is its documented address, or "" if each account has its own address."""
 
     api: ClassVar[str]
     settles_s = 30.0
 
-    def _told(self, answer: httpx.Response, what: str) -> dict[str, object]:
-        """The JSON object of an answer. Raises SlipwayError for anything else, without quoting it."""
+    def _read_json(self, response: httpx.Response, description: str) -> dict[str, object]:
+        """Return the JSON object of a response. Raises SlipwayError for any other body, without quoting it."""
         try:
-            told = answer.json()
+            body = response.json()
         except ValueError:
-            told = None
-        self._see(isinstance(told, dict), what)
-        return dict(told)
+            body = None
+        self._require_confirmed(isinstance(body, dict), description)
+        return dict(body)
 
-    def _see(self, fine: bool, what: str) -> None:
-        if not fine:
+    def _require_confirmed(self, confirmed: bool, description: str) -> None:
+        if not confirmed:
             raise SlipwayError(
-                f"The cache's answer to a purge of {what} does not say that it was taken.",
-                expected="The answer that the provider documents; check the address of its API.",
+                f"The cache's answer to a purge of {description} does not confirm the purge.",
+                expected="The answer that the provider documents. Check the address of its API.",
                 retry_is_safe=True,
             )
 
 
-def quiet(name: str) -> None:
-    """Keep a library that signs requests from logging what it signs with, at whatever level others log."""
+def silence_logger(name: str) -> None:
+    """Keep a library that signs requests from logging its keys and signatures, at any log level of the process."""
     logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def extra_missing(kind: str, package: str) -> InvalidInput:
-    """What is said where the package of an optional kind is not installed."""
+    """Return the error for a missing package of an optional kind of cache."""
     return InvalidInput(
         f"A cache of kind {kind} needs the package {package}, which is not installed.",
-        expected=f"Slipway installed with its extra: slipway[{kind}].",
+        expected=f"Slipway is installed with the extra: slipway[{kind}].",
     )

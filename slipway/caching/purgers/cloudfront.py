@@ -1,10 +1,10 @@
-"""CloudFront: paths, prefixes (`/p/*`) or tags (`#tag`), many an invalidation, which is then waited for.
+"""CloudFront: paths, prefixes (`/p/*`) or tags (`#tag`), many per invalidation. The purge waits for the invalidation.
 
 Sources: CloudFront's API reference, CreateInvalidation and GetInvalidation; its developer guide on the maximum of
 invalidations in progress (3,000 paths, 15 with a wildcard, else 400 TooManyInvalidationsInProgress) and on cache tags
-(the distribution needs a CacheTagConfig; for a maximum of tags nothing is documented). The same CallerReference and paths
-are the same invalidation, so a repeat of one request doubles nothing. Requests are signed (SigV4) by botocore, the extra
-`cloudfront`; the key needs cloudfront:CreateInvalidation and cloudfront:GetInvalidation. AWS charges by the path.
+(the distribution needs a CacheTagConfig; no maximum of tags is documented). Requests with the same CallerReference and
+paths are the same invalidation, so a repeated request has no second effect. botocore signs the requests (SigV4), the extra
+`cloudfront`; the key needs cloudfront:CreateInvalidation and cloudfront:GetInvalidation. AWS charges per path.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from xml.sax.saxutils import escape
 
 import httpx
 
-from slipway.caching.purgers.cdn import Cdn, extra_missing, quiet
-from slipway.caching.purgers.purger import CHECK_ROUTE, Access, Target, words
+from slipway.caching.purgers.cdn import Cdn, extra_missing, silence_logger
+from slipway.caching.purgers.purger import CHECK_ROUTE, Access, Target, describe_targets
 from slipway.core import cancellation
 from slipway.core.errors import Unavailable
 
 VERSION = "2020-05-31"
-REGION = "us-east-1"  # CloudFront is global and signed for this one
+REGION = "us-east-1"  # CloudFront is global; its requests are signed for this region
 POLL_S = 2.0
-COMPLETES_WITHIN_S = 900.0
+COMPLETE_TIMEOUT_S = 900.0
 LIMITS = ("TooManyInvalidationsInProgress", "Throttling")
 
 
 class CloudFront(Cdn):
-    """Waits until the invalidation is Completed. A path with a query is matched only if the query is part of the key."""
+    """Waits until the invalidation is Completed. A path with a query matches only if the query is part of the cache key."""
 
     api = "https://cloudfront.amazonaws.com"
     abilities = frozenset({"route", "tag", "prefix"})
@@ -41,7 +41,7 @@ class CloudFront(Cdn):
     star_is_wildcard = True
 
     def check(self) -> None:
-        """Invalidate a page that no site has, which costs one path, and do not wait for it."""
+        """Invalidate a page that no site has, without waiting. AWS charges one path."""
         self._create("route", [CHECK_ROUTE])
 
     def _headers(self) -> dict[str, str]:
@@ -51,42 +51,43 @@ class CloudFront(Cdn):
         return SigV4(self.access)
 
     def _purge(self, target: Target, values: Sequence[str], soft: bool) -> None:
-        what, answer = words(target, values), self._create(target, values)
-        address = f"{VERSION}/distribution/{self.access.zone}/invalidation/{self._field('Id', answer, what)}"
-        until = time.monotonic() + COMPLETES_WITHIN_S
-        while self._field("Status", answer, what) != "Completed":
+        description, response = describe_targets(target, values), self._create(target, values)
+        address = f"{VERSION}/distribution/{self.access.zone}/invalidation/{self._field('Id', response, description)}"
+        until = time.monotonic() + COMPLETE_TIMEOUT_S
+        while self._field("Status", response, description) != "Completed":
             if time.monotonic() > until:
                 raise Unavailable(
-                    f"The invalidation of {what} is still in progress.", expected=f"An end in {COMPLETES_WITHIN_S:g} s."
+                    f"The invalidation of {description} is still in progress.",
+                    expected=f"The invalidation completes within {COMPLETE_TIMEOUT_S:g} s.",
                 )
             cancellation.wait(POLL_S)
-            answer = self._send("GET", address, what)
+            response = self._send("GET", address, description)
 
     def _create(self, target: Target, values: Sequence[str]) -> httpx.Response:
-        named = [f"#{value}" if target == "tag" else self._path(value) for value in values]
-        items = "".join(f"<Path>{escape(path)}{'*' if target == 'prefix' else ''}</Path>" for path in named)
+        paths = [f"#{value}" if target == "tag" else self._path(value) for value in values]
+        items = "".join(f"<Path>{escape(path)}{'*' if target == 'prefix' else ''}</Path>" for path in paths)
         body = (
             '<?xml version="1.0" encoding="UTF-8"?>'
             f'<InvalidationBatch xmlns="http://cloudfront.amazonaws.com/doc/{VERSION}/">'
-            f"<Paths><Quantity>{len(named)}</Quantity><Items>{items}</Items></Paths>"
+            f"<Paths><Quantity>{len(paths)}</Quantity><Items>{items}</Items></Paths>"
             f"<CallerReference>slipway-{uuid.uuid4()}</CallerReference></InvalidationBatch>"
         )
         address = f"{VERSION}/distribution/{self.access.zone}/invalidation"
-        return self._send("POST", address, words(target, values), body=body.encode())
+        return self._send("POST", address, describe_targets(target, values), body=body.encode())
 
-    def _field(self, name: str, answer: httpx.Response, what: str) -> str:
-        found = re.search(rf"<{name}>([A-Za-z0-9]+)</{name}>", answer.text)
-        self._see(found is not None, what)
-        assert found is not None  # just seen
-        return found[1]
+    def _field(self, name: str, response: httpx.Response, description: str) -> str:
+        match = re.search(rf"<{name}>([A-Za-z0-9]+)</{name}>", response.text)
+        self._require_confirmed(match is not None, description)
+        assert match is not None  # checked in the line before
+        return match[1]
 
-    def _limited(self, answer: httpx.Response) -> bool:
-        told = answer.status_code == 400 and any(f"<Code>{code}</Code>" in answer.text for code in LIMITS)
-        return told or super()._limited(answer)
+    def _is_rate_limited(self, response: httpx.Response) -> bool:
+        limit_code = response.status_code == 400 and any(f"<Code>{code}</Code>" in response.text for code in LIMITS)
+        return limit_code or super()._is_rate_limited(response)
 
 
 class SigV4(httpx.Auth):
-    """Signs each request, also each repeat, anew."""
+    """Signs each request. A repeated request gets a new signature."""
 
     requires_request_body = True
 
@@ -95,14 +96,14 @@ class SigV4(httpx.Auth):
             from botocore import auth, awsrequest, credentials
         except ImportError:
             raise extra_missing("cloudfront", "botocore") from None
-        quiet("botocore.auth")
+        silence_logger("botocore.auth")
         self._request: Any = awsrequest.AWSRequest
-        given = access.credentials
-        key = credentials.Credentials(given["access_key_id"], access.token, given.get("session_token"))
+        own = access.credentials
+        key = credentials.Credentials(own["access_key_id"], access.token, own.get("session_token"))
         self._signer: Any = auth.SigV4Auth(key, "cloudfront", REGION)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the headers Authorization and X-Amz-…"""
+        """Add the Authorization and X-Amz-… headers."""
         unsigned = self._request(method=request.method, url=str(request.url), data=request.content)
         self._signer.add_auth(unsigned)
         request.headers.update(dict(unsigned.headers.items()))

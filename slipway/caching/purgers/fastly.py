@@ -1,8 +1,8 @@
-"""Fastly: a URL by its address, up to 256 surrogate keys a request, each also softly.
+"""Fastly: one URL or up to 256 surrogate keys per request; both also as a soft purge.
 
 Sources: Fastly's reference, "Purging" (`POST /purge/{cached_url}`, `POST /service/{service_id}/purge`,
-`Fastly-Soft-Purge`) and "Rate limiting" (429 with `Fastly-RateLimit-Reset`, UTC epoch seconds); its guide to surrogate
-keys asks for two seconds between two purges of one key. A purge is idempotent. The token needs `purge_select`.
+`Fastly-Soft-Purge`) and "Rate limiting" (429 with `Fastly-RateLimit-Reset`, UTC epoch seconds). Fastly's guide to
+surrogate keys asks for two seconds between two purges of one key. A purge is idempotent. The token needs `purge_select`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import ClassVar
 import httpx
 
 from slipway.caching.purgers.cdn import Cdn
-from slipway.caching.purgers.purger import CHECK_TAG, Target, words
+from slipway.caching.purgers.purger import CHECK_TAG, Target, describe_targets
 
 
 class Fastly(Cdn):
-    """Answers `{"status": "ok"}` to a URL, and an id for each key to keys, whether or not anything was stored."""
+    """Fastly answers `{"status": "ok"}` to a URL, and one id per key to keys, even if nothing was stored."""
 
     api = "https://api.fastly.com"
     abilities = frozenset({"route", "tag", "soft-route", "soft-tag"})
@@ -26,7 +26,7 @@ class Fastly(Cdn):
     apart_s = 2.0
 
     def check(self) -> None:
-        """Purge a key that no page carries: unlike a URL's, such a purge always needs the token."""
+        """Purge a key that no page has. Unlike the purge of a URL, this always needs the token."""
         self.purge(tags=[CHECK_TAG])
 
     def _headers(self) -> dict[str, str]:
@@ -34,16 +34,16 @@ class Fastly(Cdn):
 
     def _purge(self, target: Target, values: Sequence[str], soft: bool) -> None:
         headers = {"Fastly-Soft-Purge": "1"} if soft else {}
-        what = words(target, values)
+        description = describe_targets(target, values)
         if target == "route":
             page = self._page(values[0]).partition("://")[2]
-            told = self._told(self._send("POST", f"purge/{page}", what, headers=headers), what)
-            self._see(told.get("status") == "ok", what)
+            body = self._read_json(self._send("POST", f"purge/{page}", description, headers=headers), description)
+            self._require_confirmed(body.get("status") == "ok", description)
         else:
             address = f"service/{self.access.zone}/purge"
-            answer = self._send("POST", address, what, headers=headers, body={"surrogate_keys": list(values)})
-            self._see(set(self._told(answer, what)) >= set(values), what)
+            response = self._send("POST", address, description, headers=headers, body={"surrogate_keys": list(values)})
+            self._require_confirmed(set(self._read_json(response, description)) >= set(values), description)
 
-    def _asks_to_wait_s(self, answer: httpx.Response) -> float:
-        reset = answer.headers.get("fastly-ratelimit-reset", "")
-        return max(0.0, float(reset) - time.time()) if reset.isdecimal() else super()._asks_to_wait_s(answer)
+    def _retry_after_s(self, response: httpx.Response) -> float:
+        reset = response.headers.get("fastly-ratelimit-reset", "")
+        return max(0.0, float(reset) - time.time()) if reset.isdecimal() else super()._retry_after_s(response)

@@ -1,4 +1,4 @@
-"""What every purger has in common: what it is asked, what it sends, and what the answers of a cache mean."""
+"""The common part of all purgers: their interface, their requests, and the meaning of a cache's answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -16,36 +15,38 @@ import httpx
 from slipway.core import cancellation
 from slipway.core.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.core.frozen import ROUTE, TAG
+from slipway.core.retry_after import retry_after_s
 from slipway.measurement.pages import trusted
 
 Target = Literal["route", "tag", "prefix"]
 Ability = Literal["route", "tag", "prefix", "soft-route", "soft-tag"]
 
 CHECK_ROUTE = "/.slipway-purge-check"  # no page of any service; purging it removes nothing
-CHECK_TAG = "slipway-purge-check"  # carried by no page of any service
+CHECK_TAG = "slipway-purge-check"  # a tag of no page of any service
 TIMEOUT_S = 10.0
-WAITS = 3  # how often one request may be put off by 429
-LONGEST_WAIT_S = 60.0  # who is asked to wait longer gives up at once and says so
+MAX_WAITS = 3  # how often one request waits after a 429
+LONGEST_WAIT_S = 60.0  # if the cache asks for a longer wait, the purge fails at once
 
 
 @dataclass(frozen=True)
 class Access:
-    """How a cache is reached: its own address, the site that readers see, and the token, which is never shown."""
+    """The access to a cache: its own address, the public site, and the token, which is never shown."""
 
     url: str
     site: str
     token: str = field(repr=False)
     token_header: str
-    zone: str  # what a CDN calls service, zone, pull zone or distribution
-    credentials: Mapping[str, str] = field(repr=False)  # what stands beside the token at some CDNs
+    zone: str  # a CDN's service, zone, pull zone or distribution
+    credentials: Mapping[str, str] = field(repr=False)  # additional credentials of some CDNs
 
 
 class Purger:
-    """Purges one cache. A purge is safe to repeat; its answer is no proof, so the caller reads afterwards.
+    """Purges one cache. A purge is safe to repeat. Its answer proves nothing, so the caller reads the pages afterwards.
 
-    `abilities` is what the cache can, `batches` how many targets of a kind one request may name (one, where nothing is
-    said). `apart_s` is the least time between two purges of the same page for the second one to count; `settles_s` how
-    long after its answer a purge may still be under way. `refreshes` says that a page is fetched anew instead of removed.
+    `abilities` are the kinds of purges that the cache supports, `batches` the most targets of a kind in one request
+    (default 1). `apart_s` is the minimum time between two purges of a page for the second one to have an effect.
+    `settles_s` is the longest time that a purge may take after its answer. `refreshes` means that the cache fetches a page
+    again instead of removing it.
     """
 
     abilities: ClassVar[frozenset[Ability]] = frozenset({"route"})
@@ -54,7 +55,7 @@ class Purger:
     apart_s: ClassVar[float] = 0.0
     settles_s: ClassVar[float] = 0.0
     refreshes: ClassVar[bool] = False
-    wait_s: ClassVar[float] = 2.0  # where a limit does not say how long
+    wait_s: ClassVar[float] = 2.0  # if a 429 does not say how long to wait
     star_is_wildcard: ClassVar[bool] = False
 
     def __init__(self, access: Access) -> None:
@@ -77,7 +78,7 @@ class Purger:
         self._client.close()
 
     def check(self) -> None:
-        """See that the cache accepts our purges without removing anything. Raises SlipwayError when it refuses."""
+        """Check that the cache accepts purges, without removing a page. Raises SlipwayError if the cache refuses."""
         self.purge(routes=[CHECK_ROUTE])
 
     def purge(
@@ -88,127 +89,121 @@ class Purger:
         prefixes: Iterable[str] = (),
         soft: bool = False,
     ) -> None:
-        """Remove routes, all that carries a tag, and all whose path begins with a prefix; `soft` only makes it stale.
+        """Remove routes, pages with a tag, and pages whose path begins with a prefix. `soft` only marks the pages as stale.
 
-        Everything is looked at before anything is sent. Raises InvalidInput for what this cache cannot do, SlipwayError
-        when it refuses, Unavailable when it is away or asks for more patience than is reasonable. After an error some
-        of it may be purged; purging all of it again is safe.
+        All targets are checked before the first request. Raises InvalidInput for a purge that this cache does not support,
+        SlipwayError if the cache refuses, Unavailable if it does not answer or asks to wait too long. After an error some
+        targets may be purged. It is safe to purge all of them again.
         """
-        asked: dict[Target, list[str]] = {
+        targets: dict[Target, list[str]] = {
             "route": list(dict.fromkeys(routes)),
             "tag": list(dict.fromkeys(tags)),
             "prefix": list(dict.fromkeys(prefixes)),
         }
-        for target, values in asked.items():
+        for target, values in targets.items():
             self._require(target, values, soft)
-        for target, values in asked.items():
+        for target, values in targets.items():
             for batch in _batches(values, self.batches.get(target, 1)):
                 self._purge(target, batch, soft)
 
     def _headers(self) -> dict[str, str]:
-        """The headers of each request: here those of a cache of one's own."""
-        # A purge for another Host answers 200 and removes nothing, so the host is that of the service.
+        """Return the headers of each request, here for a self-hosted cache."""
+        # A purge with another Host is answered with 200 and removes nothing, so Host is the service's host.
         return {self.access.token_header: self.access.token, "Host": urlsplit(self.access.site).netloc}
 
     def _auth(self) -> httpx.Auth | None:
-        """What signs each request, for an API that wants that."""
+        """Return the object that signs each request, or None if the API needs no signature."""
         return None
 
     def _purge(self, target: Target, values: Sequence[str], soft: bool) -> None:
-        """Send one request for targets of one kind, at most as many as a batch may have."""
+        """Send one request for targets of one kind, at most one batch."""
         raise NotImplementedError
 
     def _require(self, target: Target, values: Sequence[str], soft: bool) -> None:
         if values and not {target, f"soft-{target}" if soft else target} <= self.abilities:
             raise InvalidInput(
                 f"This cache cannot purge {'softly ' if soft else ''}by {target} ({values[0]}).",
-                expected=f"What it can: {', '.join(sorted(self.abilities))}.",
+                expected=f"One of the purges that the cache supports: {', '.join(sorted(self.abilities))}.",
             )
         for value in values:
-            # An empty tag would be everything to some caches, and a tag with a space two to others.
+            # Some caches take an empty tag for all pages, others take a tag with a space for two tags.
             if re.fullmatch(TAG if target == "tag" else ROUTE, value) is None:
                 raise InvalidInput(
-                    f"{value!r} is no {target}.", expected="A path from the root, or a tag of a-z, 0-9 and -."
+                    f"{value!r} is not a valid {target}.", expected="A path from the root, or a tag of a-z, 0-9 and -."
                 )
             if self.star_is_wildcard and "*" in value:
-                raise InvalidInput(f"To this cache the * in {value} is a wildcard.", expected="A prefix, without *.")
+                raise InvalidInput(f"For this cache the * in {value} is a wildcard.", expected="A prefix without *.")
 
     def _page(self, route: str) -> str:
-        """The URL under which readers ask for a route, escaped as their clients do."""
+        """Return the URL with which readers request a route, escaped as HTTP clients do."""
         return str(httpx.URL(self.access.site).join(route))
 
     def _path(self, route: str) -> str:
-        """Path and query of that URL."""
+        """Return the path and query of that URL."""
         return httpx.URL(self._page(route)).raw_path.decode()
 
     def _send(
         self,
         method: str,
         address: str,
-        what: str,
+        description: str,
         *,
         headers: dict[str, str] | None = None,
         body: object | None = None,
     ) -> httpx.Response:
-        """One request, put off a few times when the cache says 429; the answer is one that it accepts."""
-        for waits in range(WAITS + 1):
-            answer = self._request(method, address, what, headers, body)
-            if not self._limited(answer):
-                return self._accepted(answer, what)
-            wait_s = self._asks_to_wait_s(answer)
-            if waits == WAITS or wait_s > LONGEST_WAIT_S:
+        """Send a request and return its response. Waits and retries after a 429, at most three times."""
+        for waits in range(MAX_WAITS + 1):
+            response = self._request(method, address, description, headers, body)
+            if not self._is_rate_limited(response):
+                return self._require_accepted(response, description)
+            wait_s = self._retry_after_s(response)
+            if waits == MAX_WAITS or wait_s > LONGEST_WAIT_S:
                 break
             cancellation.wait(wait_s)
         raise Unavailable(
-            f"The cache limits purges and did not take that of {what}: it answered {answer.status_code} and asks to wait "
+            f"The cache's rate limit refused the purge of {description}: it answered {response.status_code} and asks to wait "
             f"{wait_s:.0f} s.",
-            expected=f"At most {WAITS} waits of at most {LONGEST_WAIT_S:g} s; purge less at once, or later.",
+            expected=f"At most {MAX_WAITS} waits of at most {LONGEST_WAIT_S:g} s. Purge fewer pages at once, or retry later.",
         )
 
     def _request(
-        self, method: str, address: str, what: str, headers: dict[str, str] | None, body: object | None
+        self, method: str, address: str, description: str, headers: dict[str, str] | None, body: object | None
     ) -> httpx.Response:
         try:
-            sent = {"content": body} if isinstance(body, bytes) else {"json": body}
-            return self._client.request(method, address, headers=headers, **sent)
+            payload = {"content": body} if isinstance(body, bytes) else {"json": body}
+            return self._client.request(method, address, headers=headers, **payload)
         except httpx.HTTPError as error:
             raise Unavailable(
-                f"The cache does not answer a purge of {what}: {type(error).__name__}.",
-                expected=f"An answer within {TIMEOUT_S:g} s.",
+                f"The cache does not answer a purge of {description}: {type(error).__name__}.",
+                expected=f"The cache answers within {TIMEOUT_S:g} s.",
             ) from None
 
-    def _accepted(self, answer: httpx.Response, what: str) -> httpx.Response:
-        if answer.status_code in self.accepted:
-            return answer
-        if answer.status_code >= 500:
+    def _require_accepted(self, response: httpx.Response, description: str) -> httpx.Response:
+        if response.status_code in self.accepted:
+            return response
+        if response.status_code >= 500:
             raise Unavailable(
-                f"The cache could not purge {what}: it answered {answer.status_code}.", expected="A cache that is well."
+                f"The cache could not purge {description}: it answered {response.status_code}.",
+                expected="The cache has no error.",
             )
         raise SlipwayError(
-            f"The cache refused to purge {what}: it answered {answer.status_code}.",
-            expected="Leave to purge; check the token, and the addresses that the cache allows.",
+            f"The cache refused to purge {description}: it answered {response.status_code}.",
+            expected="The cache allows the purge. Check the token and the client addresses that the cache allows.",
             retry_is_safe=True,
         )
 
-    def _limited(self, answer: httpx.Response) -> bool:
-        """Whether an answer puts us off."""
-        return answer.status_code == 429
+    def _is_rate_limited(self, response: httpx.Response) -> bool:
+        """Return whether the response reports a rate limit."""
+        return response.status_code == 429
 
-    def _asks_to_wait_s(self, answer: httpx.Response) -> float:
-        """Retry-After, in seconds or as a date (RFC 9110, section 10.2.3)."""
-        told = answer.headers.get("retry-after", "").strip()
-        if told.isdecimal():
-            return float(told)
-        try:
-            moment = parsedate_to_datetime(told)
-        except ValueError:
-            return self.wait_s
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    def _retry_after_s(self, response: httpx.Response) -> float:
+        """Return how long the response asks to wait, in seconds, or `wait_s` if it does not say."""
+        asked_s = retry_after_s(response.headers.get("retry-after", ""), datetime.now(UTC))
+        return self.wait_s if asked_s is None else asked_s
 
 
-def words(target: Target, values: Sequence[str]) -> str:
-    """What a request names, for a person: "/a, /b", "tag menu", "prefix /p/"; of many only the first three."""
+def describe_targets(target: Target, values: Sequence[str]) -> str:
+    """Describe the targets of a request: "/a, /b", "tag menu", "prefix /p/". Names only the first three."""
     more = f" and {len(values) - 3} more" if len(values) > 3 else ""
     return f"{'' if target == 'route' else target + ' '}{', '.join(values[:3])}{more}"
 

@@ -1,6 +1,6 @@
-"""Squid, and what speaks like it: PURGE for a URL; no tags, no prefixes.
+"""Squid and compatible caches: PURGE for a URL; no tags, no prefixes.
 
-Only the Vary variant that the purge's own headers select leaves. Sources: Squid FAQ, "Operating Squid" (PURGE);
+A purge removes only the Vary variant that its own headers select. Sources: Squid FAQ, "Operating Squid" (PURGE);
 measured on Squid 5.7.
 """
 
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slipway.caching.purgers.purger import Purger, Target, words
+from slipway.caching.purgers.purger import Purger, Target, describe_targets
 
 
 class Squid(Purger):
-    """Answers 404 when the page was not there: gone, never stored, or another variant. Reading tells which."""
+    """Answers 404 if the variant of the page is not in the cache. Only reading shows whether the page is purged."""
 
     accepted = frozenset({200, 404})
 
     def _purge(self, target: Target, values: Sequence[str], soft: bool) -> None:
-        self._send("PURGE", values[0], words(target, values))
+        self._send("PURGE", values[0], describe_targets(target, values))

@@ -1,7 +1,7 @@
 """Varnish: PURGE for a URL (all its Vary variants), `xkey-purge` and `xkey-softpurge` for tags, BAN for a prefix.
 
-The VCL decides what these mean: examples/shop/cache/varnish.vcl has all of them. Sources: Varnish Users Guide,
-"Purging and banning"; vmod_xkey(3).
+The VCL must implement them, as examples/shop/cache/varnish.vcl does. Sources: Varnish Users Guide, "Purging and banning";
+vmod_xkey(3).
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from slipway.caching.purgers.purger import Purger, Target, words
+from slipway.caching.purgers.purger import Purger, Target, describe_targets
 
 
 class Varnish(Purger):
-    """Answers 200 to a purge also when nothing matched."""
+    """Answers 200 to a purge even if nothing matched."""
 
     abilities = frozenset({"route", "tag", "prefix", "soft-tag"})
 
     def _purge(self, target: Target, values: Sequence[str], soft: bool) -> None:
         [value] = values
-        what = words(target, values)
+        description = describe_targets(target, values)
         if target == "route":
-            self._send("PURGE", value, what)
+            self._send("PURGE", value, description)
         elif target == "tag":
-            self._send("PURGE", "/", what, headers={"xkey-softpurge" if soft else "xkey-purge": value})
+            self._send("PURGE", "/", description, headers={"xkey-softpurge" if soft else "xkey-purge": value})
         else:
-            # The VCL bans by a regular expression over the URL as readers send it.
-            self._send("BAN", "/", what, headers={"X-Ban-Prefix": re.escape(self._path(value))})
+            # The VCL bans with a regular expression on the URL in the form that readers send.
+            self._send("BAN", "/", description, headers={"X-Ban-Prefix": re.escape(self._path(value))})

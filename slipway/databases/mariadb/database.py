@@ -1,4 +1,4 @@
-"""MariaDB and MySQL: the schema as text, sums over all rows, and a copy on the same server by the dump tool."""
+"""MariaDB and MySQL: the schema as text, checksums of all rows, and a copy on the same server made with the dump tool."""
 
 from __future__ import annotations
 
@@ -23,54 +23,60 @@ from slipway.core import cancellation
 from slipway.core.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.core.finding import Finding
 from slipway.databases.checksums import TableContents
-from slipway.databases.database import COPY_PREFIX, Database, TellsNoLocks
-from slipway.databases.disk_space import check_room, check_time
-from slipway.databases.given_queries import told_of, verbatim
-from slipway.databases.mariadb.schema import SIZE, names_of_another, quoted, read_contents, read_schema
+from slipway.databases.database import COPY_PREFIX, Database, NoLockInformation
+from slipway.databases.disk_space import require_copy_time, require_disk_space
+from slipway.databases.given_queries import translate_errors, verbatim
+from slipway.databases.mariadb.schema import SIZE, quoted, read_contents, read_schema, references_to
 from slipway.databases.mariadb.tools import SSL, client_tools, dump_into
 
 EXPECTED = "mysql+pymysql://user:password@host/name"
-DRIVER = "mysql+pymysql"  # ours, whatever driver the service's own URL names
+DRIVER = "mysql+pymysql"  # Slipway's driver; the URL of the service may name another
 LIMITED = ("pymysql", "mysqldb", "aiomysql", "asyncmy")  # drivers that run an `init_command` given in the URL
 FASTEST_BYTES_PER_S = (
-    20e6  # of dump and restore; a loaded machine with two cores and a small buffer pool made 2 MB a second
+    20e6  # for dump and restore; a loaded machine with two cores and a small buffer pool reached 2 MB per second
 )
 LOCK_WITHIN_S = 30.0
-LOOK_EVERY_S = 0.1
+POLL_EVERY_S = 0.1
 END_WITHIN_S = 10.0
 STARTED = "SELECT UNIX_TIMESTAMP() - VARIABLE_VALUE FROM {}.GLOBAL_STATUS WHERE VARIABLE_NAME = 'Uptime'"
 UNCHECKED = {
     "statements-not-seen": (
-        "The statements of the upgrade were not seen with their time and locks.",
-        "They are watched on PostgreSQL only. Most ALTER TABLE write the whole table anew: look at the upgrade's time.",
+        "The statements of the upgrade were not recorded with their durations and locks.",
+        "Statements are recorded on PostgreSQL only. Most ALTER TABLE rewrite the whole table: check the upgrade's time.",
     ),
     "indexes-not-checked": (
         "Indexes were not compared.",
-        "The catalogue of duplicate, covered and unused indexes is read from PostgreSQL only.",
+        "Duplicate, covered and unused indexes are checked on PostgreSQL only.",
     ),
-    "plans-not-checked": ("Plans of queries were not compared.", "They are read from PostgreSQL only."),
-    "sql-not-checked": ("The migration's SQL was not linted.", "The linter and our own rules read PostgreSQL's SQL."),
+    "plans-not-checked": ("Query plans were not compared.", "Plans are compared on PostgreSQL only."),
+    "sql-not-checked": (
+        "The migration's SQL was not linted.",
+        "The linter and Slipway's own rules support PostgreSQL's SQL only.",
+    ),
     "blockers-not-named": (
-        "Who keeps a live migration from a lock is not named.",
-        "The server tells it only with plugins or settings that are off by default.",
+        "Sessions that block a live migration are not reported.",
+        "The server reports them only with plugins or settings that are off by default.",
     ),
-    "events-not-copied": ("Events of the database were not rehearsed.", "On a copy they would run by themselves."),
+    "events-not-copied": (
+        "Events of the database were not rehearsed.",
+        "Events on a copy would run on their own schedule.",
+    ),
 }
 LIMIT_NOT_SET = (
     "lock-limit-not-set",
-    "How long a live try waits for a lock is left to the service.",
-    f"lock_timeout_s goes by `init_command`, which a URL carries for {', '.join(LIMITED)} only. Sessions of a killed command "
-    "are not found either.",
+    "lock_timeout_s does not apply: the service decides how long a live migration waits for a lock.",
+    f"Slipway sets lock_timeout_s with `init_command` in the URL, which only {', '.join(LIMITED)} support. Slipway "
+    "cannot find the sessions of a killed command either.",
 )
-ROOM_UNKNOWN = (
+DISK_SPACE_UNKNOWN = (
     "room-not-checked",
-    "Whether the server has room for the copy was not checked.",
-    "It is on another host, and tells nobody how much of its disk is free.",
+    "The server's disk space for the copy was not checked.",
+    "The server is on another host and does not report its free disk space.",
 )
 
 
-class MariaDB(TellsNoLocks):
-    """One database of a MariaDB or MySQL server."""
+class MariaDB(NoLockInformation):
+    """A database of a MariaDB or MySQL server."""
 
     def __init__(self, url: URL) -> None:
         if not url.database:
@@ -79,172 +85,173 @@ class MariaDB(TellsNoLocks):
 
     @property
     def name(self) -> str:
-        """The database's name on its server."""
+        """Return the database's name on its server."""
         return str(self.url.database)
 
     @property
     def unchecked(self) -> tuple[Finding, ...]:
-        """What only PostgreSQL tells, and what this server or driver does not let us do."""
-        told = [(code, *words) for code, words in UNCHECKED.items()]
-        told += [] if self._limits_reach() else [LIMIT_NOT_SET]
-        told += [] if _is_here(self.url) else [ROOM_UNKNOWN]
-        return tuple(Finding(code=code, level="info", summary=said, explanation=why) for code, said, why in told)
+        """Return the checks that need PostgreSQL, and those that this server or driver does not support."""
+        checks = [(code, *texts) for code, texts in UNCHECKED.items()]
+        checks += [] if self._supports_limits() else [LIMIT_NOT_SET]
+        checks += [] if _is_local(self.url) else [DISK_SPACE_UNKNOWN]
+        return tuple(Finding(code=code, level="info", summary=text, explanation=why) for code, text, why in checks)
 
     def check(self) -> None:
-        """Raise SlipwayError without the dump tool, and Unavailable where the server does not answer."""
+        """Raise SlipwayError if the dump tool is missing, and Unavailable if the server does not answer."""
         client_tools()
         self._value("SELECT 1")
 
     def connection_url(self) -> str:
-        """The URL with its password, for the environment of the service's own commands."""
+        """Return the URL with its password, for the environment of the service's own commands."""
         return self.url.render_as_string(hide_password=False)
 
     def command_url(self, application: str, migrations: Migrations) -> str:
-        """The URL with a command that each session begins with: it limits the waiting, and takes a lock as its name.
+        """Return the URL with an `init_command` that limits lock waits and takes a named lock to identify the session.
 
-        It has none of the signs that a URL would have to encode: some services read theirs with a template's `%`.
+        The command needs no percent-encoding, because some services process `%` in their URL as a template.
         """
-        if not self._limits_reach():
+        if not self._supports_limits():
             return self.connection_url()
         seconds = max(1, math.ceil(migrations.lock_timeout_s))
         name = f"GET_LOCK(CONCAT(0x{self._lock(application).encode().hex()},CONNECTION_ID()),0)"
         command = f"SET+@slipway={name},lock_wait_timeout={seconds},innodb_lock_wait_timeout={seconds}"
         return f"{self.connection_url()}{'&' if self.url.query else '?'}init_command={command}"
 
-    def first_column(self, query: str, most: int) -> list[object]:
-        """The first column of a query that may only read, at most so many rows. Raises InvalidInput."""
-        with self._connected() as connection, told_of(query):
+    def first_column(self, query: str, limit: int) -> list[object]:
+        """Return the first column of a read-only query, at most `limit` rows. Raises InvalidInput if the query fails."""
+        with self._connected() as connection, translate_errors(query):
             connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
-            return [row[0] for row in connection.execute(verbatim(query)).fetchmany(most)]
+            return [row[0] for row in connection.execute(verbatim(query)).fetchmany(limit)]
 
     def size_bytes(self) -> int:
-        """Tables and indexes, in bytes, as the server estimates them."""
+        """Return the size of tables and indexes in bytes, as the server estimates them."""
         return int(str(self._value(SIZE)))
 
     def schema(self) -> str:
-        """The schema as text. Raises as `read_schema`."""
+        """Return the schema as text. Raises as `read_schema`."""
         with self._connected() as connection:
             return read_schema(connection)
 
     def contents(self) -> tuple[TableContents, ...]:
-        """The sums of every table."""
+        """Return the checksums of every table."""
         with self._connected() as connection, ThreadPoolExecutor(1) as pool:
 
-            def waited(ask: Callable[[], Any]) -> Any:
-                answer = pool.submit(ask)
+            def run_interruptibly(query: Callable[[], Any]) -> Any:
+                future = pool.submit(query)
                 try:
-                    while not wait([answer], timeout=cancellation.EVERY_S).done:
+                    while not wait([future], timeout=cancellation.EVERY_S).done:
                         cancellation.check()
-                    return answer.result()
+                    return future.result()
                 except BaseException:
                     self._end_sessions_of_copy()
                     raise
 
-            return read_contents(connection, waited)
+            return read_contents(connection, run_interruptibly)
 
     @contextmanager
     def copied(self, label: str) -> Iterator[MariaDB]:
-        """A copy on the same server by dump and restore, dropped at the end, and before it what a dead run left.
+        """Copy the database on the same server by dump and restore, and drop the copy at the end. First drop an old copy.
 
-        Raises SlipwayError without room or time, and where something of the copy would reach the live database.
+        Raises SlipwayError if disk space or time is too short, or if an object in the copy refers to the live database.
         """
         needed = self.size_bytes()
-        check_time(needed, FASTEST_BYTES_PER_S, f"the copy of {self.name}")
+        require_copy_time(needed, FASTEST_BYTES_PER_S, f"the copy of {self.name}")
         folder = Path(str(self._value("SELECT @@datadir")))
-        if _is_here(self.url) and folder.is_dir():
-            check_room(folder, 2 * needed, f"the copy of {self.name} and a migration of it")
+        if _is_local(self.url) and folder.is_dir():
+            require_disk_space(folder, 2 * needed, f"the copy of {self.name} and a migration of it")
         with self.empty(label) as copy:
-            dump_into(self._ours(), copy.name)
+            dump_into(self._client_url(), copy.name)
             with copy._connected() as connection:
-                reaching = names_of_another(connection, self.name)
-            if reaching:
+                references = references_to(connection, self.name)
+            if references:
                 raise SlipwayError(
-                    f"On a copy these would still reach the live database {self.name} by its name: {', '.join(reaching)}.",
-                    expected="Triggers, routines and views that name no database.",
+                    f"In a copy these would still use the live database {self.name} by its name: {', '.join(references)}.",
+                    expected="Triggers, routines and views that do not name a database.",
                     retry_is_safe=True,
                 )
             yield copy
 
     @contextmanager
     def empty(self, label: str) -> Iterator[MariaDB]:
-        """An empty database on the same server, with the settings of this one; dropped at the end."""
-        made = MariaDB(self.url.set(database=COPY_PREFIX + re.sub(r"[^a-z0-9-]", "", label.lower())[:40]))
-        if made.name.lower() == self.name.lower():
+        """Create an empty database on the same server with the settings of this one, and drop it at the end."""
+        created = MariaDB(self.url.set(database=COPY_PREFIX + re.sub(r"[^a-z0-9-]", "", label.lower())[:40]))
+        if created.name.lower() == self.name.lower():
             raise InvalidInput(
-                f"{self.name} is the name of a copy.", expected=f"A live database that is not {COPY_PREFIX}…"
+                f"{self.name} is a reserved name for copies.",
+                expected=f"The live database's name does not start with {COPY_PREFIX}.",
             )
         charset, collation = self._row("SELECT @@character_set_database, @@collation_database")
-        self._drop(made)
-        self._do(f"CREATE DATABASE {quoted(made.name)} CHARACTER SET {charset} COLLATE {collation}")
+        self._drop(created)
+        self._execute(f"CREATE DATABASE {quoted(created.name)} CHARACTER SET {charset} COLLATE {collation}")
         try:
-            yield made
+            yield created
         finally:
-            self._drop(made)
+            self._drop(created)
 
     def is_same(self, other: Database) -> bool:
-        """Whether a lock taken by one is seen by the other, and both say the same name. Raises Unavailable."""
+        """Return whether a lock taken in one is visible in the other, and both have the same name. Raises Unavailable."""
         if not isinstance(other, MariaDB):
             return False
-        lock, name = secrets.token_hex(16), text("SELECT lower(DATABASE()), IS_USED_LOCK(:lock) IS NOT NULL")
-        with self._connected() as mine, other._connected() as theirs:
-            mine.execute(text("SELECT GET_LOCK(:lock, 0)"), {"lock": lock})
-            return bool(mine.execute(name, {"lock": lock}).one() == theirs.execute(name, {"lock": lock}).one())
+        lock, query = secrets.token_hex(16), text("SELECT lower(DATABASE()), IS_USED_LOCK(:lock) IS NOT NULL")
+        with self._connected() as first, other._connected() as second:
+            first.execute(text("SELECT GET_LOCK(:lock, 0)"), {"lock": lock})
+            return bool(first.execute(query, {"lock": lock}).one() == second.execute(query, {"lock": lock}).one())
 
     def server_started(self) -> str:
-        """When the server was started, by its own clock. Raises Unavailable."""
-        mariadb = "MariaDB" in str(self._value("SELECT VERSION()"))
-        return str(self._value(STARTED.format("information_schema" if mariadb else "performance_schema")))
+        """Return the start time of the server, by the server's clock. Raises Unavailable."""
+        is_mariadb = "MariaDB" in str(self._value("SELECT VERSION()"))
+        return str(self._value(STARTED.format("information_schema" if is_mariadb else "performance_schema")))
 
     @contextmanager
-    def only_mover(self) -> Iterator[None]:
-        """Hold a named lock of the server. Raises Unavailable when another does."""
+    def hold_migration_lock(self) -> Iterator[None]:
+        """Hold a named lock of the server. Raises Unavailable if another session holds the lock for 30 s."""
         with self._connected() as connection:
-            connection.exec_driver_sql("SET SESSION wait_timeout = 604800")  # the session is idle while others work
+            connection.exec_driver_sql("SET SESSION wait_timeout = 604800")  # the session is idle during the migration
             deadline = time.monotonic() + LOCK_WITHIN_S
             query = text("SELECT GET_LOCK(:lock, 0)")
             while connection.execute(query, {"lock": self._lock("one migration at a time")}).scalar_one() != 1:
                 if time.monotonic() > deadline:
                     raise Unavailable(
-                        f"Somebody else migrates {self.name}.", expected="One migration at a time of one database."
+                        f"Another process is migrating {self.name}.", expected="One migration of a database at a time."
                     )
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(POLL_EVERY_S)
             yield
 
     def end_sessions(self, application: str) -> int:
-        """End the sessions that hold the lock by which `command_url` names them, and wait until they are gone."""
+        """End the sessions that hold the lock from `command_url`, and wait until they are gone. Return their number."""
         with self._connected() as connection:
             return self._end(connection, "IS_USED_LOCK(CONCAT(:lock, ID)) = ID", lock=self._lock(application))
 
-    def _limits_reach(self) -> bool:
+    def _supports_limits(self) -> bool:
         return self.url.drivername.partition("+")[2] in LIMITED and "init_command" not in self.url.query
 
-    def _lock(self, what: str) -> str:
-        """The name of a lock, which is one for the whole server and may have 64 signs."""
-        return f"slipway {hashlib.sha256(f'{self.name.lower()} {what}'.encode()).hexdigest()[:24]}:"
+    def _lock(self, purpose: str) -> str:
+        """Return the name of a lock. Lock names apply to the whole server and have at most 64 characters."""
+        return f"slipway {hashlib.sha256(f'{self.name.lower()} {purpose}'.encode()).hexdigest()[:24]}:"
 
     def _drop(self, copy: MariaDB) -> None:
-        copy._end_sessions_of_copy()  # a killed command's statement would keep it from being dropped
-        self._do(f"DROP DATABASE IF EXISTS {quoted(copy.name)}")
+        copy._end_sessions_of_copy()  # a statement of a killed command would block the DROP
+        self._execute(f"DROP DATABASE IF EXISTS {quoted(copy.name)}")
 
     def _end_sessions_of_copy(self) -> None:
         if self.name.startswith(COPY_PREFIX):
-            with self._connected(inside=False) as connection:
+            with self._connected(select_database=False) as connection:
                 self._end(connection, "DB = :name", name=self.name)
 
-    def _end(self, connection: Connection, which: str, **parameters: str) -> int:
-        query = f"SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND {which}"  # noqa: S608 - ours
-        found = set(connection.execute(text(query), parameters).scalars())
-        for number in found:
-            with suppress(SQLAlchemyError):  # it has ended by itself
+    def _end(self, connection: Connection, condition: str, **parameters: str) -> int:
+        query = f"SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND {condition}"  # noqa: S608 - constants only
+        sessions = set(connection.execute(text(query), parameters).scalars())
+        for number in sessions:
+            with suppress(SQLAlchemyError):  # the session has already ended
                 connection.exec_driver_sql(f"KILL {int(number)}")
         deadline = time.monotonic() + END_WITHIN_S
         ids = text("SELECT ID FROM information_schema.PROCESSLIST")
-        while found & set(connection.execute(ids).scalars()) and time.monotonic() < deadline:
-            time.sleep(LOOK_EVERY_S / 2)
-        return len(found)
+        while sessions & set(connection.execute(ids).scalars()) and time.monotonic() < deadline:
+            time.sleep(POLL_EVERY_S / 2)
+        return len(sessions)
 
-    def _do(self, statement: str) -> None:
-        with self._connected(inside=False) as connection:
+    def _execute(self, statement: str) -> None:
+        with self._connected(select_database=False) as connection:
             connection.exec_driver_sql(statement)
 
     def _value(self, query: str) -> object:
@@ -254,23 +261,23 @@ class MariaDB(TellsNoLocks):
         with self._connected() as connection:
             return tuple(connection.execute(text(query)).one())
 
-    def _ours(self) -> URL:
-        """The URL for our own driver, without what only the service's knows."""
-        kept = {key: value for key, value in self.url.query.items() if key in ("unix_socket", *SSL)}
-        return self.url.set(drivername=DRIVER, query=kept)
+    def _client_url(self) -> URL:
+        """Return the URL for Slipway's driver, without parameters that only the service's driver supports."""
+        query = {key: value for key, value in self.url.query.items() if key in ("unix_socket", *SSL)}
+        return self.url.set(drivername=DRIVER, query=query)
 
     @contextmanager
-    def _connected(self, *, inside: bool = True) -> Iterator[Connection]:
-        url = self._ours().update_query_dict({"charset": "utf8mb4"})
-        if not inside:
+    def _connected(self, *, select_database: bool = True) -> Iterator[Connection]:
+        url = self._client_url().update_query_dict({"charset": "utf8mb4"})
+        if not select_database:
             url = url._replace(database=None)
         engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         try:
             with engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            told = getattr(error, "orig", None)
-            reason = str(told.args[-1] if told is not None and told.args else error).strip().splitlines()[0]
+            cause = getattr(error, "orig", None)
+            reason = str(cause.args[-1] if cause is not None and cause.args else error).strip().splitlines()[0]
             raise Unavailable(
                 f"Database {self.name}: {reason.rstrip('.')}.", expected="A database that answers."
             ) from None
@@ -278,8 +285,8 @@ class MariaDB(TellsNoLocks):
             engine.dispose()
 
 
-def _is_here(url: URL) -> bool:
-    """Whether the server runs on this host, as far as its address tells."""
+def _is_local(url: URL) -> bool:
+    """Return whether the server's address is a loopback address, a local socket or localhost."""
     with suppress(ValueError):
         return ipaddress.ip_address(url.host or "127.0.0.1").is_loopback
     return url.host == "localhost"

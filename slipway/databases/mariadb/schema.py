@@ -1,4 +1,4 @@
-"""What a MariaDB or MySQL database holds: its schema as text, and sums over all rows, computed by the server itself."""
+"""The contents of a MariaDB or MySQL database: its schema as text, and checksums of all rows, computed by the server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLUMNS = """
 SIZE = """
     SELECT coalesce(sum(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()
 """
-# Texts that run when a table is used, and in which a name of another database stays as somebody wrote it.
+# SQL of triggers, routines and views. A database that is named in this SQL keeps its name in a copy.
 BODIES = """
     SELECT 'trigger', TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()
     UNION ALL SELECT lower(ROUTINE_TYPE), ROUTINE_NAME, coalesce(ROUTINE_DEFINITION, '')
@@ -39,68 +39,70 @@ BODIES = """
 
 
 def read_schema(connection: Connection) -> str:
-    """Every table, view, trigger and routine as the server writes it, without counters and the names of who made it.
+    """Return the SQL of every table, view, trigger and routine, without counters and definers.
 
-    Events are left out: they are not copied either, as they would run by themselves.
+    Events are left out. They are not copied either, because they would run on their own schedule.
     """
     charset, collation = connection.execute(text(SETTINGS)).one()
-    told = [f"DATABASE CHARACTER SET {charset} COLLATE {collation}"]
+    parts = [f"DATABASE CHARACTER SET {charset} COLLATE {collation}"]
     for name, kind in connection.execute(text(TABLES)).all():
-        told.append(_shown(connection, "VIEW" if kind == "VIEW" else "TABLE", name, 1))
+        parts.append(_create_statement(connection, "VIEW" if kind == "VIEW" else "TABLE", name, 1))
     for [name] in connection.execute(text(TRIGGERS)).all():
-        told.append(_shown(connection, "TRIGGER", name, 2))
+        parts.append(_create_statement(connection, "TRIGGER", name, 2))
     for kind, name in connection.execute(text(ROUTINES)).all():
-        told.append(_shown(connection, kind, name, 2))
-    return "\n".join(f"{part};" for part in told)
+        parts.append(_create_statement(connection, kind, name, 2))
+    return "\n".join(f"{part};" for part in parts)
 
 
-def _shown(connection: Connection, kind: str, name: str, column: int) -> str:
+def _create_statement(connection: Connection, kind: str, name: str, column: int) -> str:
     row = connection.exec_driver_sql(f"SHOW CREATE {kind} {quoted(name).replace('%', '%%')}").one()
     return DEFINER.sub("", COUNTER.sub("", str(row[column])))
 
 
-def names_of_another(connection: Connection, other: str) -> tuple[str, ...]:
-    """The triggers, routines and views that name something of the database `other` by its name, as `trigger x`.
+def references_to(connection: Connection, other: str) -> tuple[str, ...]:
+    """Return the triggers, routines and views (as `trigger x`) that name a table or routine with the database `other`.
 
-    `connection` is to a copy of `other`, so that what `other` has is known: a table called like its database is none.
+    `connection` must be to a copy of `other`, so that the names of its tables and routines are known. A column of a
+    table with the same name as the database is not a reference.
     """
-    has = {str(name).lower() for name, _ in connection.execute(text(TABLES))}
-    has |= {str(name).lower() for _, name in connection.execute(text(ROUTINES))}
+    objects = {str(name).lower() for name, _ in connection.execute(text(TABLES))}
+    objects |= {str(name).lower() for _, name in connection.execute(text(ROUTINES))}
     name = re.escape(other)
-    named = re.compile(rf"(?<![\w$`.])(?:`{name}`|{name})\s*\.\s*(?:`([^`]+)`|([\w$]+))", re.I)
+    reference = re.compile(rf"(?<![\w$`.])(?:`{name}`|{name})\s*\.\s*(?:`([^`]+)`|([\w$]+))", re.I)
     return tuple(
-        f"{kind} {called}"
-        for kind, called, body in connection.execute(text(BODIES))
-        if any((found[1] or found[2]).lower() in has for found in named.finditer(str(body)))
+        f"{kind} {owner}"
+        for kind, owner, body in connection.execute(text(BODIES))
+        if any((match[1] or match[2]).lower() in objects for match in reference.finditer(str(body)))
     )
 
 
 def read_contents(
-    connection: Connection, waited: Callable[[Callable[[], Row[Any]]], Row[Any]]
+    connection: Connection, run_query: Callable[[Callable[[], Row[Any]]], Row[Any]]
 ) -> tuple[TableContents, ...]:
-    """The sums of every table, by name; `waited` runs each of the long queries, interruptibly."""
+    """Return the checksums of every table, ordered by name. `run_query` runs each long query and allows cancellation."""
     tables = [name for name, kind in connection.execute(text(TABLES)).all() if kind not in ("VIEW", "SEQUENCE")]
-    found = []
+    contents = []
     for table in tables:
         columns = connection.execute(text(COLUMNS), {"table": table}).all()
         query = _query(table, [(name, kind) for name, kind, _ in columns], [name for name, _, key in columns if key])
-        rows, *sums = waited(partial(_one, connection, query))
-        summed = (
+        rows, *sums = run_query(partial(_only_row, connection, query))
+        column_sums = (
             ColumnSum(name=name, present=sums[2 * at], checksum=str(sums[2 * at + 1]))
             for at, (name, _, _) in enumerate(columns)
         )
-        found.append(TableContents(table=table, rows=rows, columns=tuple(summed)))
-    return tuple(found)
+        contents.append(TableContents(table=table, rows=rows, columns=tuple(column_sums)))
+    return tuple(contents)
 
 
-def _one(connection: Connection, query: str) -> Row[Any]:
+def _only_row(connection: Connection, query: str) -> Row[Any]:
     return connection.exec_driver_sql(query).one()
 
 
 def _query(table: str, columns: Sequence[tuple[str, str]], key: Sequence[str]) -> str:
-    """The hash of the key, or of the whole row where there is none, seeds the hash of each value.
+    """Return the checksum query of a table.
 
-    So two values that change places are seen. Of each MD5 the first 60 bits are summed, as a decimal number.
+    The hash of the key, or of the whole row without a key, seeds the hash of each value, so that swapped values change
+    the sum. The sum adds the first 60 bits of each MD5 as a decimal number.
     """
     hashes = {name: f"MD5({_exact(name, kind)})" for name, kind in columns}
     seed = ", ".join(hashes[name] if key else f"coalesce({hashes[name]}, '-')" for name in key or hashes)
@@ -114,13 +116,13 @@ def _query(table: str, columns: Sequence[tuple[str, str]], key: Sequence[str]) -
 
 
 def _exact(column: str, kind: str) -> str:
-    """A value as bytes: a float in full, which is else shown in six digits; JSON as text, which MySQL does not cast."""
+    """Return SQL for a value as bytes: a float with all digits instead of six, and JSON as text, as MySQL cannot cast it."""
     if kind == "float":
         return f"CAST({quoted(column)} * 1e0 AS BINARY)"
     return f"CAST({quoted(column)} AS CHAR)" if kind == "json" else f"CAST({quoted(column)} AS BINARY)"
 
 
 def quoted(name: str) -> str:
-    """A name as MariaDB and MySQL take any."""
+    """Return a name as a quoted identifier."""
     doubled = name.replace("`", "``")
     return f"`{doubled}`"

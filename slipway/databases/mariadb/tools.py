@@ -1,4 +1,4 @@
-"""MariaDB's and MySQL's own dump tool, piped into their client. The password stands in an option file that only we can read."""
+"""Pipe the dump tool of MariaDB or MySQL into its client. The password is in an option file that only this user can read."""
 
 from __future__ import annotations
 
@@ -20,33 +20,31 @@ from slipway.databases.disk_space import COPY_WITHIN_S
 PAIRS = (
     ("mariadb-dump", "mariadb"),
     ("mysqldump", "mysql"),
-)  # never mixed: MariaDB's dumps begin with a line of its own
-# A reader's transaction, no lock; routines too; events not, as on the copy they would run by themselves.
+)  # never mixed: dumps from MariaDB start with a line that only MariaDB's client understands
+# One read transaction, no locks. Routines are dumped; events are not, because they would run in the copy.
 DUMP = ("--single-transaction", "--quick", "--skip-lock-tables", "--no-tablespaces", "--hex-blob", "--routines")
-LOOSE = (
-    "--loose-set-gtid-purged=OFF"  # of MySQL: a restore into the same server could not set it; MariaDB passes over it
-)
-BOTH = ("--default-character-set=utf8mb4", "--max-allowed-packet=1G")  # so that no text and no large value is changed
+LOOSE = "--loose-set-gtid-purged=OFF"  # MySQL: a restore into the same server cannot set it; MariaDB ignores the option
+BOTH = ("--default-character-set=utf8mb4", "--max-allowed-packet=1G")  # so that text and large values stay unchanged
 SSL = {"ssl_ca": "ssl-ca", "ssl_cert": "ssl-cert", "ssl_key": "ssl-key"}
 
 
 def client_tools() -> tuple[str, str]:
-    """The dump tool and its client. Raises SlipwayError where there is none."""
+    """Return the paths of the dump tool and its client. Raises SlipwayError if they are not installed."""
     for pair in PAIRS:
-        found = [shutil.which(tool) for tool in pair]
-        if found[0] is not None and found[1] is not None:
-            return found[0], found[1]
+        paths = [shutil.which(tool) for tool in pair]
+        if paths[0] is not None and paths[1] is not None:
+            return paths[0], paths[1]
     raise SlipwayError(
-        "There is no mariadb-dump and no mysqldump.",
-        expected="The client tools of MariaDB or MySQL.",
+        "Neither mariadb-dump nor mysqldump is installed.",
+        expected="The client tools of MariaDB or MySQL are installed.",
         retry_is_safe=True,
     )
 
 
 def dump_into(source: URL, copy: str) -> None:
-    """Dump `source` into the database `copy` of the same server. Raises SlipwayError when either tool fails or takes too long.
+    """Dump `source` into the database `copy` of the same server. Raises SlipwayError if a tool fails or takes too long.
 
-    Asks now and then whether the step is interrupted; what is begun is ended with it.
+    Checks regularly for cancellation. Cancellation kills both tools.
     """
     dump, client = client_tools()
     with _options(source) as options, tempfile.TemporaryFile() as dump_errors:
@@ -62,15 +60,15 @@ def dump_into(source: URL, copy: str) -> None:
             ) as restoring,
         ):
             assert dumping.stdout is not None  # PIPE
-            dumping.stdout.close()  # ours; so that the dump ends when the client does
-            errors = _waited(dumping, restoring)
+            dumping.stdout.close()  # close this process's copy, so that the dump ends with the client
+            errors = _wait_for_both(dumping, restoring)
         dump_errors.seek(0)
         _raise_failure(dump, dumping.returncode, time.monotonic() - began, dump_errors)
         if restoring.returncode != 0:
             raise _failed(client, restoring.returncode, time.monotonic() - began, errors)
 
 
-def _waited(dumping: subprocess.Popen[bytes], restoring: subprocess.Popen[bytes]) -> bytes:
+def _wait_for_both(dumping: subprocess.Popen[bytes], restoring: subprocess.Popen[bytes]) -> bytes:
     try:
         _, errors = outputs(restoring, COPY_WITHIN_S)
         dumping.wait(COPY_WITHIN_S)
@@ -80,42 +78,46 @@ def _waited(dumping: subprocess.Popen[bytes], restoring: subprocess.Popen[bytes]
         dumping.kill()
         if isinstance(error, subprocess.TimeoutExpired):
             raise SlipwayError(
-                f"The copy was not made within {COPY_WITHIN_S // 60} minutes.",
-                expected="A smaller database, or a `clone` that you keep.",
+                f"The copy was not complete within {COPY_WITHIN_S // 60} minutes.",
+                expected="A smaller database, or a `clone` in slipway.toml that you maintain.",
                 retry_is_safe=True,
             ) from None
         raise
 
 
 def _raise_failure(tool: str, code: int, seconds: float, errors: IO[bytes]) -> None:
-    told = errors.read()
-    if code != 0 and b"errno: 32" not in told:  # a broken pipe: then the client has told why
-        raise _failed(tool, code, seconds, told)
+    output = errors.read()
+    if code != 0 and b"errno: 32" not in output:  # after a broken pipe, the client reports the reason
+        raise _failed(tool, code, seconds, output)
 
 
 def _failed(tool: str, code: int, seconds: float, errors: bytes) -> SlipwayError:
     lines = [line.strip() for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
-    reason = next((line for line in reversed(lines) if "ERROR" in line or "rror:" in line), (lines or ["nothing"])[-1])
+    reason = next(
+        (line for line in reversed(lines) if "ERROR" in line or "rror:" in line), (lines or ["no output"])[-1]
+    )
     return SlipwayError(
-        f"{Path(tool).name} ended with {code} after {seconds:.0f} s: {reason.rstrip('.')}.",
-        expected="A dump and a restore that end with 0.",
+        f"{Path(tool).name} exited with {code} after {seconds:.0f} s: {reason.rstrip('.')}.",
+        expected="The dump and the restore exit with 0.",
         retry_is_safe=True,
     )
 
 
 @contextmanager
 def _options(url: URL) -> Iterator[str]:
-    """The path of an option file with the address and the password, readable by us alone, for as long as the block lasts."""
-    given: dict[str, object] = {"user": url.username, "password": url.password, "host": url.host, "port": url.port}
-    given |= {"socket": url.query.get("unix_socket")} | {name: url.query.get(key) for key, name in SSL.items()}
-    lines = [f"{name}={_escaped(str(value))}" for name, value in given.items() if value]
-    with tempfile.NamedTemporaryFile("w", prefix="slipway-mariadb-", encoding="utf-8") as file:  # made with mode 0600
+    """Yield the path of an option file with the address and the password. Only this user can read the file."""
+    options: dict[str, object] = {"user": url.username, "password": url.password, "host": url.host, "port": url.port}
+    options |= {"socket": url.query.get("unix_socket")} | {name: url.query.get(key) for key, name in SSL.items()}
+    lines = [f"{name}={_escaped(str(value))}" for name, value in options.items() if value]
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="slipway-mariadb-", encoding="utf-8"
+    ) as file:  # created with mode 0600
         file.write("\n".join(["[client]", *lines, ""]))
         file.flush()
         yield file.name
 
 
 def _escaped(value: str) -> str:
-    """A value as an option file takes any (MariaDB's manual, "Configuring MariaDB with Option Files")."""
+    """Return a quoted value for an option file (MariaDB manual, "Configuring MariaDB with Option Files")."""
     doubled = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{doubled}"'

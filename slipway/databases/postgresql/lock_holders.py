@@ -1,4 +1,4 @@
-"""Who would keep a migration from a lock, seen before it asks for it: asking makes everybody else wait behind it."""
+"""Read the sessions that would block a migration, before it requests its locks: a waiting request blocks all later ones."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, text
 
 from slipway.databases.catalog import LockMode
-from slipway.databases.database import MODES, TABLE, Address, Blocker, Look
+from slipway.databases.database import MODES, TABLE, Address, Blocker, ReadLockHolders
 from slipway.databases.lock_conflicts import conflict
 from slipway.databases.postgresql.migration_lock import connected
 
-LONG_S = 0.1  # a transaction that is open for longer than this is no passing one
+LONG_S = 0.1  # transactions that are open for less time end soon, and are ignored
 HOLDERS = f"""
 SELECT a.pid, a.application_name AS application, coalesce(a.state, '') AS state, left(a.query, 200) AS query,
        a.xact_start AS since, l.mode, held.name AS held
@@ -28,22 +28,22 @@ ORDER BY a.xact_start
 
 
 @contextmanager
-def in_the_way(database: Address, wanted: Mapping[str, LockMode]) -> Iterator[Look]:
-    """A look at the sessions whose open transactions exclude the wanted locks, the longest open first.
+def lock_holder_reader(database: Address, locks: Mapping[str, LockMode]) -> Iterator[ReadLockHolders]:
+    """Yield a function that returns the sessions whose open transactions conflict with `locks`, oldest transaction first.
 
-    All looks go over one connection: a new one each would cost the server more than the look. Raises Unavailable.
+    All calls use one connection, because a new connection costs the server more than the query. Raises Unavailable.
     """
-    if not wanted:
+    if not locks:
         yield list
         return
     with connected(database) as connection:
-        yield lambda: _look(connection, wanted)
+        yield lambda: _read_holders(connection, locks)
 
 
-def _look(connection: Connection, wanted: Mapping[str, LockMode]) -> list[Blocker]:
-    rows = connection.execute(text(HOLDERS), {"long_s": LONG_S, "tables": list(wanted)}).mappings().all()
-    found: dict[int, Blocker] = {}
+def _read_holders(connection: Connection, locks: Mapping[str, LockMode]) -> list[Blocker]:
+    rows = connection.execute(text(HOLDERS), {"long_s": LONG_S, "tables": list(locks)}).mappings().all()
+    holders: dict[int, Blocker] = {}
     for row in rows:
-        if row["pid"] not in found and conflict(wanted[row["held"]], MODES[row["mode"]]):
-            found[row["pid"]] = Blocker.model_validate({name: row[name] for name in Blocker.model_fields})
-    return list(found.values())
+        if row["pid"] not in holders and conflict(locks[row["held"]], MODES[row["mode"]]):
+            holders[row["pid"]] = Blocker.model_validate({name: row[name] for name in Blocker.model_fields})
+    return list(holders.values())

@@ -1,4 +1,4 @@
-"""What a role may do in a PostgreSQL database, itself or through the roles that it belongs to."""
+"""The rights of a role in a PostgreSQL database, including those of the roles that it belongs to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slipway.core.frozen import FrozenModel
 from slipway.databases.database import Address
 from slipway.databases.postgresql.migration_lock import connected
 
-# A superuser counts as a member of every role, and would seem to own everything.
+# PostgreSQL treats a superuser as a member of every role, so without the CASE it would own everything.
 RIGHTS = """
 WITH asked AS (
     SELECT oid, rolname, rolsuper, rolcreatedb, rolcreaterole FROM pg_roles
@@ -30,7 +30,7 @@ FROM asked a
 
 
 class RoleRights(FrozenModel):
-    """What a database role may do, itself or through the roles that it belongs to; `tables` are those that it owns."""
+    """The rights of a role, including those of the roles that it belongs to. `tables` are the tables that it owns."""
 
     name: str
     superuser: bool
@@ -41,9 +41,9 @@ class RoleRights(FrozenModel):
 
 
 def rights_of(database: Address, role: str = "") -> RoleRights | None:
-    """The rights of `role`, or of the connected one where that is empty; None for a role that is not there.
+    """Return the rights of `role`, or of the connected role if `role` is empty. Return None if the role does not exist.
 
-    Raises Unavailable when the database does not answer. It only reads the catalogue.
+    Only reads the catalog. Raises Unavailable if the database does not answer.
     """
     with connected(database) as connection:
         row = connection.execute(text(RIGHTS), {"role": role}).mappings().one_or_none()

@@ -1,4 +1,4 @@
-"""A relay on 127.0.0.1 between a client and PostgreSQL that passes every byte on, and hears which statements run."""
+"""A relay on 127.0.0.1 between a client and PostgreSQL that forwards every byte and reads which statements run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from slipway.databases.postgresql.protocol import CANCEL_REQUEST, ENCRYPTION_REQUESTS, Ended, ProtocolSession, Ready
+from slipway.databases.postgresql.protocol import (
+    CANCEL_REQUEST,
+    ENCRYPTION_REQUESTS,
+    ProtocolSession,
+    ReadyForQuery,
+    StatementEnded,
+)
 
 HOST = "127.0.0.1"
 CHUNK = 65_536
@@ -21,28 +27,30 @@ JOIN_S = 5
 
 @dataclass
 class RelayedSession:
-    """One session that is heard; `mutex` guards the conversation."""
+    """One session that the relay reads; `mutex` guards `protocol`."""
 
-    conversation: ProtocolSession = field(default_factory=ProtocolSession)
+    protocol: ProtocolSession = field(default_factory=ProtocolSession)
     mutex: threading.Lock = field(default_factory=threading.Lock)
-    last: Ended | None = None
-    looked: set[str] = field(default_factory=set)  # the texts whose locks were looked at in this transaction
-    deaf: bool = False
+    last: StatementEnded | None = None
+    sampled: set[str] = field(default_factory=set)  # texts of this transaction whose locks were sampled
+    unreadable: bool = False
 
 
 class Relay:
-    """Listens from `start` to `stop`. `hear` is called before what the server said of it reaches the client.
+    """Listens from `start` to `stop`. Calls `on_event` before the server's response reaches the client.
 
-    To a server on this machine clients speak plainly, as the relay answers for it that it does not encrypt. To one
-    elsewhere it lets client and server agree; a session that they encrypt is passed on unheard.
+    For a server on this machine, the relay declines encryption in the server's place, so that sessions are readable. For a
+    remote server, client and server decide. The relay forwards encrypted sessions without reading them.
     """
 
-    def __init__(self, address: str, port: int, hear: Callable[[RelayedSession, Ended | Ready], None]) -> None:
+    def __init__(
+        self, address: str, port: int, on_event: Callable[[RelayedSession, StatementEnded | ReadyForQuery], None]
+    ) -> None:
         self.sessions: list[RelayedSession] = []
-        self.unheard = ""
+        self.unread_reason = ""  # why a session was not read
         self._upstream = address, port
         self._plain = address.startswith("/") or ipaddress.ip_address(address).is_loopback
-        self._hear = hear
+        self._on_event = on_event
         self._listener = socket.create_server((HOST, 0))
         self._clients: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -50,21 +58,21 @@ class Relay:
 
     @property
     def port(self) -> int:
-        """Where it listens, on 127.0.0.1."""
+        """Return the port on 127.0.0.1."""
         return int(self._listener.getsockname()[1])
 
     def start(self) -> None:
-        """Listen from now on."""
+        """Start to accept connections."""
         self._run(self._accept)
 
     def stop(self) -> None:
-        """Close every connection, and wait for the threads."""
+        """Close every connection and wait for the threads."""
         self._stopped = True
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept
+            self._listener.shutdown(socket.SHUT_RDWR)  # unblocks accept()
         self._listener.close()
         for client in self._clients:
-            _shut(client)
+            _shut_down(client)
         for thread in list(self._threads):
             thread.join(JOIN_S)
 
@@ -79,36 +87,36 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            self._clients = [each for each in self._clients if each.fileno() >= 0] + [client]
+            self._clients = [open_client for open_client in self._clients if open_client.fileno() >= 0] + [client]
             self._run(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
         with client:
             try:
                 server = self._connect()
-            except OSError:  # the client sees its connection end
+            except OSError:  # the client's connection is closed
                 return
             with server:
                 with contextlib.suppress(OSError):
-                    self._pass_on(client, server)
-                _shut(client)
-                _shut(server)
+                    self._forward(client, server)
+                _shut_down(client)
+                _shut_down(server)
 
-    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        heard = self._greet(client, server)
-        if heard is not None:
-            self.sessions.append(heard)
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        session = self._forward_startup(client, server)
+        if session is not None:
+            self.sessions.append(session)
         try:
-            back = threading.Thread(
-                target=self._pump, args=(server, client, lambda data: self._from_server(heard, data)), daemon=True
+            responses = threading.Thread(
+                target=self._pump, args=(server, client, lambda data: self._feed_backend(session, data)), daemon=True
             )
-            back.start()
-            self._pump(client, server, lambda data: self._from_client(heard, data))
-            back.join()
+            responses.start()
+            self._pump(client, server, lambda data: self._feed_frontend(session, data))
+            responses.join()
         finally:
-            if heard is not None:
-                self.sessions.remove(heard)
-                self._hear(heard, Ready(open=False, at=time.monotonic()))  # whatever it held it holds no more
+            if session is not None:
+                self.sessions.remove(session)
+                self._on_event(session, ReadyForQuery(open=False, at=time.monotonic()))  # all its locks are released
 
     def _connect(self) -> socket.socket:
         address, port = self._upstream
@@ -121,71 +129,71 @@ class Relay:
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return server
 
-    def _greet(self, client: socket.socket, server: socket.socket) -> RelayedSession | None:
-        """Pass the start of a session on; None when what follows cannot be read."""
+    def _forward_startup(self, client: socket.socket, server: socket.socket) -> RelayedSession | None:
+        """Forward the start of a session. Return None if the relay cannot read the session."""
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while True:
-            first = _exactly(client, 8)
+            first = _receive_exactly(client, 8)
             length, code = struct.unpack("!II", first)
             if code in ENCRYPTION_REQUESTS and self._plain:
                 client.sendall(b"N")
             elif code in ENCRYPTION_REQUESTS:
                 server.sendall(first)
-                answer = _exactly(server, 1)
-                client.sendall(answer)
-                if answer != b"N":
-                    self.unheard = "The server encrypts its sessions."
+                reply = _receive_exactly(server, 1)
+                client.sendall(reply)
+                if reply != b"N":
+                    self.unread_reason = "The server encrypts its sessions."
                     return None
-            elif first[0] or code == CANCEL_REQUEST:  # a session that begins encrypted, or no session
+            elif first[0] or code == CANCEL_REQUEST:  # an encrypted session, or a cancel request
                 server.sendall(first)
                 return None
             else:
-                server.sendall(first + _exactly(client, length - 8))
+                server.sendall(first + _receive_exactly(client, length - 8))
                 return RelayedSession()
 
-    def _pump(self, source: socket.socket, target: socket.socket, hear: Callable[[bytes], None]) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, feed: Callable[[bytes], None]) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
-                hear(data)
+                feed(data)
                 target.sendall(data)
-        _shut(target)
-        _shut(source)
+        _shut_down(target)
+        _shut_down(source)
 
-    def _from_client(self, heard: RelayedSession | None, data: bytes) -> None:
-        if heard is not None and not heard.deaf:
-            with self._never_in_the_way(heard), heard.mutex:
-                heard.conversation.asked(data, time.monotonic())
+    def _feed_frontend(self, session: RelayedSession | None, data: bytes) -> None:
+        if session is not None and not session.unreadable:
+            with self._stop_reading_on_error(session), session.mutex:
+                session.protocol.feed_frontend(data, time.monotonic())
 
-    def _from_server(self, heard: RelayedSession | None, data: bytes) -> None:
-        if heard is None or heard.deaf:
+    def _feed_backend(self, session: RelayedSession | None, data: bytes) -> None:
+        if session is None or session.unreadable:
             return
-        with self._never_in_the_way(heard):
-            with heard.mutex:
-                events = list(heard.conversation.answered(data, time.monotonic()))
+        with self._stop_reading_on_error(session):
+            with session.mutex:
+                events = list(session.protocol.feed_backend(data, time.monotonic()))
             for event in events:
-                self._hear(heard, event)
-                heard.last = event if isinstance(event, Ended) else heard.last
+                self._on_event(session, event)
+                session.last = event if isinstance(event, StatementEnded) else session.last
 
     @contextlib.contextmanager
-    def _never_in_the_way(self, heard: RelayedSession) -> Iterator[None]:
-        """Whatever goes wrong while listening is no reason to stop passing bytes on."""
+    def _stop_reading_on_error(self, session: RelayedSession) -> Iterator[None]:
+        """Stop reading the session after an error. The relay continues to forward its bytes."""
         try:
             yield
         except Exception as error:
-            heard.deaf = True
-            self.unheard = f"A session could not be followed: {error}."
+            session.unreadable = True
+            self.unread_reason = f"Could not read a session: {error}."
 
 
-def _exactly(source: socket.socket, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        more = source.recv(count - len(found))
-        if not more:
+def _receive_exactly(source: socket.socket, count: int) -> bytes:
+    received = b""
+    while len(received) < count:
+        chunk = source.recv(count - len(received))
+        if not chunk:
             raise ConnectionError("the peer closed the connection")
-        found += more
-    return found
+        received += chunk
+    return received
 
 
-def _shut(each: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        each.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(socket.SHUT_RDWR)

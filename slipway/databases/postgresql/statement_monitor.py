@@ -1,19 +1,19 @@
-"""What a migration does to a copy while it runs from another process: its statements, locks and rewrites.
+"""Monitor a migration on a copy while another process runs it: its statements, locks and table rewrites.
 
-The migration is given the address of a relay that passes every byte on and reads the protocol. That is the most reliable
-of the ways at hand: it knows every statement with its exact time and the rows that the server told, needs no superuser,
-no extension and no setting of the server, and leaves nothing in the database. (Event triggers hear only DDL, want a
-superuser, and what they write down forbids DROP INDEX CONCURRENTLY, which has to be first in its transaction; the log and
-auto_explain are files of another host; pg_stat_statements has to be preloaded, and neither knows locks.)
+The migration connects through a relay that forwards every byte and reads the protocol. The relay is the most reliable
+method: it reads every statement with its exact duration and the reported rows, needs no superuser, extension or server
+setting, and leaves nothing in the database. The alternatives are worse. Event triggers report only DDL and need a
+superuser, and their writes prevent DROP INDEX CONCURRENTLY, which must be first in its transaction. The server log and
+auto_explain write to files on another host. pg_stat_statements must be preloaded. None of these report locks.
 
-Locks come from pg_locks: after each statement of an open transaction, before its answer reaches the client, so that none
-is missed there; and every 20 ms meanwhile. A statement outside a transaction that ends sooner than that shows none, and
-its locks can have made nobody wait longer. Rewrites are seen by a table's file, which is another one afterwards.
+Locks are read from pg_locks after each statement of an open transaction, before the client gets the response, so that no
+lock is missed. They are also read every 20 ms. A shorter statement outside a transaction may show no locks, but its locks
+cannot have blocked others for longer than 20 ms. A rewritten table is recognised by its new file.
 
-Several statements that a client sends as one text are noted as one, as only their time together is known.
+Several statements that a client sends as one text count as one statement, because only their total time is known.
 
-Where client and server encrypt, or the relay cannot be used, sessions are sampled from pg_stat_activity: statements
-shorter than 20 ms can be missed, rows are not known, and `StatementMonitor.unseen` says so.
+If client and server encrypt the session, or the relay fails, sessions are sampled from pg_stat_activity. Then statements
+shorter than 20 ms can be missed, rows are unknown, and `StatementMonitor.incomplete` contains the reason.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from slipway.databases.catalog import LockMode, Statement
 from slipway.databases.database import DRIVER, MODES, TABLE
 from slipway.databases.postgresql.catalog_queries import OURS
 from slipway.databases.postgresql.database import PostgreSQL
-from slipway.databases.postgresql.protocol import Ended, Ready
+from slipway.databases.postgresql.protocol import ReadyForQuery, StatementEnded
 from slipway.databases.postgresql.relay import HOST, Relay, RelayedSession
-from slipway.databases.postgresql.statement_log import MOST_TEXTS, Journal
+from slipway.databases.postgresql.statement_log import MOST_TEXTS, StatementLog
 
 EVERY_S = 0.02
 SESSION = "-c statement_timeout=5000 -c application_name=slipway-watch"
@@ -61,162 +61,164 @@ FILES = f"""
 
 
 class StatementMonitor:
-    """What was seen, complete after the block; `database` is what the migration has to be run against."""
+    """The recorded data, complete after the block. The migration must connect to `database`."""
 
     def __init__(self, database: PostgreSQL) -> None:
         self.database = database
         self.statements: tuple[Statement, ...] = ()
-        self.left_out = 0  # statements beyond the first thousand texts, counted in no other way
+        self.left_out = 0  # statements beyond the first thousand texts, which are not recorded
         self.rewritten: tuple[str, ...] = ()
-        self.unseen = ""  # why not every statement was seen, or nothing
+        self.incomplete = ""  # why statements may be missing, or an empty text
 
 
 @contextlib.contextmanager
-def watched(database: PostgreSQL) -> Iterator[StatementMonitor]:
-    """Watch what runs on `database`, a copy that nobody else uses, until the block ends. Raises Unavailable at its start.
+def monitor_statements(database: PostgreSQL) -> Iterator[StatementMonitor]:
+    """Monitor `database`, a copy that nobody else uses, until the block ends. Raises Unavailable at the start of the block.
 
-    What goes wrong later while watching is told in `unseen`; it never fails the migration.
+    Later errors of the monitor are reported in `incomplete`. They never fail the migration.
     """
-    watch, password = StatementMonitor(database), str(database.url.password or "")
+    monitor, password = StatementMonitor(database), str(database.url.password or "")
     with _connected(database) as connection:
-        eye = LockSampler(connection, Journal(password if len(password) >= 6 else ""))
-        before = _files(connection)
-        relay, watch.unseen = _relay(connection, database, eye)
+        sampler = LockSampler(connection, StatementLog(password if len(password) >= 6 else ""))
+        before = _read_files(connection)
+        relay, monitor.incomplete = _start_relay(connection, database, sampler)
         if relay is not None:
-            watch.database = _through(relay, database.url)
-        eye.open(relay)
+            monitor.database = _through(relay, database.url)
+        sampler.open(relay)
         try:
-            yield watch
+            yield monitor
         finally:
-            watch.statements = eye.close()
+            monitor.statements = sampler.close()
             if relay is not None:
                 relay.stop()
-            watch.left_out = eye.journal.left_out
-            watch.unseen = watch.unseen or eye.failed or _left_out(watch.left_out)
-            with contextlib.suppress(psycopg.Error):  # a copy that is gone has no files to compare
-                watch.rewritten = _rewritten(before, _files(connection))
+            monitor.left_out = sampler.log.left_out
+            monitor.incomplete = monitor.incomplete or sampler.failed or _format_left_out(monitor.left_out)
+            with contextlib.suppress(psycopg.Error):  # if the copy is gone, there are no files to compare
+                monitor.rewritten = _rewritten(before, _read_files(connection))
 
 
-def _left_out(count: int) -> str:
-    return f"{count:,} statements came behind {MOST_TEXTS:,} different ones, and were not kept." if count else ""
+def _format_left_out(count: int) -> str:
+    return f"{count:,} statements after the first {MOST_TEXTS:,} different texts were not recorded." if count else ""
 
 
 class LockSampler:
-    """Looks at pg_locks, and without a relay at pg_stat_activity, every 20 ms from `open` to `close`."""
+    """Samples pg_locks, and without a relay also pg_stat_activity, every 20 ms from `open` to `close`."""
 
-    def __init__(self, connection: psycopg.Connection[Any], journal: Journal) -> None:
-        self.journal = journal
+    def __init__(self, connection: psycopg.Connection[Any], log: StatementLog) -> None:
+        self.log = log
         self.failed = ""
         self._connection = connection
         self._relay: Relay | None = None
         self._open = False
-        self._seen: dict[tuple[int, object], tuple[str, float]] = {}  # (pid, start) of a sampled statement
-        self._looking = threading.Lock()  # looks come one after another, so that none is overtaken by an older one
+        self._activity: dict[tuple[int, object], tuple[str, float]] = {}  # (pid, start) of a sampled statement
+        self._sampling = threading.Lock()  # one sample at a time, so that samples are recorded in order
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._go_on_looking, daemon=True)
+        self._thread = threading.Thread(target=self._sample_until_closed, daemon=True)
 
     def open(self, relay: Relay | None) -> None:
-        """Look from now on."""
+        """Start sampling."""
         self._relay, self._open = relay, True
-        self._since = self._ask("SELECT clock_timestamp()")[0][0]
+        self._since = self._fetch("SELECT clock_timestamp()")[0][0]
         self._thread.start()
 
     def close(self) -> tuple[Statement, ...]:
-        """Look no more; every statement that was seen."""
+        """Stop sampling and return every recorded statement."""
         self._closing.set()
         self._thread.join()
         self._open = False
         if self._relay is not None:
-            self.failed = self.failed or self._relay.unheard
-        for sql, seconds in self._seen.values():
-            self.journal.ended(sql, seconds, None)
-        return self.journal.close(time.monotonic())
+            self.failed = self.failed or self._relay.unread_reason
+        for sql, seconds in self._activity.values():
+            self.log.add_statement(sql, seconds, None)
+        return self.log.close(time.monotonic())
 
-    def hear(self, heard: RelayedSession, event: Ended | Ready) -> None:
-        """What the relay hears; the server's answer waits meanwhile, so that a transaction still has its locks."""
+    def on_event(self, session: RelayedSession, event: StatementEnded | ReadyForQuery) -> None:
+        """Handle an event of the relay. The relay holds the response back, so that the transaction still holds its locks."""
         if not self._open:
             return
-        pid = heard.conversation.pid
-        if isinstance(event, Ended):
-            self.journal.ended(event.sql, event.ended - event.began, event.rows)
+        pid = session.protocol.pid
+        if isinstance(event, StatementEnded):
+            self.log.add_statement(event.sql, event.ended - event.began, event.rows)
         elif not event.open:
-            self.journal.over(pid, event.at)
-            heard.looked.clear()
-        elif heard.last is not None and heard.last.sql not in heard.looked:  # the same text takes the same locks
-            heard.looked.add(heard.last.sql)
-            self._look({pid: (heard.last.sql, heard.last.began)})
+            self.log.end_transaction(pid, event.at)
+            session.sampled.clear()
+        elif session.last is not None and session.last.sql not in session.sampled:  # the same text takes the same locks
+            session.sampled.add(session.last.sql)
+            self._sample_locks({pid: (session.last.sql, session.last.began)})
 
-    def _go_on_looking(self) -> None:
+    def _sample_until_closed(self) -> None:
         while not self._closing.wait(EVERY_S) and not self.failed:
             if self._relay is None:
-                self._sample()
+                self._sample_activity()
             else:
-                self._look({})
+                self._sample_locks({})
 
-    def _look(self, just_ended: dict[int, tuple[str, float]]) -> None:
-        """Note the locks of each session for the statement that it is at or has just ended.
+    def _sample_locks(self, just_ended: dict[int, tuple[str, float]]) -> None:
+        """Record the locks of each session under its running statement, or the one that has just ended.
 
-        Which one that is has to be asked after the locks: a statement that began meanwhile may have taken them.
+        The locks are read before the running statement: a statement that starts between the two may have taken them.
         """
-        with self._looking, self._noting_failure():
+        with self._sampling, self._record_failure():
             at = time.monotonic()
             locks = self._locks() if self._relay is not None and self._relay.sessions else {}
             for pid, (sql, began) in (self._running() | just_ended).items():
-                self.journal.looked(pid, sql, began, locks.get(pid, set()), at)
+                self.log.record_locks(pid, sql, began, locks.get(pid, set()), at)
 
     def _running(self) -> dict[int, tuple[str, float]]:
-        found = {}
-        for heard in list(self._relay.sessions if self._relay else ()):
-            with heard.mutex:
-                running = heard.conversation.running()
+        statements = {}
+        for session in list(self._relay.sessions if self._relay else ()):
+            with session.mutex:
+                running = session.protocol.running()
             if running is not None:
-                found[heard.conversation.pid] = running
-            elif heard.last is not None:
-                found[heard.conversation.pid] = heard.last.sql, heard.last.began
-        return found
+                statements[session.protocol.pid] = running
+            elif session.last is not None:
+                statements[session.protocol.pid] = session.last.sql, session.last.began
+        return statements
 
-    def _sample(self) -> None:
-        with self._looking, self._noting_failure():
+    def _sample_activity(self) -> None:
+        with self._sampling, self._record_failure():
             at, locks = time.monotonic(), self._locks()
-            rows = [row for row in self._ask(ACTIVITY) if row[2] >= self._since]
+            rows = [row for row in self._fetch(ACTIVITY) if row[2] >= self._since]
             for pid, sql, start, seconds in rows:
-                self._seen[pid, start] = sql, seconds
-                self.journal.looked(pid, sql, at - seconds, locks.get(pid, set()), at)
-            for gone in {pid for pid, _ in self._seen} - {row[0] for row in rows}:
-                self.journal.over(gone, at)
+                self._activity[pid, start] = sql, seconds
+                self.log.record_locks(pid, sql, at - seconds, locks.get(pid, set()), at)
+            for pid in {pid for pid, _ in self._activity} - {row[0] for row in rows}:
+                self.log.end_transaction(pid, at)
 
     def _locks(self) -> dict[int, set[tuple[str, LockMode]]]:
-        found: dict[int, set[tuple[str, LockMode]]] = {}
-        for pid, table, mode in self._ask(LOCKS):
+        locks: dict[int, set[tuple[str, LockMode]]] = {}
+        for pid, table, mode in self._fetch(LOCKS):
             if mode in MODES:
-                found.setdefault(pid, set()).add((table, MODES[mode]))
-        return found
+                locks.setdefault(pid, set()).add((table, MODES[mode]))
+        return locks
 
-    def _ask(self, query: str) -> Sequence[tuple[Any, ...]]:
+    def _fetch(self, query: str) -> Sequence[tuple[Any, ...]]:
         return self._connection.execute(query.encode()).fetchall()
 
     @contextlib.contextmanager
-    def _noting_failure(self) -> Iterator[None]:
+    def _record_failure(self) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:
-            self.failed = f"Watching the locks broke off: {str(error).strip().splitlines()[0]}."
+            self.failed = f"Sampling the locks failed: {str(error).strip().splitlines()[0]}."
 
 
-def _relay(connection: psycopg.Connection[Any], database: PostgreSQL, eye: LockSampler) -> tuple[Relay | None, str]:
-    """A relay that was tried with the database's own URL, or why there is none."""
+def _start_relay(
+    connection: psycopg.Connection[Any], database: PostgreSQL, sampler: LockSampler
+) -> tuple[Relay | None, str]:
+    """Return a relay that was tested with the database's own URL, or the reason why there is none."""
     info = connection.info
-    relay = Relay(info.host if info.host.startswith("/") else info.hostaddr, info.port, eye.hear)
+    relay = Relay(info.host if info.host.startswith("/") else info.hostaddr, info.port, sampler.on_event)
     relay.start()
     try:
         with _connected(_through(relay, database.url)):
-            unheard = relay.unheard
+            reason = relay.unread_reason
     except Unavailable as error:
-        unheard = error.failed
-    if not unheard:
+        reason = error.failed
+    if not reason:
         return relay, ""
     relay.stop()
-    return None, f"Statements are sampled, and short ones may be missing. {unheard}"
+    return None, f"Statements are sampled, and short ones may be missing. {reason}"
 
 
 def _through(relay: Relay, url: URL) -> PostgreSQL:
@@ -224,13 +226,13 @@ def _through(relay: Relay, url: URL) -> PostgreSQL:
     return PostgreSQL(plain.render_as_string(hide_password=False))
 
 
-def _files(connection: psycopg.Connection[Any]) -> dict[int, tuple[str, int, int]]:
-    """Of each table, by its oid: name, number of its file, size."""
+def _read_files(connection: psycopg.Connection[Any]) -> dict[int, tuple[str, int, int]]:
+    """Return the name, file number and size in bytes of each table, by oid."""
     return {row[0]: (row[1], row[2], row[3]) for row in connection.execute(FILES.encode())}
 
 
 def _rewritten(before: dict[int, tuple[str, int, int]], after: dict[int, tuple[str, int, int]]) -> tuple[str, ...]:
-    """The tables whose rows stand in another file than before; an emptied one (TRUNCATE) has no rows to stand there."""
+    """Return the tables whose rows are in a new file. Empty tables are left out: TRUNCATE is not a rewrite."""
     return tuple(
         sorted(name for oid, (name, file, size) in after.items() if oid in before and file != before[oid][1] and size)
     )

@@ -1,7 +1,7 @@
-"""SQLite: a file, its schema as text, and a copy to rehearse on, made by the backup API.
+"""SQLite: a file, its schema as text, and a copy for rehearsals, made with the backup API.
 
-The live file is only ever opened for reading. Its copy is another file, in a folder for temporary files that only we can
-read, under a name that is made from the live one's place, so that what a dead run left is found and removed.
+The live file is only opened for reading. The copy is in a temporary folder that only this user can read. The folder's
+name is derived from the path of the live file, so that the next run finds and removes the copy of a killed run.
 """
 
 from __future__ import annotations
@@ -26,197 +26,202 @@ from slipway.core import cancellation
 from slipway.core.errors import InvalidInput, SlipwayError, Unavailable
 from slipway.core.finding import Finding
 from slipway.databases.checksums import TableContents
-from slipway.databases.database import COPY_PREFIX, Database, TellsNoLocks
-from slipway.databases.disk_space import COPY_WITHIN_S, check_room, check_time, private_folder, temporary
-from slipway.databases.given_queries import told_of
+from slipway.databases.database import COPY_PREFIX, Database, NoLockInformation
+from slipway.databases.disk_space import COPY_WITHIN_S, private_folder, require_copy_time, require_disk_space, temporary
+from slipway.databases.given_queries import translate_errors
 from slipway.databases.sqlite.schema import read_contents, read_schema
 
-EXPECTED = "sqlite:////folder/file, or sqlite:///file seen from the service's directory"
+EXPECTED = "sqlite:////folder/file, or sqlite:///file relative to the service's directory"
 PAGES_AT_ONCE = 1_000
-FASTEST_BYTES_PER_S = 1e9  # a loaded machine with two cores made 320 MB a second
+FASTEST_BYTES_PER_S = 1e9  # a loaded machine with two cores reached 320 MB per second
 BUSY_S = 10.0
 LOCK_WITHIN_S = 30.0
-LOOK_EVERY_S = 0.1
-BEGUN = b"SQLite format 3\0"
-CUT_OFF = "a write was cut off and has to be undone, which whoever writes to it next does; Slipway only reads"
+POLL_EVERY_S = 0.1
+FILE_HEADER = b"SQLite format 3\0"
+CUT_OFF = (
+    "an interrupted write must be rolled back; the next process that writes to the file does that, Slipway only reads"
+)
 UNCHECKED = {
     "statements-not-seen": (
-        "The statements of the upgrade were not seen with their time and locks.",
-        "SQLite has no server in which they could be watched. A migration that writes locks the whole database.",
+        "The statements of the upgrade were not recorded with their durations and locks.",
+        "SQLite has no server that reports them. A migration that writes locks the whole database.",
     ),
     "indexes-not-checked": (
         "Indexes were not compared.",
-        "The catalogue of duplicate, covered and unused indexes is read from PostgreSQL only.",
+        "Duplicate, covered and unused indexes are checked on PostgreSQL only.",
     ),
-    "plans-not-checked": ("Plans of queries were not compared.", "SQLite's planner tells no cost."),
-    "sql-not-checked": ("The migration's SQL was not linted.", "The linter and our own rules read PostgreSQL's SQL."),
+    "plans-not-checked": ("Query plans were not compared.", "SQLite's planner does not report costs."),
+    "sql-not-checked": (
+        "The migration's SQL was not linted.",
+        "The linter and Slipway's own rules support PostgreSQL's SQL only.",
+    ),
     "blockers-not-named": (
-        "Who keeps a live migration from the lock is not named.",
-        "SQLite does not tell who holds it.",
+        "Processes that block a live migration are not reported.",
+        "SQLite does not report which process holds the lock.",
     ),
     "lock-limit-not-set": (
-        "How long a live try waits for a lock is left to the service.",
-        "It is the time-out of the service's own connection (5 s for Python's sqlite3), and not lock_timeout_s.",
+        "lock_timeout_s does not apply: the service decides how long a live migration waits for a lock.",
+        "The service's own connection sets the time-out (Python's sqlite3: 5 s by default).",
     ),
 }
 
 
-class SQLite(TellsNoLocks):
-    """One SQLite file. `directory` is where the service's commands run: a relative file is seen from there."""
+class SQLite(NoLockInformation):
+    """A SQLite file. A relative path is resolved from `directory`, where the service's commands run."""
 
     def __init__(self, url: URL, directory: Path) -> None:
         name = url.database or ""
         if name in ("", ":memory:") or name.startswith("file:") or "uri" in url.query:
-            raise InvalidInput("The database URL names no file.", expected=EXPECTED)
+            raise InvalidInput("The database URL does not name a file.", expected=EXPECTED)
         self.url = url
         self.path = (directory / name).resolve()
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """Return the file's name."""
         return self.path.name
 
     @property
     def unchecked(self) -> tuple[Finding, ...]:
-        """What only PostgreSQL tells."""
+        """Return the checks that SQLite does not support."""
         return tuple(
             Finding(code=code, level="info", summary=summary, explanation=why)
             for code, (summary, why) in UNCHECKED.items()
         )
 
     def check(self) -> None:
-        """Raise InvalidInput where there is no SQLite file, and Unavailable where it cannot be read."""
+        """Raise InvalidInput if the file does not exist or is not a SQLite file, and Unavailable if it cannot be read."""
         if not self.path.is_file():
-            raise InvalidInput(f"There is no SQLite file {self.path}.", expected=EXPECTED)
-        with self._told(), self.path.open("rb") as file:
-            begun = file.read(len(BEGUN))
-        if begun not in (b"", BEGUN):
-            raise InvalidInput(f"{self.path} is no SQLite file.", expected=EXPECTED)
+            raise InvalidInput(f"The SQLite file {self.path} does not exist.", expected=EXPECTED)
+        with self._file_errors(), self.path.open("rb") as file:
+            header = file.read(len(FILE_HEADER))
+        if header not in (b"", FILE_HEADER):
+            raise InvalidInput(f"{self.path} is not a SQLite file.", expected=EXPECTED)
         if not self.path.with_name(
             f"{self.name}-journal"
-        ).exists():  # one cut off is undone by the service's own command
+        ).exists():  # the service's own command rolls back an interrupted write
             self.schema()
 
     def connection_url(self) -> str:
-        """The URL, with the file's whole path."""
+        """Return the URL with the absolute path of the file."""
         return self.url.set(database=str(self.path)).render_as_string(hide_password=False)
 
     def command_url(self, application: str, migrations: Migrations) -> str:
-        """The URL: SQLite's time-out is one of the connection, which only the service itself can set."""
+        """Return the URL without a limit: the lock time-out belongs to the connection, and only the service can set it."""
         return self.connection_url()
 
-    def first_column(self, query: str, most: int) -> list[object]:
-        """The first column of a query that may only read, at most so many rows. Raises InvalidInput."""
-        with self._reading() as connection, told_of(query):
-            return [row[0] for row in connection.execute(query).fetchmany(most)]
+    def first_column(self, query: str, limit: int) -> list[object]:
+        """Return the first column of a read-only query, at most `limit` rows. Raises InvalidInput if the query fails."""
+        with self._reading() as connection, translate_errors(query):
+            return [row[0] for row in connection.execute(query).fetchmany(limit)]
 
     def size_bytes(self) -> int:
-        """The pages of the database, in bytes; what its write-ahead log holds is counted once it is in a page."""
+        """Return the size of the database's pages in bytes. Data that is only in the write-ahead log is not counted."""
         with self._reading() as connection:
             [pages], [size] = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
             return int(pages) * int(size)
 
     def schema(self) -> str:
-        """The schema as text. Raises as `read_schema`."""
+        """Return the schema as text. Raises as `read_schema`."""
         with self._reading() as connection:
             return read_schema(connection)
 
     def contents(self) -> tuple[TableContents, ...]:
-        """The sums of every table, of one moment."""
+        """Return the checksums of every table, read in one transaction."""
         with self._reading() as connection:
             connection.execute("BEGIN")
             return read_contents(connection)
 
     @contextmanager
     def copied(self, label: str) -> Iterator[SQLite]:
-        """A copy by the backup API, which needs no quiet source; removed at the end, and before it what a dead run left.
+        """Copy the file with the backup API while others use it, and remove the copy at the end. First remove an old copy.
 
-        Raises SlipwayError without room or time.
+        Raises SlipwayError if disk space or time is too short.
         """
-        needed = self.size_bytes() + self._log_bytes()
-        check_time(needed, FASTEST_BYTES_PER_S, f"the copy of {self.name}")
-        check_room(temporary(), 2 * needed, f"the copy of {self.name} and a migration of it")
+        needed = self.size_bytes() + self._wal_bytes()
+        require_copy_time(needed, FASTEST_BYTES_PER_S, f"the copy of {self.name}")
+        require_disk_space(temporary(), 2 * needed, f"the copy of {self.name} and a migration of it")
         with self.empty(label) as copy:
             self._back_up(copy)
             yield copy
 
     @contextmanager
     def empty(self, label: str) -> Iterator[SQLite]:
-        """An empty file in a folder of its own, removed at the end with its journals."""
-        place = hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
-        folder = temporary().resolve() / f"{COPY_PREFIX}{label}-{place}"
-        with private_folder(folder) as made:
-            file = made / "copy.sqlite"
+        """Create an empty file in its own folder, and remove the folder at the end, with the journals."""
+        path_hash = hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
+        folder = temporary().resolve() / f"{COPY_PREFIX}{label}-{path_hash}"
+        with private_folder(folder) as created:
+            file = created / "copy.sqlite"
             file.touch(mode=0o600)
-            yield SQLite(self.url.set(database=str(file)), made)
+            yield SQLite(self.url.set(database=str(file)), created)
 
     def is_same(self, other: Database) -> bool:
-        """Whether two paths lead to one file, over whatever links."""
-        with self._told():
+        """Return whether both paths lead to the same file. Links are followed."""
+        with self._file_errors():
             return isinstance(other, SQLite) and os.path.samefile(self.path, other.path)
 
     def server_started(self) -> str:
-        """Nothing: there is no server that could go down."""
+        """Return an empty text: SQLite has no server."""
         return ""
 
     @contextmanager
-    def only_mover(self) -> Iterator[None]:
-        """Hold a lock on a file beside the database, which is there only meanwhile. Raises Unavailable."""
-        lock = self.path.with_name(f"{self.name}.slipway-lock")
+    def hold_migration_lock(self) -> Iterator[None]:
+        """Lock a file next to the database, and remove it at the end. Raises Unavailable if another process holds the lock."""
+        path = self.path.with_name(f"{self.name}.slipway-lock")
         deadline = time.monotonic() + LOCK_WITHIN_S
-        while (held := self._lock(lock)) is None:
+        while (descriptor := self._lock(path)) is None:
             if time.monotonic() > deadline:
                 raise Unavailable(
-                    f"Somebody else migrates {self.name}.", expected="One migration at a time of one database."
+                    f"Another process is migrating {self.name}.", expected="One migration of a database at a time."
                 )
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_EVERY_S)
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)  # while it is held, so that whoever waits for it sees that it is gone
-            os.close(held)
+            path.unlink(missing_ok=True)  # before releasing the lock, so that waiting processes see that it is gone
+            os.close(descriptor)
 
     def end_sessions(self, application: str) -> int:
-        """Kill the commands of `application` on this database that a dead attempt left: a session is its process here."""
-        mine, found = self.connection_url(), []
+        """Kill the processes that a killed attempt of `application` left on this database. Return their number."""
+        url, killed = self.connection_url(), []
         for process in psutil.process_iter():
             try:
                 environment = process.environ()
-            except (psutil.Error, OSError):  # another user's, or gone
+            except (psutil.Error, OSError):  # the process belongs to another user or has ended
                 continue
-            if environment.get("PGAPPNAME") == application and mine in environment.values():
-                found.append(process)
+            if environment.get("PGAPPNAME") == application and url in environment.values():
+                killed.append(process)
                 process.kill()
-        psutil.wait_procs(found, timeout=BUSY_S)
-        return len(found)
+        psutil.wait_procs(killed, timeout=BUSY_S)
+        return len(killed)
 
     def _lock(self, path: Path) -> int | None:
-        with self._told():
-            return _locked(path)
+        with self._file_errors():
+            return _lock_file(path)
 
     def _back_up(self, copy: SQLite) -> None:
         deadline = time.monotonic() + COPY_WITHIN_S
 
-        def look(status: int, left: int, total: int) -> None:
+        def check_progress(status: int, left: int, total: int) -> None:
             cancellation.check()
             if time.monotonic() > deadline:
                 raise SlipwayError(
-                    f"The copy of {self.name} was not made within {COPY_WITHIN_S // 60} minutes: others write to it.",
-                    expected="A quieter hour, or `PRAGMA journal_mode = WAL`, with which a copy reads one moment.",
+                    f"The copy of {self.name} was not complete within {COPY_WITHIN_S // 60} minutes: others write to the file.",
+                    expected="A time with fewer writes, or `PRAGMA journal_mode = WAL`: then writes do not restart the copy.",
                     retry_is_safe=True,
                 )
 
         with self._reading() as source, copy._opened("rwc") as target:
             if source.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-                source.execute(
-                    "BEGIN"
-                )  # one moment, whoever writes meanwhile; otherwise a write begins the copy anew …
-                source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # … as readers would block the writer
-            source.backup(target, pages=PAGES_AT_ONCE, progress=look)
+                # With WAL, a read transaction gives one snapshot while others write. Without WAL, it would block writers,
+                # so there is none, and each write restarts the copy.
+                source.execute("BEGIN")
+                source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            source.backup(target, pages=PAGES_AT_ONCE, progress=check_progress)
 
-    def _log_bytes(self) -> int:
-        log = self.path.with_name(f"{self.name}-wal")
-        return log.stat().st_size if log.exists() else 0
+    def _wal_bytes(self) -> int:
+        wal = self.path.with_name(f"{self.name}-wal")
+        return wal.stat().st_size if wal.exists() else 0
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -229,7 +234,7 @@ class SQLite(TellsNoLocks):
         try:
             address = f"file:{quote(str(self.path))}?mode={mode}"
             connection = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
-            connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")  # a text may be no UTF-8
+            connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")  # text may be invalid UTF-8
             yield connection
         except sqlite3.Error as error:
             reason = CUT_OFF if "readonly database" in str(error) else str(error)
@@ -239,21 +244,21 @@ class SQLite(TellsNoLocks):
                 connection.close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _file_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise Unavailable(
-                f"Database {self.name}: {os.strerror(error.errno or 0)}.", expected="A file that can be read."
+                f"Database {self.name}: {os.strerror(error.errno or 0)}.", expected="A file that Slipway can read."
             ) from None
 
 
-def _locked(path: Path) -> int | None:
-    """The locked file, or None while another has it, or has just removed it."""
-    held = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def _lock_file(path: Path) -> int | None:
+    """Return the descriptor of the locked file, or None if another process holds the lock or has just removed the file."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     with contextlib.suppress(BlockingIOError, FileNotFoundError):
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.stat().st_ino == os.fstat(held).st_ino:
-            return held
-    os.close(held)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+    os.close(descriptor)
     return None

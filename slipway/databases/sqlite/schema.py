@@ -1,8 +1,8 @@
-"""What a SQLite file holds: its schema as text, and sums over all rows, read as a stream.
+"""The contents of a SQLite file: its schema as text, and checksums of all rows, read as a stream.
 
-SQLite keeps the text of each CREATE as somebody once wrote it, and ALTER TABLE edits that text. So it is written anew from
-its tokens: comments, spaces, quotes that a name does not need and the case of keywords make no difference, and each
-column stands on a line of its own.
+SQLite stores the original text of each CREATE statement, and ALTER TABLE edits that text. This module normalises the text
+from its tokens: comments, spaces, unnecessary quotes and the case of keywords make no difference, and each column is on
+its own line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PRAGMAS = (
     "user_version",
     "application_id",
     "encoding",
-)  # what a migration may set besides, and what is kept in the file
+)  # settings that a migration may change and that the file stores
 TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*|/\*.*?(?:\*/|$))
     |(?P<string>[xX]?'(?:[^']|'')*')
@@ -33,7 +33,7 @@ TOKEN = re.compile(
     re.X | re.S,
 )
 PLAIN = re.compile(r"[^\W\d][\w$]*")
-# Words that have to be quoted where they are names, or whose case is the writer's taste.
+# Words that need quotes as names, and whose case does not matter.
 KEYWORDS = frozenset(
     re.findall(
         r"\w+",
@@ -49,31 +49,31 @@ KEYWORDS = frozenset(
 
 
 def read_schema(connection: sqlite3.Connection) -> str:
-    """Every table, index, view and trigger, by kind and name, and the settings that the file itself keeps."""
-    found = sorted(connection.execute(OBJECTS), key=lambda row: (row[0] != "table", row[0], row[1]))
+    """Return every table, index, view and trigger, ordered by type and name, and the settings that the file stores."""
+    objects = sorted(connection.execute(OBJECTS), key=lambda row: (row[0] != "table", row[0], row[1]))
     settings = [f"PRAGMA {name} = {connection.execute(f'PRAGMA {name}').fetchone()[0]};" for name in PRAGMAS]
-    return "\n".join([*(f"{normalised(sql)};" for _, _, sql in found), *settings])
+    return "\n".join([*(f"{normalised(sql)};" for _, _, sql in objects), *settings])
 
 
 def normalised(sql: str) -> str:
-    """A CREATE statement written anew: the same text for what means the same."""
-    words = [_word(match) for match in TOKEN.finditer(sql) if match.lastgroup != "space"]
-    if words[:2] != ["CREATE", "TABLE"] or "(" not in words:
-        return _joined(words)
-    start = words.index("(")
-    lines, inside, depth = [_joined(words[: start + 1])], list[str](), 1
-    for at, word in enumerate(words[start + 1 :], start=start + 1):
-        depth += (word == "(") - (word == ")")
+    """Return a CREATE statement in a normal form. Statements with the same meaning give the same text."""
+    parts = [_token(match) for match in TOKEN.finditer(sql) if match.lastgroup != "space"]
+    if parts[:2] != ["CREATE", "TABLE"] or "(" not in parts:
+        return _joined(parts)
+    start = parts.index("(")
+    lines, column, depth = [_joined(parts[: start + 1])], list[str](), 1
+    for at, part in enumerate(parts[start + 1 :], start=start + 1):
+        depth += (part == "(") - (part == ")")
         if depth == 0:
-            return "\n".join([*lines, f"    {_joined(inside)}", _joined(words[at:])])
-        inside.append(word)
-        if depth == 1 and word == ",":
-            lines.append(f"    {_joined(inside)}")
-            inside = []
-    return _joined(words)  # no end of the columns, as of a table made from nothing that we know
+            return "\n".join([*lines, f"    {_joined(column)}", _joined(parts[at:])])
+        column.append(part)
+        if depth == 1 and part == ",":
+            lines.append(f"    {_joined(column)}")
+            column = []
+    return _joined(parts)  # the list of columns has no closing bracket
 
 
-def _word(match: re.Match[str]) -> str:
+def _token(match: re.Match[str]) -> str:
     text = match[0]
     if match.lastgroup == "word":
         return text.upper() if text.upper() in KEYWORDS else text
@@ -85,56 +85,57 @@ def _word(match: re.Match[str]) -> str:
     return text
 
 
-def _joined(words: Sequence[str]) -> str:
-    """Words with one space between, and none where a person writes none."""
+def _joined(parts: Sequence[str]) -> str:
+    """Join tokens with single spaces, and without spaces around brackets and punctuation."""
     text = ""
-    for before, word in zip(["", *words], words, strict=False):
-        close = before in ("", "(", ".") or word in (",", ")", ".", ";")
-        text += word if close else f" {word}"
+    for before, part in zip(["", *parts], parts, strict=False):
+        close = before in ("", "(", ".") or part in (",", ")", ".", ";")
+        text += part if close else f" {part}"
     return text
 
 
 def read_contents(connection: sqlite3.Connection) -> tuple[TableContents, ...]:
-    """The sums of every ordinary table, by name; those of a virtual table stand in the tables behind it. Interruptible."""
+    """Return the checksums of every ordinary table, by name. Virtual tables store rows in ordinary tables. Can be cancelled."""
     tables = connection.execute(f"{OBJECTS} AND type = 'table' ORDER BY name").fetchall()
     names = [name for _, name, sql in tables if "VIRTUAL" not in normalised(sql).split()[:2]]
     return tuple(_sum(connection, name) for name in names)
 
 
 def _sum(connection: sqlite3.Connection, table: str) -> TableContents:
-    """The hash of the key, or of the whole row where there is none, seeds the hash of each value.
+    """Return the checksums of a table.
 
-    So two values that change places are seen. The hash is Python's own of a text (SipHash, 64 bits): sums are compared
-    within one process and never kept. (That of a tuple would not do: it is nearly linear, and a sum hides the change.)
+    The hash of the key, or of the whole row without a key, seeds the hash of each value, so that swapped values change
+    the sum. The hash is Python's `hash` of a text (SipHash, 64 bits), because sums are only compared within one process.
+    The hash of a tuple is not suitable: it is nearly linear, so that a sum hides changes.
     """
-    described = connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
-    columns = [row[1] for row in described]
-    key = [at for at, row in enumerate(described) if row[5]]
+    columns_info = connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+    columns = [row[1] for row in columns_info]
+    key = [at for at, row in enumerate(columns_info) if row[5]]
     rows, present, sums = 0, [0] * len(columns), [0] * len(columns)
     for row in _rows(connection, table, columns):
         rows += 1
-        values = [repr(value) for value in row]  # 1, 1.0 and '1' are three values
+        values = [repr(value) for value in row]  # 1, 1.0 and '1' are different values
         seed = hash("\0".join([values[at] for at in key] if key else values))
         for at, value in enumerate(values):
             if row[at] is not None:
                 present[at] += 1
                 sums[at] += hash(f"{seed} {value}")
-    found = (
+    column_sums = (
         ColumnSum(name=name, present=present[at], checksum=str(sums[at] & MASK)) for at, name in enumerate(columns)
     )
-    return TableContents(table=table, rows=rows, columns=tuple(found))
+    return TableContents(table=table, rows=rows, columns=tuple(column_sums))
 
 
 def _rows(connection: sqlite3.Connection, table: str, columns: Sequence[str]) -> Iterator[tuple[object, ...]]:
-    """The rows as they come, never all at once."""
-    named = ", ".join(map(quoted, columns))
-    cursor = connection.execute(f"SELECT {named} FROM {quoted(table)}")  # noqa: S608 - names from the schema, quoted
-    while some := list(islice(cursor, ROWS_AT_ONCE)):
+    """Yield the rows in groups, so that they are never all in memory."""
+    selected = ", ".join(map(quoted, columns))
+    cursor = connection.execute(f"SELECT {selected} FROM {quoted(table)}")  # noqa: S608 - names from the schema, quoted
+    while rows := list(islice(cursor, ROWS_AT_ONCE)):
         cancellation.check()
-        yield from some
+        yield from rows
 
 
 def quoted(name: str) -> str:
-    """A name as SQLite takes any."""
+    """Return a name as a quoted identifier."""
     doubled = name.replace('"', '""')
     return f'"{doubled}"'

@@ -1,4 +1,4 @@
-"""A played Prefect, a real store, and the admin service between them."""
+"""Fixtures: a fake Prefect server, a real store, and the admin service that uses both."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from slipway.deployments.postgres import create_database, url_on
 from slipway.runs.store import Store
 from tests.admin.api.full_reads import FullReads
 from tests.admin.api.served import WITHIN_S, Served
-from tests.played_prefect import PlayedPrefect
+from tests.played_prefect import FakePrefect
 
 CONFIG = '[[service]]\nname = "shop"\nurl = "http://127.0.0.1:9"\nroutes = ["/"]\n'
-TIME_LIMITS = (  # of an answer from Prefect: on a busy machine, a healthy server exceeds them
+TIME_LIMITS = (  # for responses of Prefect: on a busy machine, a healthy server exceeds them
     (prefect_api, "WITHIN_S"),
     (services, "LOADED_WITHIN_S"),
     (details, "STEPS_WITHIN_S"),
@@ -29,34 +29,34 @@ TIME_LIMITS = (  # of an answer from Prefect: on a busy machine, a healthy serve
 
 @pytest.fixture(scope="session")
 def store_url(postgres: URL) -> str:
-    """The URL of a store, one for all: runs have ids of their own."""
+    """The URL of one store for all tests; each run has a unique id."""
     create_database(postgres, "admin_api")
     url = url_on(postgres, "admin_api")
-    made = Store(url)
-    made.create_tables()
-    Accounts(made).add("ada", Grant(role="admin"), by="a test")
-    made.close()
+    store = Store(url)
+    store.create_tables()
+    Accounts(store).add("ada", Grant(role="admin"), by="a test")
+    store.close()
     return url
 
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
-    """The store itself."""
-    made = Store(store_url)
-    yield made
-    made.close()
+    """A connection to the store."""
+    opened = Store(store_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-def prefect() -> Iterator[PlayedPrefect]:
-    """A played Prefect with one job."""
-    with PlayedPrefect() as playing:
+def prefect() -> Iterator[FakePrefect]:
+    """Yield a fake Prefect server with one job."""
+    with FakePrefect() as playing:
         playing.job("look-around")
         yield playing
 
 
 @pytest.fixture
-def settings(store_url: str, prefect: PlayedPrefect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def settings(store_url: str, prefect: FakePrefect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of an admin process."""
     (tmp_path / "slipway.toml").write_text(CONFIG, encoding="utf-8")
     monkeypatch.setenv("SLIPWAY_CONFIG", str(tmp_path / "slipway.toml"))
@@ -69,13 +69,13 @@ def settings(store_url: str, prefect: PlayedPrefect, tmp_path: Path, monkeypatch
 
 @pytest.fixture
 def full_reads(monkeypatch: pytest.MonkeyPatch) -> FullReads:
-    """Control over when the admin processes read the whole state of Prefect."""
+    """Controls when the admin processes read the full state of Prefect."""
     return FullReads(monkeypatch)
 
 
 @pytest.fixture
 def serve(settings: None, full_reads: FullReads) -> Iterator[Callable[[], Served]]:
-    """Start an admin process; as many as a test likes."""
+    """Yield a function that starts an admin process; a test may start several."""
     running: list[Served] = []
 
     def start() -> Served:

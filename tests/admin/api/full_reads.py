@@ -1,4 +1,4 @@
-"""Control over the full reads of Prefect, so that a test can tell what events alone do."""
+"""Control over the full reads of Prefect, so that a test can observe the effect of events alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.admin.api.served import wait_for
 
 
 class FullReads:
-    """The full reads of all admin processes in a test."""
+    """Counts and blocks the full reads of all admin processes in a test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._lock = Lock()
@@ -32,7 +32,7 @@ class FullReads:
         monkeypatch.setattr(Synchroniser, "resync", counted)
 
     def hold(self) -> None:
-        """Start no full read from now on, and return once those under way have ended."""
+        """Block new full reads, and return once the running ones have ended."""
         with self._lock:
             self._held = True
         wait_for(lambda: self._running == 0, "the full reads to end")

@@ -1,4 +1,4 @@
-"""The admin service over real HTTP, in a thread, before a played Prefect and a real store."""
+"""The admin service over real HTTP, in a thread, with a fake Prefect server and a real store."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from slipway.admin.services import AdminServices
 from slipway.deployments.ports import free_ports
 from tests.played_prefect import KEEP_ALIVE_S
 
-WITHIN_S = 120.0  # deadline of every wait: a slow machine needs some of it, a wrong program all of it
+WITHIN_S = 120.0  # the deadline of every wait: a slow machine needs a part of it, only a bug needs all
 
 
 class Served:
-    """One admin process's worth of the service."""
+    """One instance of the admin service, in a thread."""
 
     def __init__(self, root_path: str = "") -> None:
         [port] = free_ports([0])
@@ -60,19 +60,19 @@ class Served:
 
     @property
     def container(self) -> AdminServices:
-        """What its requests share."""
-        found: AdminServices = self.app.state.container
-        return found
+        """The application container of the service."""
+        container: AdminServices = self.app.state.container
+        return container
 
     def get(self, path: str, **query: Any) -> Any:
-        """A good answer."""
+        """Return the JSON of a response with status 200."""
         answer = self.http.get(path, params=query)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     @contextmanager
     def events(self, run_id: str, last_id: str = "") -> Iterator[Iterator[dict[str, Any]]]:
-        """The events of a run's stream, each as {id, event, data}; comments are `event` ":"."""
+        """Yield the events of a run's stream, each as {id, event, data}; for a comment, `event` is ":"."""
         headers = {"Last-Event-ID": last_id} if last_id else {}
         with self.http.stream("GET", f"/runs/{run_id}/events", headers=headers) as answer:
             assert answer.status_code == 200, answer.read()
@@ -81,30 +81,30 @@ class Served:
 
 
 def _parsed(answer: httpx.Response) -> Iterator[dict[str, Any]]:
-    found: dict[str, Any] = {}
+    event: dict[str, Any] = {}
     for line in answer.iter_lines():
         name, _, value = line.partition(": ")
         if not line:
-            yield found
-            found = {}
+            yield event
+            event = {}
         elif line.startswith(":"):
-            found = {"event": ":"}
+            event = {"event": ":"}
         else:
-            found[name] = json.loads(value) if name == "data" else value
+            event[name] = json.loads(value) if name == "data" else value
 
 
-def wait_for(look: Callable[[], Any], what: str, seconds: float = WITHIN_S) -> Any:
-    """What `look` finds, once it finds something; fails with what it waited for."""
+def wait_for(poll: Callable[[], Any], condition: str, seconds: float = WITHIN_S) -> Any:
+    """Return the result of `poll` as soon as it is true. Fail after `seconds` with the condition in the message."""
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while not (result := poll()):
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:.0f} s for {what}")
+            pytest.fail(f"waited {seconds:.0f} s for {condition}")
         time.sleep(0.01)
-    return found
+    return result
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem document of an answer, with the members that RFC 9457 and our contract ask for."""
+    """Return the problem document of a response. Checks the members that RFC 9457 and our contract require."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()

@@ -9,7 +9,7 @@ import pytest
 from slipway.client import Slipway
 from slipway.core.errors import InvalidInput, SlipwayError, Unavailable
 from tests.admin.api.served import Served
-from tests.played_prefect import PlayedPrefect
+from tests.played_prefect import FakePrefect
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def slipway(admin: Served) -> Iterator[Slipway]:
         yield made
 
 
-def test_a_job_from_its_start_to_its_end(slipway: Slipway, prefect: PlayedPrefect) -> None:
-    """Jobs, a start with a key, the run with its step at work, and its end."""
+def test_the_client_follows_a_job_to_its_end(slipway: Slipway, prefect: FakePrefect) -> None:
+    """The client lists jobs, starts a run with a key, and follows the run with its running step until the end."""
     [job] = slipway.jobs()
     assert job.name == "look-around" and "properties" in job.parameters and not job.paused
     run = slipway.start("look-around", {}, key="deploy-1")
@@ -31,25 +31,25 @@ def test_a_job_from_its_start_to_its_end(slipway: Slipway, prefect: PlayedPrefec
     prefect.step(played, "look")
     seen = []
     for current in slipway.follow(run.id):
-        seen.append((current.at_work, current.over))
-        if current.at_work == "look":
+        seen.append((current.running_step, current.over))
+        if current.running_step == "look":
             prefect.step(played, "look", "COMPLETED")
             prefect.move(played, "COMPLETED")
     assert ("look", False) in seen and seen[-1] == (None, True)
     assert current.asked_by == "ada" and current.steps[0].seconds is not None
 
 
-def test_what_is_refused(slipway: Slipway, admin: Served) -> None:
-    """Each kind of refusal is an error of its own, in the words of the service."""
+def test_refusals_raise_errors(slipway: Slipway, admin: Served) -> None:
+    """Each kind of refusal is an exception with the message of the service."""
     with pytest.raises(InvalidInput, match="'nonsense' was unexpected"):
         slipway.start("look-around", {"nonsense": 1})
     run = slipway.start("look-around", {})
     with pytest.raises(SlipwayError, match="does not wait for approval"):
-        slipway.say(run.id, "reject", "not today")
+        slipway.act(run.id, "reject", "not today")
     with pytest.raises(SlipwayError, match="shipped no change"):
         slipway.roll_back(run.id)
-    assert slipway.say(run.id, "cancel", "not today").id == run.id
-    with Slipway(admin.url) as stranger, pytest.raises(SlipwayError, match="It is not known who asks"):
-        stranger.jobs()
-    with Slipway("http://127.0.0.1:9") as nowhere, pytest.raises(Unavailable, match="does not answer"):
-        nowhere.jobs()
+    assert slipway.act(run.id, "cancel", "not today").id == run.id
+    with Slipway(admin.url) as anonymous, pytest.raises(SlipwayError, match="The request is not authenticated"):
+        anonymous.jobs()
+    with Slipway("http://127.0.0.1:9") as unreachable, pytest.raises(Unavailable, match="does not answer"):
+        unreachable.jobs()

@@ -1,4 +1,4 @@
-"""The read model in step with Prefect: events, gaps, and a Prefect that is slow, away, or talks nonsense."""
+"""The synchronisation of the read model with Prefect: events, gaps, and a slow, unreachable or broken Prefect."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from slipway.admin.events import changes_of
 from slipway.runs.store import Store
 from tests.admin.api.full_reads import FullReads
 from tests.admin.api.served import Served, problem, wait_for
-from tests.played_prefect import PlayedPrefect
+from tests.played_prefect import FakePrefect
 
 
 def state_of(admin: Served, run_id: str) -> str:
-    """A run's state in the list."""
+    """Return the name of a run's state in the list."""
     return next((str(run["state"]["name"]) for run in admin.get("/runs")["runs"] if run["id"] == run_id), "")
 
 
-def subscribed(prefect: PlayedPrefect, admins: int = 1) -> None:
-    """Wait until the processes hear the events and have read once more since."""
+def subscribed(prefect: FakePrefect, admins: int = 1) -> None:
+    """Wait until the admin processes have subscribed to the events."""
     wait_for(lambda: prefect.subscriptions >= admins, "the admin service to subscribe")
 
 
-def test_an_event_is_seen(prefect: PlayedPrefect, admin: Served, full_reads: FullReads) -> None:
-    """A run that begins and ends elsewhere is in the list and in its detail, with its steps, as the events tell."""
+def test_events_update_the_list_and_the_detail(prefect: FakePrefect, admin: Served, full_reads: FullReads) -> None:
+    """A run that another process starts and ends appears in the list and in its detail, with its steps."""
     subscribed(prefect)
     full_reads.hold()
     run = prefect.run("look-around", "SCHEDULED")
@@ -36,9 +36,9 @@ def test_an_event_is_seen(prefect: PlayedPrefect, admin: Served, full_reads: Ful
     prefect.step(run, "look", "COMPLETED")
     prefect.move(run, "COMPLETED", name="Passed", message="all is well")
     wait_for(lambda: state_of(admin, run["id"]) == "Passed", "the end in the list")
-    shown = wait_for(lambda: _ended(admin, run["id"]), "the end in the detail")
-    assert shown["steps"][0]["state"]["type"] == "COMPLETED" and shown["steps"][0]["seconds"] is not None
-    assert shown["state"]["message"] == "all is well" and shown["ended"] and shown["missing"] == []
+    detail = wait_for(lambda: _ended(admin, run["id"]), "the end in the detail")
+    assert detail["steps"][0]["state"]["type"] == "COMPLETED" and detail["steps"][0]["seconds"] is not None
+    assert detail["state"]["message"] == "all is well" and detail["ended"] and detail["missing"] == []
 
 
 @pytest.mark.parametrize(
@@ -49,38 +49,40 @@ def test_an_event_is_seen(prefect: PlayedPrefect, admin: Served, full_reads: Ful
         ("2026-11-26T04:23:26+01:00", "2026-11-26T03:23:26Z"),
     ],
 )
-def test_a_moment_is_told_in_one_way(in_the_event: str, as_read: str) -> None:
-    """An event writes it otherwise than an answer does: who compares the two must find them equal."""
+def test_times_of_events_have_the_format_of_the_api(in_the_event: str, as_read: str) -> None:
+    """Events and responses of Prefect format times differently. After conversion, equal times are equal strings."""
     resource = {"prefect.resource.id": "prefect.flow-run.1", "prefect.state-timestamp": in_the_event}
     payload = {"validated_state": {"type": "COMPLETED", "name": "Passed"}}
-    told = changes_of({"event": "prefect.flow-run.Passed", "resource": resource, "payload": payload})
-    assert told is not None and told.at == as_read
+    change = changes_of({"event": "prefect.flow-run.Passed", "resource": resource, "payload": payload})
+    assert change is not None and change.at == as_read
 
 
 def _ended(admin: Served, run_id: str) -> dict[str, object] | None:
-    shown: dict[str, object] = admin.get(f"/runs/{run_id}")
-    return shown if shown["ended"] else None
+    detail: dict[str, object] = admin.get(f"/runs/{run_id}")
+    return detail if detail["ended"] else None
 
 
-def test_an_older_state_never_comes_back(prefect: PlayedPrefect, admin: Served, full_reads: FullReads) -> None:
-    """An event that is faster than the transaction it tells of is not undone by a read of the state before."""
+def test_an_older_state_does_not_replace_a_newer_one(
+    prefect: FakePrefect, admin: Served, full_reads: FullReads
+) -> None:
+    """If an event arrives before Prefect commits its transaction, a read of the old state does not undo the event."""
     subscribed(prefect)
     full_reads.hold()
     run = prefect.run("look-around", "RUNNING")
     prefect.move(run, "RUNNING")
     wait_for(lambda: state_of(admin, run["id"]) == "Running", "the run")
-    prefect.runs[run["id"]] = dict(run)  # what a read finds until the transaction is over
-    asked = prefect.asked["/flow_runs/filter"]
+    prefect.runs[run["id"]] = dict(run)  # what a read returns until the transaction is committed
+    before = prefect.request_counts["/flow_runs/filter"]
     prefect.move(run, "COMPLETED", name="Passed")
     wait_for(lambda: state_of(admin, run["id"]) == "Passed", "the end")
-    wait_for(lambda: prefect.asked["/flow_runs/filter"] >= asked + 4, "reads of the state before")
+    wait_for(lambda: prefect.request_counts["/flow_runs/filter"] >= before + 4, "reads of the old state")
     assert state_of(admin, run["id"]) == "Passed"
 
 
 def test_two_processes_agree(
-    prefect: PlayedPrefect, serve: Callable[[], Served], full_reads: FullReads, monkeypatch: pytest.MonkeyPatch
+    prefect: FakePrefect, serve: Callable[[], Served], full_reads: FullReads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What one process starts, pauses and disables the other one shows."""
+    """One process shows the runs that the other one starts and the jobs that the other one disables."""
     monkeypatch.setenv("SLIPWAY_TRIGGERS_PER_MINUTE", "100000")  # the last wait below starts runs until one is accepted
     one, other = serve(), serve()
     subscribed(prefect, admins=2)
@@ -88,7 +90,7 @@ def test_two_processes_agree(
     started = one.http.post("/jobs/look-around/runs", json={"service": "shop"})
     assert started.status_code == 202, started.text
     run_id = started.json()["id"]
-    assert state_of(one, run_id) == "Scheduled"  # who has acted sees it at once
+    assert state_of(one, run_id) == "Scheduled"  # the caller sees the new run at once
     wait_for(lambda: state_of(other, run_id) == "Scheduled", "the run in the other process")
     one.http.patch("/jobs/look-around", json={"disabled": True, "why": "broken"})
     wait_for(lambda: other.get("/jobs/look-around")["disabled"], "the switch in the other process")
@@ -97,41 +99,41 @@ def test_two_processes_agree(
     wait_for(lambda: other.http.post("/jobs/look-around/runs", json={}).status_code == 202, "a start there")
 
 
-def test_a_gap_is_made_good(prefect: PlayedPrefect, admin: Served) -> None:
-    """What happens while there is no subscription is there after the next one: ends, new runs, and steps."""
+def test_changes_during_a_gap_are_read_afterwards(prefect: FakePrefect, admin: Served) -> None:
+    """Ends, new runs and steps that happen without a subscription are read after the next one."""
     subscribed(prefect)
     run = prefect.run("look-around", "RUNNING")
     prefect.move(run, "RUNNING")
     wait_for(lambda: state_of(admin, run["id"]) == "Running", "the run")
-    prefect.go()
+    prefect.stop()
     prefect.move(run, "FAILED")
     prefect.step(run, "look", "FAILED")
     new = prefect.run("look-around", "RUNNING")
-    prefect.come()
-    wait_for(lambda: state_of(admin, run["id"]) == "Failed", "the end that nobody told")
-    wait_for(lambda: state_of(admin, new["id"]) == "Running", "the run that nobody told")
-    wait_for(lambda: admin.get(f"/runs/{run['id']}")["steps"], "the step that nobody told")
+    prefect.start()
+    wait_for(lambda: state_of(admin, run["id"]) == "Failed", "the end that no event reported")
+    wait_for(lambda: state_of(admin, new["id"]) == "Running", "the run that no event reported")
+    wait_for(lambda: admin.get(f"/runs/{run['id']}")["steps"], "the step that no event reported")
 
 
-def test_lost_events_are_made_good(
-    prefect: PlayedPrefect, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch
+def test_changes_of_lost_events_are_read_at_intervals(
+    prefect: FakePrefect, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Events that get lost on the way are no harm for long: the state is read every now and then, too."""
+    """If Prefect drops events, the next full read finds the changes."""
     monkeypatch.setattr(synchroniser, "SAFETY_EVERY_S", 0.2)
     monkeypatch.setattr(synchroniser, "SOON_S", 0.2)
     admin = serve()
     subscribed(prefect)
     prefect.mute = True
     run = prefect.run("look-around", "RUNNING")
-    wait_for(lambda: state_of(admin, run["id"]) == "Running", "the run that nobody told")
+    wait_for(lambda: state_of(admin, run["id"]) == "Running", "the run that no event reported")
     prefect.move(run, "COMPLETED")
-    wait_for(lambda: state_of(admin, run["id"]) == "Completed", "the end that nobody told")
+    wait_for(lambda: state_of(admin, run["id"]) == "Completed", "the end that no event reported")
 
 
 def test_without_events_the_state_is_read(
-    prefect: PlayedPrefect, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch
+    prefect: FakePrefect, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a proxy lets no websocket pass, the service reads lists again every `SOON_S`."""
+    """Behind a proxy that blocks websockets, the service reads the state every `SOON_S`."""
 
     def no_passage(*_: object) -> None:
         raise ConnectionRefusedError
@@ -145,23 +147,23 @@ def test_without_events_the_state_is_read(
 
 
 @pytest.mark.parametrize("how", ["away", "silent", "garbage", "wrong"])
-def test_prefect_does_not_answer(
-    how: str, prefect: PlayedPrefect, admin: Served, store: Store, monkeypatch: pytest.MonkeyPatch
+def test_reads_continue_while_prefect_does_not_answer(
+    how: str, prefect: FakePrefect, admin: Served, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reads answer from what is known and say how old it is; triggers say 503, that a retry is safe, and when."""
+    """Reads return the last known state and its age. Triggers are a 503 with Retry-After, and a retry is safe."""
     subscribed(prefect)
     run = prefect.run("look-around", "RUNNING")
     prefect.step(run, "look")
-    store.keep(run["id"], "look", "Decision", {"word": "keep", "reason": "it is good"})
+    store.save(run["id"], "look", "Decision", {"word": "keep", "reason": "it is good"})
     prefect.move(run, "RUNNING")
     wait_for(lambda: state_of(admin, run["id"]) == "Running", "the run")
     assert admin.get(f"/runs/{run['id']}")["steps"][0]["name"] == "look"
     monkeypatch.setattr(prefect_api, "WITHIN_S", 0.5)  # no answer is expected from now on
     fail(prefect, how)
-    wait_for(lambda: admin.get("/runs")["age_s"] > 1.5 or how == "silent", "the age to be told")
-    listed, shown = admin.http.get("/runs"), admin.get(f"/runs/{run['id']}")
-    assert [found["id"] for found in listed.json()["runs"]] == [run["id"]]
-    assert shown["steps"][0]["name"] == "look" and shown["decision"]["word"] == "keep"
+    wait_for(lambda: admin.get("/runs")["age_s"] > 1.5 or how == "silent", "the age to grow")
+    listed, detail = admin.http.get("/runs"), admin.get(f"/runs/{run['id']}")
+    assert [line["id"] for line in listed.json()["runs"]] == [run["id"]]
+    assert detail["steps"][0]["name"] == "look" and detail["decision"]["word"] == "keep"
     assert int(listed.headers["age"]) <= listed.json()["age_s"]
     assert admin.get("/jobs")[0]["name"] == "look-around"
     for request in (f"/runs/{run['id']}/cancel", "/jobs/look-around/runs"):
@@ -171,39 +173,39 @@ def test_prefect_does_not_answer(
     assert admin.http.get("/ready").status_code == 503
 
 
-def fail(prefect: PlayedPrefect, how: str) -> None:
-    """Have it answer badly from now on."""
+def fail(prefect: FakePrefect, how: str) -> None:
+    """Make Prefect fail from now on."""
     if how == "away":
-        prefect.go()
+        prefect.stop()
     elif how == "silent":
         prefect.silent = True
     else:
         prefect.garbage = b"<html>no" if how == "garbage" else b'[{"id": 7}]'
-        prefect.hang_up()
+        prefect.close_subscriptions()
 
 
-def test_nothing_known_yet(prefect: PlayedPrefect, serve: Callable[[], Served]) -> None:
-    """A service that starts while Prefect is away says so, and serves as soon as it is there."""
-    prefect.go()
+def test_a_service_without_prefect_starts_with_503(prefect: FakePrefect, serve: Callable[[], Served]) -> None:
+    """A service that starts without Prefect answers 503, and 200 as soon as Prefect answers."""
+    prefect.stop()
     admin = serve()
     answer = admin.http.get("/runs")
     assert problem(answer, 503)["retry_is_safe"] is True and "retry-after" in answer.headers
-    prefect.come()
-    wait_for(lambda: admin.http.get("/runs").status_code == 200, "the list once Prefect is there")
+    prefect.start()
+    wait_for(lambda: admin.http.get("/runs").status_code == 200, "the list after the start of Prefect")
 
 
-def test_readers_cost_prefect_nothing(
-    prefect: PlayedPrefect, serve: Callable[[], Served], full_reads: FullReads
+def test_readers_cause_no_requests_to_prefect(
+    prefect: FakePrefect, serve: Callable[[], Served], full_reads: FullReads
 ) -> None:
-    """However many read, Prefect is asked the same: nothing, while nothing happens."""
+    """While nothing changes, no number of reads causes a request to Prefect."""
     run = prefect.run("look-around", "RUNNING")
     admin = serve()
     subscribed(prefect)
     wait_for(lambda: state_of(admin, run["id"]) == "Running", "the run")
     full_reads.hold()
     admin.get(f"/runs/{run['id']}")
-    quiet = prefect.asked.copy()
+    quiet = prefect.request_counts.copy()
     for _ in range(100):
         admin.get("/runs", service="shop")
         admin.get(f"/runs/{run['id']}")
-    assert prefect.asked == quiet
+    assert prefect.request_counts == quiet

@@ -1,4 +1,4 @@
-"""The example admin that has the service in it as a router."""
+"""The example admin that includes the service as a router."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "mounted" / "back_office.py"
 OF_THE_OTHER_APP_S = 0.007
 
 
-def test_slipway_in_a_back_office(settings: None, store: Store) -> None:
-    """It lives and ends with the other app, answers below its prefix with its own sign-in, and leaves the rest alone."""
+def test_slipway_works_inside_another_app(settings: None, store: Store) -> None:
+    """The router starts and stops with the other app, answers below its prefix with its own sign-in, and changes no more."""
     key, _ = Tokens(store).make("mounted", Grant(role="admin"), timedelta(days=1), account="ada")
     before = sys.getswitchinterval()
     sys.setswitchinterval(OF_THE_OTHER_APP_S)
@@ -52,6 +52,6 @@ async def _ask(key: str) -> None:
         for path in ("/slipway/", f"/slipway/pages{where.removeprefix('/slipway')}", "/slipway/pages/sign-in"):
             page = (await client.get(path, headers=as_ada)).text
             own = re.findall(r'(?:href|src|action|hx-get)="(/[^"]*)"', page)
-            assert own and all(found.startswith("/slipway/") for found in own), own
+            assert own and all(path.startswith("/slipway/") for path in own), own
         assert (await client.get("/slipway/static/style.css")).status_code == 200
         assert list((await client.get("/openapi.json")).json()["paths"]) == ["/orders/today"]

@@ -1,4 +1,4 @@
-"""Requests made up from our own OpenAPI document: no server error, and no answer that the document does not name."""
+"""Requests generated from our OpenAPI document cause no server error, and every response matches the document."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from slipway.runs.store import Store
 from tests.admin.api.served import WITHIN_S, Served
-from tests.played_prefect import PlayedPrefect
+from tests.played_prefect import FakePrefect
 
 CHECKS = [
     not_a_server_error,
@@ -35,33 +35,33 @@ EXAMPLES = 6
 
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # schemathesis does, in its strategies
-def test_requests_made_up_from_the_document(
-    prefect: PlayedPrefect, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch, store: Store
+def test_responses_match_the_document(
+    prefect: FakePrefect, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
-    """Whatever is asked, as the document allows and as it does not, of what is there and of what is not, is answered so."""
+    """Valid and invalid requests, for existing and unknown objects, get only documented responses."""
     monkeypatch.setenv("SLIPWAY_TRIGGERS_PER_MINUTE", "100000")
     run = prefect.run("look-around", "COMPLETED", ago_s=60, tags=["service:shop"])
     prefect.step(run, "look", "COMPLETED")
     prefect.log(run, "a line")
-    store.keep(run["id"], "look", "Decision", {"word": "keep", "reason": "it is good"})
+    store.save(run["id"], "look", "Decision", {"word": "keep", "reason": "it is good"})
     admin = serve()
-    there = {"run_id": run["id"], "job": "look-around", "service": "shop"}
+    existing = {"run_id": run["id"], "job": "look-around", "service": "shop"}
     schema = schemathesis.openapi.from_url(f"{admin.url}/openapi.json", headers=dict(admin.http.headers))
-    operations = [found.ok() for found in schema.get_all_operations()]
+    operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) >= 15
     for operation in operations:
         for mode in GenerationMode.POSITIVE, GenerationMode.NEGATIVE:
             if mode is GenerationMode.POSITIVE or operation.body or list(operation.iter_parameters()):
-                with suppress(Unsatisfiable):  # any text is a job's name: some requests cannot be wrong
-                    _ask(operation, mode, there, admin.token)
+                with suppress(Unsatisfiable):  # any text is a valid job name: some requests cannot be invalid
+                    _ask(operation, mode, existing, admin.token)
 
 
-def _ask(operation: schemathesis.APIOperation, mode: GenerationMode, there: dict[str, str], token: str) -> None:
+def _ask(operation: schemathesis.APIOperation, mode: GenerationMode, existing: dict[str, str], token: str) -> None:
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(case=operation.as_strategy(generation_mode=mode), of_what_is_there=st.booleans())
-    def ask(case: schemathesis.Case, of_what_is_there: bool) -> None:
-        if of_what_is_there:
-            case.path_parameters.update({name: there[name] for name in case.path_parameters if name in there})
+    @given(case=operation.as_strategy(generation_mode=mode), of_existing=st.booleans())
+    def ask(case: schemathesis.Case, of_existing: bool) -> None:
+        if of_existing:
+            case.path_parameters.update({name: existing[name] for name in case.path_parameters if name in existing})
         case.call_and_validate(checks=CHECKS, timeout=WITHIN_S, headers={"Authorization": f"Bearer {token}"})
 
     ask()

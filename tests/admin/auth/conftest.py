@@ -1,4 +1,4 @@
-"""The app with its guard over a real store, clocks that only a test moves, and people of every role."""
+"""The app with its guard and a real store, a clock that only tests advance, and accounts of every role."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from slipway.runs.store import Outcome, Store
 from tests.admin.clock import Clock as StillTime
 from tests.admin.in_process import InProcess
 
-RUN, OTHERS_RUN = UUID(int=1), UUID(int=2)  # of shop, and of bakery
+RUN, OTHERS_RUN = UUID(int=1), UUID(int=2)  # a run of shop, a run of bakery
 PASSWORD = "correct horse battery"
 SERVICES = "".join(
     f'[[service]]\nname = "{name}"\nurl = "http://127.0.0.1:9"\nroutes = ["/"]\n' for name in ("shop", "bakery")
@@ -41,7 +41,7 @@ CHANGE = (Path(__file__).parents[3] / "changes" / "refresh-catalogue" / "change.
 
 
 class AdminServices:
-    """Two runs of two services, as Prefect would tell them."""
+    """Two runs of two services, as if read from Prefect."""
 
     age_s = 0.0
 
@@ -63,37 +63,41 @@ class AdminServices:
     async def detail(self, run_id: UUID) -> dict[str, Any]:
         return {**await self.run(run_id), "service": self.services[run_id], "asked_by": self.asked_by.get(run_id)}
 
-    async def page(self, wanted: RunFilter, **_: Any) -> Page:
-        """The runs that who asks may see."""
-        assert wanted.readable is not None
-        shown = [{"id": str(run), "service": found} for run, found in self.services.items() if wanted.readable(found)]
-        return Page(shown, [to_json(run) for run in shown], None)
+    async def page(self, run_filter: RunFilter, **_: Any) -> Page:
+        """Return the runs that the caller may see."""
+        assert run_filter.readable is not None
+        runs = [
+            {"id": str(run), "service": service}
+            for run, service in self.services.items()
+            if run_filter.readable(service)
+        ]
+        return Page(runs, [to_json(run) for run in runs], None)
 
     @property
     def as_of(self) -> datetime:
         return utc_now()
 
-    async def left_by(self, run_id: UUID) -> list[Outcome]:
+    async def outcomes_of(self, run_id: UUID) -> list[Outcome]:
         return self.store.outcomes_of(str(run_id))
 
 
 @dataclass
 class Clock:
-    """The time, which stands still until a test moves it: locks, sessions and tokens last however slow the machine is."""
+    """A clock that only tests advance, so that lockouts, sessions and tokens do not expire on a slow machine."""
 
     now: datetime = field(default_factory=utc_now)
 
     def __call__(self) -> datetime:
         return self.now
 
-    def forward(self, **by: float) -> None:
-        """Move it on."""
-        self.now += timedelta(**by)
+    def advance(self, **duration: float) -> None:
+        """Advance the clock."""
+        self.now += timedelta(**duration)
 
 
 @dataclass
 class World:
-    """The app, what it knows of people, and browsers."""
+    """The app, its accounts and store, and browsers."""
 
     app: FastAPI
     access: Access
@@ -104,75 +108,75 @@ class World:
     browsers: list[httpx.Client] = field(default_factory=list)
 
     def browser(self, address: str = "192.0.2.1", **headers: str) -> httpx.Client:
-        """Somebody who looks at our pages from an address, and says so as browsers do."""
+        """Return a browser at an address. It sends the Origin header of our pages."""
         headers = {"Origin": self.base, **headers}
-        made = httpx.Client(
-            transport=InProcess(self.app, address, self.access.written), base_url=self.base, headers=headers
+        client = httpx.Client(
+            transport=InProcess(self.app, address, self.access.wait_written), base_url=self.base, headers=headers
         )
-        self.browsers.append(made)
-        return made
+        self.browsers.append(client)
+        return client
 
     def person(self, name: str, role: str = "viewer", services: tuple[str, ...] | None = None) -> str:
-        """A new account with the password of these tests."""
+        """Create an account with the password of these tests."""
         self.access.accounts.add(name, Grant(role=role, services=services), by="a test")  # type: ignore[arg-type]
-        self.access.accounts.set_password(name, hashed_once())
+        self.access.accounts.set_password(name, hash_of_password())
         return name
 
     def signed_in(self, name: str, role: str = "viewer", services: tuple[str, ...] | None = None) -> httpx.Client:
-        """The browser of a new person who has signed in."""
+        """Create an account and return its signed-in browser."""
         self.person(name, role, services)
         browser = self.browser()
-        answer = browser.post("/pages/sign-in", data={"name": name, "password": PASSWORD})
-        assert answer.status_code == 303, answer.text
+        response = browser.post("/pages/sign-in", data={"name": name, "password": PASSWORD})
+        assert response.status_code == 303, response.text
         return browser
 
     def token(
         self, name: str, role: str = "viewer", services: tuple[str, ...] | None = None, account: str | None = None
     ) -> str:
-        """The key of a new token, which lasts a day."""
+        """Create a token that lasts a day, and return its key."""
         grant = Grant(role=role, services=services)  # type: ignore[arg-type]
         return self.access.tokens.make(name, grant, timedelta(days=1), account=account)[0]
 
     def machine(self, key: str) -> httpx.Client:
-        """A program that shows a token, and has no browser's headers."""
-        made = self.browser(Authorization=f"Bearer {key}")
-        del made.headers["Origin"]
-        return made
+        """Return a program that sends a token and no browser headers."""
+        client = self.browser(Authorization=f"Bearer {key}")
+        del client.headers["Origin"]
+        return client
 
     def log(self) -> list[tuple[str, str, str, str]]:
-        """Who, what, on what, outcome: the oldest first."""
+        """Return the log as (who, what, on, outcome), oldest entry first."""
         entries = reversed(self.access.log.newest(100))
         return [(entry.who, entry.what, entry.on, entry.outcome) for entry in entries]
 
 
-_hashed: list[str] = []
+_hash: list[str] = []
 
 
-def hashed_once() -> str:
-    """The hash of the tests' password: hashing takes a while, on purpose."""
-    if not _hashed:
-        _hashed.append(passwords.hash_of(PASSWORD))
-    return _hashed[0]
+def hash_of_password() -> str:
+    """Return the hash of the tests' password. It is computed once, because hashing is slow on purpose."""
+    if not _hash:
+        _hash.append(passwords.hash_password(PASSWORD))
+    return _hash[0]
 
 
 def csrf(browser: httpx.Client) -> str:
-    """The token that the forms of a browser's session carry."""
+    """Return the CSRF token in the forms of a browser's session."""
     page = browser.get("/pages/sign-in-nowhere").text
     return page.partition('name="csrf" value="')[2].partition('"')[0]
 
 
 @pytest.fixture(autouse=True)
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same hashes with less work: hundreds of them are made here."""
+    """Hash with less work, because the tests compute hundreds of hashes."""
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     monkeypatch.setattr(passwords, "_hasher", cheap)
-    passwords._nobodys.cache_clear()
-    _hashed.clear()
+    passwords._dummy_hash.cache_clear()
+    _hash.clear()
 
 
 @pytest.fixture(scope="session")
 def template(postgres: URL) -> Iterator[str]:
-    """A database with our tables, to be copied for each test."""
+    """Return the name of a database with the tables, which each test copies."""
     name = f"template_{uuid.uuid4().hex[:12]}"
     create_database(postgres, name)
     store = Store(url_on(postgres, name))
@@ -184,7 +188,7 @@ def template(postgres: URL) -> Iterator[str]:
 
 @pytest.fixture
 def database(postgres: URL, template: str) -> Iterator[str]:
-    """The URL of an empty store of the test's own."""
+    """Return the URL of the test's own empty store."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     create_database(postgres, name, template=template)
     yield url_on(postgres, name)
@@ -193,20 +197,20 @@ def database(postgres: URL, template: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def app() -> FastAPI:
-    """The app; whom it lets in and what is behind it is another world's in each test."""
+    """Return the app. Each test replaces its store, access and services."""
     return create_app()
 
 
 @pytest.fixture
 def world(app: FastAPI, tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """The app over an empty store."""
+    """Return the app with an empty store."""
     store, clock = Store(database), Clock()
-    monkeypatch.setattr(access_module, "time", StillTime())  # a caller that was looked up stays known until `forget`
+    monkeypatch.setattr(access_module, "time", StillTime())  # a cached caller stays valid until `clear_cache`
     app.state.container = AdminServices(tmp_path, store)
     app.state.access = Access(store, Settings(), clock)
     app.state.rate = Rate(Settings().triggers_per_minute)
-    made = World(app, app.state.access, clock, store, database)
-    yield made
-    for browser in made.browsers:
+    new_world = World(app, app.state.access, clock, store, database)
+    yield new_world
+    for browser in new_world.browsers:
         browser.close()
     store.close()

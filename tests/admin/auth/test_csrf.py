@@ -1,11 +1,11 @@
-"""Requests that another site makes a browser send."""
+"""Cross-site request forgery: requests that another site makes a browser send."""
 
 from __future__ import annotations
 
 import httpx
 import pytest
 
-from slipway.admin.auth.csrf import LONGEST
+from slipway.admin.auth.csrf import MAX_FORM_BYTES
 from tests.admin.auth.conftest import PASSWORD, RUN, World, csrf
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -13,23 +13,23 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 @pytest.fixture
 def browser(world: World) -> httpx.Client:
-    """An admin's browser, whose requests say nothing about where they come from."""
-    made = world.signed_in("ada", "admin")
-    del made.headers["Origin"]
-    return made
+    """Return an admin's browser whose requests have no Origin header."""
+    browser = world.signed_in("ada", "admin")
+    del browser.headers["Origin"]
+    return browser
 
 
 def disable(browser: httpx.Client, token: str | None, **headers: str) -> int:
-    """Send the form that disables grace."""
+    """Send the form that disables the account grace."""
     data = {"do": "disable"} | ({"csrf": token} if token is not None else {})
     return browser.post("/pages/access/people/grace", data=data, headers=headers).status_code
 
 
-def test_a_form_needs_its_sessions_token(world: World, browser: httpx.Client) -> None:
-    """Without it, with another session's or a made-up one it is refused, and nothing is done."""
+def test_a_form_needs_the_csrf_token_of_its_session(world: World, browser: httpx.Client) -> None:
+    """A form without a token, with an invented token, or with the token of another session is refused and has no effect."""
     world.person("grace")
-    others = csrf(world.signed_in("other", "admin"))
-    for token in (None, "", "made up", others, "ä"):
+    other_token = csrf(world.signed_in("other", "admin"))
+    for token in (None, "", "made up", other_token, "ä"):
         assert disable(browser, token) == 403
         assert disable(browser, token, Origin=world.base) == 403
     assert world.access.accounts.find("grace").disabled_at is None
@@ -37,8 +37,8 @@ def test_a_form_needs_its_sessions_token(world: World, browser: httpx.Client) ->
     assert world.access.accounts.find("grace").disabled_at is not None
 
 
-def test_twice_the_field_is_no_token(world: World, browser: httpx.Client) -> None:
-    """What could be read in two ways is refused."""
+def test_a_form_with_two_csrf_fields_is_refused(world: World, browser: httpx.Client) -> None:
+    """An ambiguous form is refused, even if one of its tokens is valid."""
     body = f"do=disable&csrf={csrf(browser)}&csrf=x"
     assert browser.post("/pages/access/people/grace", content=body, headers=FORM).status_code == 403
 
@@ -53,51 +53,53 @@ def test_twice_the_field_is_no_token(world: World, browser: httpx.Client) -> Non
         {"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1"},
     ],
 )
-def test_another_origin_is_refused_whatever_it_carries(
+def test_another_origin_is_refused_even_with_a_valid_token(
     world: World, browser: httpx.Client, headers: dict[str, str]
 ) -> None:
-    """A token that leaked does not help another site; a sign-in from there does not sign anybody in either."""
+    """A leaked token does not help another site. A sign-in from another site is refused, too."""
     world.person("grace")
     assert disable(browser, csrf(browser), **headers) == 403
     form = {"name": "grace", "password": PASSWORD}
-    stranger = world.browser(**headers)
-    assert stranger.post("/pages/sign-in", data=form).status_code == 403
+    visitor = world.browser(**headers)
+    assert visitor.post("/pages/sign-in", data=form).status_code == 403
     assert browser.post(f"/runs/{RUN}/cancel", json={"why": "no"}, headers=headers).status_code == 403
 
 
-def test_json_by_cookie_proves_where_it_comes_from(browser: httpx.Client) -> None:
-    """By the browser's own headers, or the token in a header; a program with a token of its own needs neither."""
+def test_json_with_a_cookie_needs_an_origin_header_or_the_csrf_token(browser: httpx.Client) -> None:
+    """The browser's own headers or the CSRF token in a header are accepted."""
     path, body = f"/runs/{RUN}/nothing", {"why": "no"}
     proofs = ({"Origin": "http://127.0.0.1"}, {"Sec-Fetch-Site": "same-origin"}, {"X-CSRF-Token": csrf(browser)})
     cancel = f"/runs/{RUN}/cancel"
-    assert browser.post(path, json=body).status_code == 404  # no such request: refused before
+    assert browser.post(path, json=body).status_code == 404  # unknown path: refused before the CSRF check
     assert browser.post(cancel, json=body).status_code == 403
     assert browser.post(cancel, json=body, headers={"X-CSRF-Token": "made up"}).status_code == 403
-    assert all(browser.post(cancel, json={}, headers=proof).status_code == 422 for proof in proofs)  # the door's own no
+    assert all(
+        browser.post(cancel, json={}, headers=proof).status_code == 422 for proof in proofs
+    )  # 422 is the endpoint's own answer
 
 
-def test_a_machine_needs_no_proof(world: World) -> None:
-    """Nothing makes a program send its token."""
+def test_a_request_with_an_api_token_needs_no_csrf_token(world: World) -> None:
+    """No other site can make a program send its API token."""
     machine = world.machine(world.token("robot", "operator"))
     assert machine.post(f"/runs/{RUN}/cancel", json={}).status_code == 422
 
 
-def test_signing_in_proves_where_it_comes_from(world: World) -> None:
-    """Nobody is signed in as somebody else without noticing."""
+def test_a_sign_in_needs_an_origin_header(world: World) -> None:
+    """Another site cannot sign a person in to another account unnoticed."""
     world.person("ada")
     browser = world.browser()
     del browser.headers["Origin"]
     assert browser.post("/pages/sign-in", data={"name": "ada", "password": PASSWORD}).status_code == 403
 
 
-def test_reading_changes_nothing(world: World, browser: httpx.Client) -> None:
-    """What a link can reach needs no token, and a HEAD is no way around one."""
+def test_reads_need_no_csrf_token(world: World, browser: httpx.Client) -> None:
+    """A GET from another site is answered. HEAD does not reach an endpoint that needs a token."""
     assert browser.get("/runs", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
     assert browser.head("/pages/access/people").status_code == 405
 
 
-def test_a_form_is_bounded(world: World, browser: httpx.Client) -> None:
-    """Nobody fills the memory with a form, a stranger at the sign-in neither."""
-    big = "x" * (LONGEST + 1)
-    assert browser.post("/pages/access/people", content=big, headers=FORM).status_code == 413
-    assert world.browser().post("/pages/sign-in", content=big, headers=FORM).status_code == 413
+def test_a_form_that_is_too_large_is_refused(world: World, browser: httpx.Client) -> None:
+    """No caller can fill the memory with a form, not even without a sign-in."""
+    body = "x" * (MAX_FORM_BYTES + 1)
+    assert browser.post("/pages/access/people", content=body, headers=FORM).status_code == 413
+    assert world.browser().post("/pages/sign-in", content=body, headers=FORM).status_code == 413

@@ -1,4 +1,4 @@
-"""Tokens of machines, and people whom a proxy signs in."""
+"""API tokens, and users that a proxy signs in."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.admin.auth.conftest import OTHERS_RUN, RUN, World
 PROXY = "10.0.0.5"
 
 
-def test_a_token_opens_what_its_role_opens(world: World) -> None:
-    """For its own service; of others it sees nothing, neither in lists."""
+def test_a_token_has_the_rights_of_its_role_for_its_service(world: World) -> None:
+    """Other services are hidden, also in lists."""
     machine = world.machine(world.token("robot", "operator", ("shop",)))
     assert [run["service"] for run in machine.get("/runs").json()["runs"]] == ["shop"]
     assert (
@@ -33,88 +33,92 @@ def test_a_token_opens_what_its_role_opens(world: World) -> None:
     assert refused.json()["failed"] == "token robot may not administer all services."
 
 
-def test_a_token_ends(world: World) -> None:
-    """By its time, by being revoked, and when its account is disabled or loses rights; each says only: not good."""
+def test_expired_revoked_and_disabled_tokens_are_refused(world: World) -> None:
+    """The error message is the same for every reason."""
     world.person("ada", "admin")
     keys = [world.token("expires"), world.token("revoked"), world.token("disabled", account="ada")]
     machines = [world.machine(key) for key in keys]
     assert [machine.get("/runs").status_code for machine in machines] == [200] * 3
     world.access.tokens.revoke("revoked")
     world.access.accounts.disable("ada")
-    world.access.forget()
+    world.access.clear_cache()
     assert [machine.get("/runs").status_code for machine in machines] == [200, 401, 401]
     world.access.accounts.enable("ada")
-    world.clock.forward(days=1)
-    world.access.forget()
-    answers = [machine.get("/runs") for machine in machines]
-    assert [answer.status_code for answer in answers] == [401] * 3
-    assert {answer.json()["failed"] for answer in answers} == {"The token is not good (any more)."}
-    assert answers[0].headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    world.clock.advance(days=1)
+    world.access.clear_cache()
+    responses = [machine.get("/runs") for machine in machines]
+    assert [response.status_code for response in responses] == [401] * 3
+    assert {response.json()["failed"] for response in responses} == {"The token is not valid."}
+    assert responses[0].headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
-@pytest.mark.parametrize("shown", ["Bearer", "Bearer ", "Bearer made-up", "Basic YTpi", "", "bearer ä"])
-def test_what_is_no_token(world: World, shown: str) -> None:
-    """It is refused, also beside a good session: nobody is taken for somebody else."""
+@pytest.mark.parametrize("authorization", ["Bearer", "Bearer ", "Bearer made-up", "Basic YTpi", "", "bearer ä"])
+def test_an_invalid_authorization_header_is_refused(world: World, authorization: str) -> None:
+    """It is refused even with a valid session, so that the caller is never ambiguous."""
     browser = world.signed_in("ada")
-    assert browser.get("/runs", headers={"Authorization": shown.encode()}).status_code == 401  # type: ignore[dict-item]
+    assert browser.get("/runs", headers={"Authorization": authorization.encode()}).status_code == 401  # type: ignore[dict-item]
 
 
-def test_taking_rights_away_ends_sessions_and_tokens(world: World) -> None:
-    """Whoever gets less signs in anew; whoever gets more goes on."""
+def test_removing_rights_ends_sessions_and_revokes_tokens(world: World) -> None:
+    """Sessions continue after an account gains rights."""
     browser = world.signed_in("ada", "operator")
     world.token("hers", "operator", account="ada")
     world.access.accounts.change("ada", Grant(role="admin"))
-    world.access.forget()
+    world.access.clear_cache()
     assert browser.get("/access/log").status_code == 200
     world.access.accounts.change("ada", Grant(role="admin", services=("shop",)))
-    world.access.forget()
+    world.access.clear_cache()
     assert browser.get("/runs").status_code == 401
     assert world.access.tokens.all()[0].revoked_at is not None
 
 
-def test_rights_end_at_once_for_what_acts(world: World) -> None:
-    """A read may be answered for a moment to a token that another process has revoked; an action never."""
+def test_actions_with_a_revoked_token_are_refused_at_once(world: World) -> None:
+    """Only reads may use a cached caller after another process has revoked the token."""
     machine = world.machine(world.token("robot", "operator"))
     assert machine.get("/runs").status_code == 200
     Access(world.store, Settings()).tokens.revoke("robot")  # as another process does
     assert machine.post(f"/runs/{RUN}/cancel", json={}).status_code == 401
 
 
-def test_without_the_store_nobody_gets_in(world: World) -> None:
-    """Who asks cannot be known then: that is said, with when to come back, and nothing is done. /health asks nobody."""
+def test_requests_are_answered_503_while_the_store_is_down(world: World) -> None:
+    """Without the store no caller can be authenticated. The response has Retry-After. /health needs no caller."""
     machine, browser = world.machine(world.token("robot", "admin")), world.signed_in("ada", "admin")
-    away = Store(make_url(world.url).set(port=9).render_as_string(hide_password=False))
-    world.app.state.access = Access(away, Settings())
-    for answer in (machine.get("/runs"), machine.post(f"/runs/{RUN}/cancel", json={"why": "no"}), browser.get("/runs")):
-        assert answer.status_code == 503 and answer.headers["retry-after"] == "5"
-        assert answer.json()["retry_is_safe"] is True
+    unreachable = Store(make_url(world.url).set(port=9).render_as_string(hide_password=False))
+    world.app.state.access = Access(unreachable, Settings())
+    for response in (
+        machine.get("/runs"),
+        machine.post(f"/runs/{RUN}/cancel", json={"why": "no"}),
+        browser.get("/runs"),
+    ):
+        assert response.status_code == 503 and response.headers["retry-after"] == "5"
+        assert response.json()["retry_is_safe"] is True
     assert browser.get("/").status_code == 503
     assert machine.get("/health").json() == {"ok": True}
 
 
-def test_names_and_times_of_tokens(world: World) -> None:
-    """A name in use is not given twice; one that was revoked may be; none lasts longer than a year or has HTML in it."""
+def test_the_name_and_lifetime_of_a_new_token_are_checked(world: World) -> None:
+    """A name in use is refused; the name of a revoked token is accepted. Names have no HTML, lifetimes are at most 366 days."""
     world.token("robot")
     grant = Grant(role="viewer")
-    with pytest.raises(InvalidInput, match="There is a token 'robot' already"):
+    with pytest.raises(InvalidInput, match="The token 'robot' already exists"):
         world.token("robot")
     world.access.tokens.revoke("robot")
     world.token("robot")
     for name in ("<b>x</b>", "a\r\nb", "UPPER", "x", ""):
-        with pytest.raises(InvalidInput, match="cannot be a name"):
+        with pytest.raises(InvalidInput, match="is not a valid name"):
             world.access.tokens.make(name, grant, timedelta(days=1), account=None)
     with pytest.raises(InvalidInput, match="at most 366"):
         world.access.tokens.make("long", grant, timedelta(days=367), account=None)
 
 
 def behind(world: World, **settings: str) -> World:
-    """The same app behind a proxy."""
+    """Return the same app behind a proxy."""
     world.app.state.access = Access(world.store, Settings(trusted_proxy=PROXY, **settings), world.clock)
     return replace(world, access=world.app.state.access)
 
 
-def test_whom_the_proxy_names(world: World) -> None:
-    """Somebody with an account is signed in, with its role; one without, or a disabled one, is nobody here."""
+def test_a_proxy_user_has_the_role_of_their_account(world: World) -> None:
+    """A user without an account, or with a disabled account, is refused."""
     world.person("ada@example.com", "operator")
     world.person("gone@example.com", "admin")
     world.access.accounts.disable("gone@example.com")
@@ -122,21 +126,21 @@ def test_whom_the_proxy_names(world: World) -> None:
     assert proxy.get("/runs", headers={"X-Forwarded-Email": "Ada@example.com"}).status_code == 200
     assert proxy.get("/access/log", headers={"X-Forwarded-Email": "ada@example.com"}).status_code == 403
     page = proxy.get("/pages/runs", headers={"X-Forwarded-Email": "ada@example.com"}).text
-    assert "<span>ada@example.com</span>" in page and "Sign out" not in page  # the way out is the proxy's
-    for nobody in ("gone@example.com", "new@example.com"):
-        assert proxy.get("/runs", headers={"X-Forwarded-Email": nobody}).status_code == 401
+    assert "<span>ada@example.com</span>" in page and "Sign out" not in page  # only the proxy can sign the user out
+    for name in ("gone@example.com", "new@example.com"):
+        assert proxy.get("/runs", headers={"X-Forwarded-Email": name}).status_code == 401
     assert proxy.get("/runs").status_code == 401
 
 
-def test_the_header_from_a_stranger_is_refused(world: World) -> None:
-    """Not ignored: somebody tries. Without a proxy in the settings the header means nothing."""
+def test_the_proxy_header_from_another_address_is_refused(world: World) -> None:
+    """The header is not ignored, because it is an attack. Without a proxy in the settings the header has no meaning."""
     world.person("ada", "admin")
-    stranger = {"X-Forwarded-Email": "ada"}
-    assert world.browser(PROXY).get("/runs", headers=stranger).status_code == 401
+    header = {"X-Forwarded-Email": "ada"}
+    assert world.browser(PROXY).get("/runs", headers=header).status_code == 401
     proxied = behind(world)
-    refused = proxied.browser("10.0.0.6").get("/runs", headers=stranger)
+    refused = proxied.browser("10.0.0.6").get("/runs", headers=header)
     assert refused.status_code == 403 and "not the proxy's" in refused.json()["failed"]
-    forwarded = stranger | {"X-Forwarded-For": PROXY}
+    forwarded = header | {"X-Forwarded-For": PROXY}
     assert proxied.browser("10.0.0.6").get("/runs", headers=forwarded).status_code == 403
     twice = [("X-Forwarded-Email", "eve"), ("X-Forwarded-Email", "ada")]
     assert proxied.browser(PROXY).get("/runs", headers=twice).status_code == 403
@@ -144,28 +148,28 @@ def test_the_header_from_a_stranger_is_refused(world: World) -> None:
         assert proxied.browser(PROXY).get("/runs", headers={"X-Forwarded-Email": name}).status_code == 403
 
 
-def test_groups_of_the_proxy(world: World) -> None:
-    """A group is a role, for all services or some; several add up; an account that is disabled stays out."""
+def test_proxy_groups_grant_roles(world: World) -> None:
+    """The roles of all groups add up. A user with a disabled account is refused."""
     proxied = behind(world, proxy_groups="X-Forwarded-Groups", proxy_roles="sre=admin, shop=operator:shop, all=viewer")
 
-    def ask(groups: str, path: str = "/runs", name: str = "grace") -> int:
+    def status(groups: str, path: str = "/runs", name: str = "grace") -> int:
         headers = {"X-Forwarded-Email": name, "X-Forwarded-Groups": groups}
         return proxied.browser(PROXY).get(path, headers=headers).status_code
 
-    assert (ask("sre", "/access/log"), ask("shop,all", "/access/log")) == (200, 403)
-    assert (ask("shop", "/services/bakery/history"), ask("others"), ask("")) == (404, 401, 401)
+    assert (status("sre", "/access/log"), status("shop,all", "/access/log")) == (200, 403)
+    assert (status("shop", "/services/bakery/history"), status("others"), status("")) == (404, 401, 401)
     headers = {"X-Forwarded-Email": "grace", "X-Forwarded-Groups": "shop,all"}
-    act = proxied.browser(PROXY, **headers)
-    assert act.post(f"/runs/{RUN}/cancel", json={}).status_code == 422  # it may: the door itself says no
-    assert act.post(f"/runs/{OTHERS_RUN}/cancel", json={}).status_code == 403
+    grace = proxied.browser(PROXY, **headers)
+    assert grace.post(f"/runs/{RUN}/cancel", json={}).status_code == 422  # allowed: the endpoint itself answers
+    assert grace.post(f"/runs/{OTHERS_RUN}/cancel", json={}).status_code == 403
     world.person("grace")
     world.access.accounts.disable("grace")
-    proxied.access.forget()
-    assert ask("sre") == 401
+    proxied.access.clear_cache()
+    assert status("sre") == 401
 
 
-def test_a_proxy_is_no_way_around_forgery(world: World) -> None:
-    """The proxy's cookie is sent by browsers alone: what acts has to come from our own page."""
+def test_requests_through_the_proxy_are_protected_against_csrf(world: World) -> None:
+    """Browsers send the proxy's cookie automatically, so actions must come from our own pages."""
     world.person("ada", "operator")
     proxy = behind(world).browser(PROXY, **{"X-Forwarded-Email": "ada"})
     evil = {"Origin": "https://evil.example"}
@@ -174,24 +178,24 @@ def test_a_proxy_is_no_way_around_forgery(world: World) -> None:
     assert proxy.post(f"/runs/{RUN}/cancel", json={}).status_code == 403
 
 
-def test_from_where_it_comes_and_whether_by_tls(world: World) -> None:
-    """Only the proxy is believed about both: a stranger can neither escape a lock nor choose a cookie's flags."""
+def test_forwarded_headers_are_accepted_only_from_the_proxy(world: World) -> None:
+    """Another client can neither evade a lockout nor choose the flags of a cookie."""
     proxied = behind(world)
-    told = {"X-Forwarded-For": "203.0.113.9, 198.51.100.1", "X-Forwarded-Proto": "https"}
+    headers = {"X-Forwarded-For": "203.0.113.9, 198.51.100.1", "X-Forwarded-Proto": "https"}
     form = {"name": "ada", "password": "wrong"}
     for address in (PROXY, "192.0.2.9"):
-        proxied.browser(address).post("/pages/sign-in", data=form, headers=told)
+        proxied.browser(address).post("/pages/sign-in", data=form, headers=headers)
     assert [entry.address for entry in world.access.log.newest(2)] == ["192.0.2.9", "198.51.100.1"]
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
-        ({"trusted_proxy": "proxy.example"}, "SLIPWAY_TRUSTED_PROXY names no address"),
-        ({"proxy_roles": "sre=king"}, "SLIPWAY_PROXY_ROLES has no role"),
+        ({"trusted_proxy": "proxy.example"}, "SLIPWAY_TRUSTED_PROXY contains an invalid address"),
+        ({"proxy_roles": "sre=king"}, "SLIPWAY_PROXY_ROLES contains an invalid entry"),
     ],
 )
-def test_settings_that_are_wrong(world: World, settings: dict[str, str], words: str) -> None:
-    """The service does not start with a proxy that it cannot check."""
-    with pytest.raises(InvalidInput, match=words):
+def test_invalid_proxy_settings_are_refused_at_start(world: World, settings: dict[str, str], message: str) -> None:
+    """The service does not start with proxy settings that it cannot read."""
+    with pytest.raises(InvalidInput, match=message):
         Access(world.store, Settings(**settings))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The table of what each request needs: complete, and told."""
+"""The permission table is complete and documented."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from slipway.admin.auth.permissions import PERMISSIONS, as_markdown, permission_
 
 
 def requests(routes: Sequence[Any] | None = None, below: str = "") -> set[tuple[str, str]]:
-    """Every request that the app has a route for."""
-    found: set[tuple[str, str]] = set()
+    """Return every request for which the app has a route."""
+    requests_found: set[tuple[str, str]] = set()
     for route in create_app().routes if routes is None else routes:
         if isinstance(route, Mount):
-            found.add(("GET", f"{below}{route.path}/{{path:path}}"))
-        elif hasattr(route, "original_router"):  # as FastAPI keeps what include_router was given
-            found |= requests(route.original_router.routes, below + route.include_context.prefix)
+            requests_found.add(("GET", f"{below}{route.path}/{{path:path}}"))
+        elif hasattr(route, "original_router"):  # FastAPI's wrapper for routers from include_router
+            requests_found |= requests(route.original_router.routes, below + route.include_context.prefix)
         elif isinstance(route, Route):
-            found |= {(method, below + route.path) for method in route.methods or () if method != "HEAD"}
+            requests_found |= {(method, below + route.path) for method in route.methods or () if method != "HEAD"}
         else:
-            raise AssertionError(f"a route of a kind that nobody has thought of: {route}")
-    return found
+            raise AssertionError(f"unknown kind of route: {route}")
+    return requests_found
 
 
-def test_every_route_has_a_line() -> None:
-    """A request without one would be refused to everybody."""
-    lines = {(need.method, need.path) for need in PERMISSIONS}
-    assert requests() - lines == set(), "these routes have no line in slipway/admin/auth/permissions.py"
+def test_every_route_has_a_permission_entry() -> None:
+    """A request without an entry would be refused to all callers."""
+    entries = {(permission.method, permission.path) for permission in PERMISSIONS}
+    assert requests() - entries == set(), "these routes have no entry in slipway/admin/auth/permissions.py"
 
 
-def test_every_line_has_a_route() -> None:
-    """A line for a request that is no more would promise something."""
-    lines = {(need.method, need.path) for need in PERMISSIONS}
-    assert lines - requests() == set(), "these lines of slipway/admin/auth/permissions.py have no route"
+def test_every_permission_entry_has_a_route() -> None:
+    """The table has no entry for a removed endpoint."""
+    entries = {(permission.method, permission.path) for permission in PERMISSIONS}
+    assert entries - requests() == set(), "these entries of slipway/admin/auth/permissions.py have no route"
 
 
-def test_a_line_is_found_by_its_own_path() -> None:
-    """No line hides another: what a path needs is what its own line says."""
-    assert len({(need.method, need.path) for need in PERMISSIONS}) == len(PERMISSIONS)
-    for need in PERMISSIONS:
-        path = need.path.replace("{path:path}", "a/b").replace("{", "").replace("}", "")
-        found = permission_of(need.method, path)
-        assert found is not None and found[0] is need, need
+def test_each_entry_is_found_by_its_path() -> None:
+    """No entry hides another one."""
+    assert len({(permission.method, permission.path) for permission in PERMISSIONS}) == len(PERMISSIONS)
+    for permission in PERMISSIONS:
+        path = permission.path.replace("{path:path}", "a/b").replace("{", "").replace("}", "")
+        match = permission_of(permission.method, path)
+        assert match is not None and match[0] is permission, permission
 
 
-def test_the_table_is_documented() -> None:
-    """docs/access.md has the table as it is."""
-    assert as_markdown() in (Path(__file__).parents[3] / "docs" / "access.md").read_text(encoding="utf-8")
+def test_the_documented_table_is_current() -> None:
+    """The access guide contains the current table."""
+    assert as_markdown() in (Path(__file__).parents[3] / "docs" / "reference" / "access.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Customers, known by their address."""
+"""Customers, identified by their email address."""
 
 import sqlalchemy as sa
 from alembic import op

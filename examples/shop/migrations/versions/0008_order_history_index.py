@@ -7,7 +7,7 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    # An interrupted concurrent build leaves an invalid index behind; dropping first makes this safe to repeat.
+    # An interrupted concurrent build leaves an invalid index. Dropping it first makes this safe to repeat.
     with op.get_context().autocommit_block():
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_orders_history")
         op.execute(
