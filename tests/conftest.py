@@ -1,5 +1,6 @@
 """Real parts that many tests share: PostgreSQL, MariaDB, empty databases, fork servers, a web server in a thread."""
 
+import gc
 import os
 import shutil
 import sys
@@ -25,6 +26,13 @@ from tests.scheduling import (  # noqa: F401 - hooks
     pytest_xdist_make_scheduler,
 )
 from tests.sites import Site
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the objects that live as long as the process from garbage collection. It saves a tenth of the processor time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 @pytest.fixture(scope="session", autouse=True)

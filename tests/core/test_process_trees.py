@@ -29,7 +29,7 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def parent_of(child: str, *, own_session: bool = False, then: str = "time.sleep(600)", ignore: bool = False) -> str:
-    """Return the code of a process that starts a child, prints the child's pid when it runs, and goes on with `then`."""
+    """Return the code of a process that starts a child, prints the child's pid when it runs, and then runs `then`."""
     return (
         "import signal, subprocess, sys, time\n"
         + ("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" if ignore else "")

@@ -68,7 +68,6 @@ def refusal(history: History, start: str = "0001", to: str = "0002") -> SlipwayE
 def test_a_reversible_change_is_rehearsed_as_lossless(make: Make) -> None:
     """Upgrade and downgrade run on a copy with their times; the live database and the server are unchanged."""
     history = make(INDEX)
-    history.bin_folder = BIN  # Alembic itself, not in a fork
     before = state(history)
     rehearsal = rehearse(history.plan("0001", "0002"), history.folder)
     assert rehearsal.reversibility == "lossless"

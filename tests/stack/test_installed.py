@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import sysconfig
@@ -19,7 +18,7 @@ from slipway.deployments.processes import Part
 from slipway.deployments.stack import Stack
 from tests.stack.conftest import token_of
 from tests.stack.runs import finished
-from tests.wheels import OWN, build_wheel, write_application
+from tests.wheels import OWN, ROOT, build_wheel, write_application
 
 POOL = "installed"
 APPLICATION = """
@@ -43,10 +42,12 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the wheel in a new environment, which finds all other packages in ours. Return its interpreter."""
     folder = tmp_path_factory.mktemp("installed")
     wheel = build_wheel(folder)
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
-    interpreter = folder / "env" / "bin" / "python"
-    argv = [str(interpreter), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
-    subprocess.run(argv, check=True, env={**os.environ, "PYTHONPATH": ""})
+    uv, env = ROOT / ".boot" / "bin" / "uv", folder / "env"  # `make setup` installs uv
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, env], check=True)
+    interpreter = env / "bin" / "python"
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--python", interpreter, wheel], check=True
+    )
     # Only the folder itself is added. Python does not read its .pth files, which lead to our checkout.
     [site_packages] = (folder / "env" / "lib").glob("python*/site-packages")
     (site_packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
