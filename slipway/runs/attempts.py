@@ -41,7 +41,7 @@ class Attempt(FrozenModel):
 
 
 class ControlRequests(FrozenModel):
-    """The requests for a run: who cancelled or paused it (empty: nobody), and whether the run should ask Prefect."""
+    """Who requested to cancel or to pause a run ("" if no one did), and whether the run has to ask Prefect."""
 
     cancelled_by: str
     paused_by: str

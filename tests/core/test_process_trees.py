@@ -69,4 +69,7 @@ def test_a_process_that_has_ended() -> None:
     """Nothing is done, and nothing else is harmed."""
     ended = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
     ended.wait(10)
-    end_tree(ended.pid)
+    with subprocess.Popen([sys.executable, "-c", SLEEP], stdout=subprocess.DEVNULL) as other:
+        end_tree(ended.pid)
+        assert other.poll() is None
+        other.kill()

@@ -8,6 +8,7 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
@@ -86,14 +87,13 @@ def worker(stack: Stack, python: Path, application: Path, environment: Mapping[s
         "--name",
         "installed-1",
     ]
-    ready = lambda: b"started" in log.read_bytes()  # noqa: E731
-    part = Part("worker", argv, environment, log, ready, directory=application)
+    part = Part("worker", argv, environment, log, lambda: b"started" in log.read_bytes(), directory=application)
     with httpx.Client(base_url=f"{stack.prefect_url}/api", trust_env=False, timeout=60) as prefect:
         prefect.post("/work_pools/", json={"name": POOL, "type": "slipway"}).raise_for_status()
         [job] = prefect.post("/deployments/filter", json={"deployments": {"name": {"any_": ["ship-change"]}}}).json()
         part.start()
         try:
-            part.wait_until_ready(stack._stopping)
+            part.wait_until_ready(Event())
             prefect.patch(f"/deployments/{job['id']}", json={"work_pool_name": POOL}).raise_for_status()
             yield log
         finally:
@@ -117,7 +117,7 @@ def mounted(stack: Stack, python: Path, application: Path, environment: Mapping[
     part = Part("application", argv, environment, application / "application.log", ready, directory=application)
     part.start()
     try:
-        part.wait_until_ready(stack._stopping)
+        part.wait_until_ready(Event())
         yield url
     finally:
         part.stop()
